@@ -1,0 +1,126 @@
+"""The ``mubench`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from mubench_hf import __version__
+from mubench_hf.errors import unknown_name
+from mubench_hf.scripts._arguments import CommandParser, exit_with
+
+USAGE = """usage: mubench COMMAND ...
+
+  list [tasks|models|methods|metrics]   what there is
+  build TASK [--mini] [--out DIR]       write a task's data set with its deletion splits
+  train --task TASK ...                 train an original
+  unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
+  evaluate CHECKPOINT ...               evaluate checkpoints
+  run TASK [--mini] [--out DIR] ...     all of it: data, original, retrained models, methods, table, plots
+
+`mubench COMMAND --help` says more of each."""
+
+
+def list_names(argv: Sequence[str]) -> None:
+    """Print the registered tasks, models, methods or metrics as tables."""
+    from rich.console import Console
+
+    from mubench_hf.overview import TABLES, terminal_table
+
+    wanted = list(argv) or list(TABLES)
+    for name in wanted:
+        if name not in TABLES:
+            raise unknown_name("list", name, TABLES)
+    for name in wanted:
+        Console().print(terminal_table(name))
+
+
+def build_data(argv: Sequence[str]) -> None:
+    """Build one task's data set."""
+    from mubench_hf.data.build import build
+    from mubench_hf.tasks import get_task
+
+    parser = CommandParser("build", "Write a task's data set, with its deletion splits as configurations.")
+    parser.add_argument("task", help="Key of the task.")
+    parser.add_argument("--mini", action="store_true", help="The small stand-in data, which need no network.")
+    parser.add_argument("--out", default=".", help="Folder that gets mubench/<data set>.")
+    parser.add_argument("--raw", help="Folder of upstream files, read in place of the Hub.")
+    arguments = parser.parse_args(list(argv))
+    folder = build(get_task(arguments.task), mini=arguments.mini, out=arguments.out, raw=arguments.raw)
+    print(f"{folder}: built. From {arguments.out}: load_dataset('mubench/{folder.name}', 'df_5pct')")
+
+
+def run_benchmark(argv: Sequence[str]) -> None:
+    """Run one task's whole benchmark and print its table."""
+    parser = CommandParser(
+        "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
+    )
+    parser.add_argument("task", help="Key of the task.")
+    parser.add_argument("--mini", action="store_true", help="The small stand-in data, which need no network.")
+    parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
+    parser.add_argument("--model", help="Registered model; default: the task's.")
+    parser.add_argument("--methods", nargs="+", help="Keys of the methods; default: the six of the first table.")
+    parser.add_argument("--del_ratio", default="5", help="Percent of train to forget, 1 to 10.")
+    parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
+    parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
+    given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
+
+    import datasets
+    import transformers
+
+    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.results.aggregate import aggregate
+    from mubench_hf.results.tables import print_table
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    pipeline = Pipeline(**given)
+    (groups,) = aggregate(pipeline.run())
+    print_table(groups, pipeline.task.title)
+    print(f"Results: {pipeline.results}\nPlots: {pipeline.plots}\nData and checkpoints: {pipeline.out / 'mubench'}")
+
+
+def _script(name: str) -> Callable[[Sequence[str]], None]:
+    return lambda argv: import_module(f"mubench_hf.scripts.{name}").main(argv)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "list": list_names,
+    "build": build_data,
+    "train": _script("train"),
+    "unlearn": _script("unlearn"),
+    "evaluate": _script("evaluate"),
+    "run": run_benchmark,
+}
+
+
+def dispatch(argv: Sequence[str]) -> None:
+    """Run the command that ``argv`` names.
+
+    Raises:
+        BadInput: If there is no such command or its arguments are not allowed.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+    elif argv[0] == "--version":
+        print(f"mubench {__version__}")
+    elif argv[0] not in COMMANDS:
+        raise unknown_name("command", argv[0], COMMANDS)
+    else:
+        COMMANDS[argv[0]](argv[1:])
+
+
+def main() -> None:
+    """Entry point of the console script; bad input exits with code 2."""
+    # A reader that closes the pipe early, such as head, is no error.
+    try:
+        exit_with(dispatch, sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

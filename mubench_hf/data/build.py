@@ -1,0 +1,211 @@
+"""Rows of a task → a Hub data set folder: parquet blocks, card and manifest, each row written once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mubench_hf import __version__
+from mubench_hf.data import splits
+from mubench_hf.data.card import FORGET_FILES, HELD_OUT, RETAIN_FILE, render_card, split_file
+from mubench_hf.data.manifest import FORMAT, MANIFEST, fingerprint, is_built
+from mubench_hf.data.parquet import block_features, column, file_sha256, write_parquet
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks import TaskSpec
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+def build(
+    task: TaskSpec, *, mini: bool, out: Path | str, raw: Path | str | None = None, progress: bool | None = None
+) -> Path:
+    """Write a task's rows and deletion list as a data set folder; nothing is there unless all of it is.
+
+    A folder built from the same source before is kept, after its hashes are checked; delete it to build afresh.
+
+    Args:
+        task: The task.
+        mini: Whether to use the mini source, which needs no network.
+        out: Folder that gets ``mubench/<data set>``.
+        raw: Folder with the upstream files, read in place of the Hub.
+        progress: Whether to show a progress bar; ``None`` shows one in a terminal only.
+
+    Returns:
+        The folder, ``out/mubench/cifar100`` or ``out/mubench/cifar100-mini``.
+
+    Raises:
+        BadInput: If the rows cannot be read or are not the task's, if their deletion list is not the published one, or
+            if the folder holds something else.
+    """
+    target = Path(out) / "mubench" / task.dataset_name(mini)
+    if is_built(target, task, mini):
+        return target
+    data = _load(task, mini, raw)
+    check_rows(task, data)
+    order, drawn = _deletion_order(task, mini, data["train"])
+    manifest = {
+        "format": FORMAT,
+        "task": task.name,
+        "source": "mini" if mini else "full",
+        "version": __version__,
+        "upstream": _upstream(task, mini, raw),
+        "deletion_list": drawn,
+    }
+    with _fresh_folder(target) as folder:
+        if is_built(target, task, mini):  # Another process was faster.
+            return target
+        files = _write_blocks(folder, task, data, order, progress)
+        manifest |= {"fingerprint": fingerprint(files), "files": files}
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(render_card(task, mini=mini, manifest=manifest), encoding="utf-8")
+        folder.rename(target)
+    return target
+
+
+def check_rows(task: TaskSpec, data: DatasetDict) -> None:
+    """Check that ``data`` has a task's splits, columns and labels.
+
+    Raises:
+        BadInput: Naming the split, the column and the first row that cannot be used.
+    """
+    from datasets import ClassLabel
+
+    wrong = sorted(set(data) - {"train", *HELD_OUT}) + sorted({"train", "test"} - set(data))
+    if wrong:
+        raise BadInput(
+            f"Splits of {task.name}: found {', '.join(sorted(data))}. Needed: train and test; allowed besides: "
+            f"validation, ood. Check {', '.join(wrong)}."
+        )
+    columns, features = (*task.inputs, task.label), data["train"].features
+    for split, rows in data.items():
+        where = f"Split {split!r} of {task.name}"
+        if set(rows.column_names) != set(columns):
+            raise BadInput(f"{where} has the columns {', '.join(rows.column_names)}. Needed: {', '.join(columns)}.")
+        if rows.features != features:
+            raise BadInput(f"{where} has the features {rows.features}, but train has {features}. Make them equal.")
+        if not len(rows):
+            raise BadInput(f"{where} is empty. Check the upstream files.")
+        feature = features[task.label]
+        if isinstance(feature, ClassLabel):
+            labels = column(rows, task.label)
+            values = labels.fill_null(-1).to_numpy()
+            bad = np.flatnonzero((values < 0) | (values >= feature.num_classes))
+            if len(bad):
+                raise BadInput(
+                    f"{where}: column {task.label!r} holds {labels[int(bad[0])].as_py()} at index {bad[0]}. "
+                    f"Allowed: 0 to {feature.num_classes - 1}."
+                )
+        elif task.kind == "classification":
+            raise BadInput(f"{where}: column {task.label!r} is {feature}. Needed: ClassLabel with the class names.")
+
+
+def _load(task: TaskSpec, mini: bool, raw: Path | str | None) -> DatasetDict:
+    from datasets.exceptions import DatasetsError
+
+    if mini:
+        if raw is not None:
+            raise BadInput(f"The mini source of {task.name} is made by this package. Leave out the raw folder {raw}.")
+        return task.mini.load(None)
+    if raw is not None and not Path(raw).is_dir():
+        raise BadInput(f"There is no folder {raw}. Give the folder that holds the raw files of {task.name}.")
+    try:
+        return task.full.load(None if raw is None else Path(raw))
+    except BadInput:
+        raise
+    except (OSError, ValueError, DatasetsError) as error:
+        where = f"the folder {raw}" if raw else f"{task.full.hub_id} on the Hub"
+        raise BadInput(
+            f"Cannot read {task.title} from {where}: {error} Check it, or give another folder with the raw files."
+        ) from error
+
+
+def _deletion_order(task: TaskSpec, mini: bool, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
+    from datasets import ClassLabel
+
+    source = task.source(mini)
+    rng, feature = splits.stream(source.stream), train.features[task.label]
+    if isinstance(feature, ClassLabel):
+        order = splits.deletion_order(column(train, task.label).to_numpy(), feature.num_classes, rng)
+        rule = "by_class"
+    else:
+        order, rule = splits.unlabelled_order(len(train), rng), "unlabelled"
+    if len(order) == len(train):
+        raise BadInput(f"All {len(train):,} train rows of {task.name} would be forgotten, none retained. Add rows.")
+    found = splits.list_sha256(order)
+    if source.deletion_sha256 not in (None, found):
+        raise BadInput(
+            f"The deletion list of these {len(train):,} train rows of {task.name} has the SHA-256 {found}, the "
+            f"published one {source.deletion_sha256}. These are not the benchmark's rows in their order: check the raw "
+            "files or the upstream revision. Nothing was written."
+        )
+    return order, {"rule": rule, "stream": source.stream, "rows": len(order), "sha256": found}
+
+
+def _upstream(task: TaskSpec, mini: bool, raw: Path | str | None) -> dict[str, Any]:
+    """Return where the rows came from; the revision is the one on the Hub now if the task pins none."""
+    source = task.source(mini)
+    revision = source.revision if raw is None else None
+    if source.hub_id and not revision and raw is None:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HTTPError  # That of its HTTP client, whichever it is.
+
+        try:
+            revision = HfApi().dataset_info(source.hub_id).sha
+        except (HTTPError, OSError):
+            revision = None  # Rows from the cache, with no Hub to ask.
+    return {"id": source.hub_id, "revision": revision, "raw": raw is not None}
+
+
+def _write_blocks(
+    folder: Path, task: TaskSpec, data: DatasetDict, order: np.ndarray, progress: bool | None
+) -> dict[str, dict[str, Any]]:
+    """Write every parquet file; return its rows, bytes and SHA-256 by name."""
+    from tqdm import tqdm
+
+    train = data["train"]
+    kept = np.ones(len(train), dtype=bool)
+    kept[order] = False
+    ends = [splits.deletion_size(len(order), ratio) for ratio in splits.RATIOS]
+    plan = {name: ("train", rows) for name, rows in zip(FORGET_FILES, np.split(order, ends[:-1]), strict=True)}
+    plan[RETAIN_FILE] = ("train", np.flatnonzero(kept))
+    plan |= {split_file(split): (split, np.arange(len(data[split]))) for split in HELD_OUT if split in data}
+    features = block_features(train, (*task.inputs, task.label))
+    files = {}
+    (folder / "data").mkdir()
+    bar_off = None if progress is None else not progress
+    with tqdm(total=sum(map(len, data.values())), desc="Writing rows", unit="row", disable=bar_off) as bar:
+        for name, (split, index) in plan.items():
+            file, rows = folder / name, data[split].select(index) if split == "train" else data[split]
+            write_parquet(file, rows, index, features, split=split, bar=bar)
+            files[name] = {"rows": len(index), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+    return files
+
+
+@contextmanager
+def _fresh_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``target``, to be renamed to it; if it is not, it goes away.
+
+    One process at a time builds a target, so what a killed one left behind is safe to remove.
+    """
+    from filelock import FileLock
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.parent / f".{target.name}.lock")
+    folder = target.parent / f".{target.name}.building"
+    with lock:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if os.name == "posix":  # Elsewhere an open file cannot be removed.
+                Path(lock.lock_file).unlink(missing_ok=True)

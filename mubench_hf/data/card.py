@@ -1,0 +1,132 @@
+"""The card of a built data set: configurations that are lists of files, and how its deletion list was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from mubench_hf.data.splits import RATIOS
+from mubench_hf.tasks import TaskSpec
+
+FORGET_FILES = tuple(f"data/forget_{percent:02d}.parquet" for percent in RATIOS)
+"""The train rows of the first percent to forget, the second, ..."""
+
+RETAIN_FILE = "data/retain.parquet"
+"""The train rows that no deletion set contains."""
+
+HELD_OUT = ("validation", "test", "ood")
+"""Splits beside train that a task may have; every one has a test split."""
+
+SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6))
+
+
+def template(name: str) -> Template:
+    """Return a card template of ``model_cards``, from the installed package or from a checkout.
+
+    Raises:
+        FileNotFoundError: If it is in neither place.
+    """
+    packaged = resources.files("mubench_hf") / "model_cards" / name
+    file = packaged if packaged.is_file() else Path(__file__).parents[2] / "model_cards" / name
+    return Template(file.read_text(encoding="utf-8"))
+
+
+def split_file(split: str) -> str:
+    """Return the file of a split that is not train."""
+    return f"data/{split}.parquet"
+
+
+def configs(held_out: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Return every configuration: name → split → files, relative to the data set's root.
+
+    Args:
+        held_out: Splits that are not train, such as ``test``; they are the same in every configuration.
+    """
+    files = [*FORGET_FILES, RETAIN_FILE]
+    held_out = list(held_out)
+    train = {"default": {"train": files}}
+    train |= {f"df_{ratio}pct": {"forget": files[:ratio], "retain": files[ratio:]} for ratio in RATIOS}
+    # A list of its own each: YAML would write a shared one as an alias.
+    return {name: {**splits, **{split: [split_file(split)] for split in held_out}} for name, splits in train.items()}
+
+
+def render_card(task: TaskSpec, *, mini: bool, manifest: Mapping[str, Any]) -> str:
+    """Return the text of README.md.
+
+    Args:
+        task: The task.
+        mini: Whether the rows are the mini source's.
+        manifest: The data set's ``mubench.json``, see ``data/build.py``.
+    """
+    import yaml
+
+    source = task.source(mini)
+    rows = {name: entry["rows"] for name, entry in manifest["files"].items()}
+    held_out = [split for split in HELD_OUT if split_file(split) in rows]
+    counts = {"train": sum(rows[name] for name in (*FORGET_FILES, RETAIN_FILE))}
+    counts |= {split: rows[split_file(split)] for split in held_out}
+    total = sum(counts.values())
+    metadata = {
+        "pretty_name": f"{task.title} for machine unlearning" + (" (mini stand-in)" if mini else ""),
+        "license": source.licence,
+        "task_categories": list(task.tags),
+        "size_categories": [next((name for name, limit in SIZES if total < limit), "n>1M")],
+        "tags": ["machine-unlearning", "mubench"],
+        "configs": [
+            {
+                "config_name": config,
+                "data_files": [{"split": split, "path": files} for split, files in splits.items()],
+            }
+            for config, splits in configs(held_out).items()
+        ],
+    }
+    upstream, deletion = manifest["upstream"], manifest["deletion_list"]
+    where = f"[`{source.hub_id}`](https://huggingface.co/datasets/{source.hub_id})" if source.hub_id else "none"
+    if upstream["raw"]:
+        where += ", read from a local copy"
+    elif upstream["revision"]:
+        where += f" at `{upstream['revision']}`"
+    return template("dataset.md").substitute(
+        metadata=yaml.safe_dump(metadata, sort_keys=False, default_flow_style=None, width=2**20).strip(),
+        source=(
+            f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
+            if mini
+            else f"**Full data: all rows of {task.title}.**"
+        ),
+        title=task.title,
+        repo=f"mubench/{task.dataset_name(mini)}",
+        rows=", ".join(f"{count:,} {split}" for split, count in counts.items()),
+        origin=source.origin,
+        upstream=where,
+        licence=source.licence,
+        rule=RULES[deletion["rule"]].format(stream=_stream_text(deletion["stream"])),
+        published=(
+            "It equals the list published with MU-Bench."
+            if source.deletion_sha256
+            else "No list was published for these rows: it is this project's own."
+        ),
+        deleted=f"{deletion['rows']:,}",
+        sha256=deletion["sha256"],
+        citation=source.citation,
+    )
+
+
+RULES = {
+    "by_class": (
+        "With {stream}, ten draws without replacement: each takes the same number of rows of every class, about a "
+        "percent of the train set in all, and fills up from all remaining rows where a class has run out."
+    ),
+    "unlabelled": (
+        "With {stream}, one sample of a tenth of the train rows without replacement, the last of twenty samples of "
+        "growing size, sorted."
+    ),
+}
+"""How a deletion list was drawn, by the manifest's name for it."""
+
+
+def _stream_text(name: str | None) -> str:
+    start = f"at the place where the published list of {name} starts" if name else "from its start"
+    return f"NumPy's `RandomState(42)`, {start}"

@@ -1,0 +1,108 @@
+"""One data set of D_f and D_r rows with a flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import default_data_collator
+
+from mubench_hf.errors import BadInput
+
+IS_FORGET, ROW = "is_forget", "row"
+"""What a batch carries beside the model's inputs: bool and int64 tensors ``[rows]``."""
+
+
+def column(rows: Any, *names: str) -> np.ndarray | None:
+    """Return a column of a data set, from its attribute or its column of that name, or ``None``."""
+    for name in names:
+        if getattr(rows, name, None) is not None:
+            return np.asarray(getattr(rows, name))
+        if name in (getattr(rows, "column_names", None) or ()):
+            return np.asarray(rows[name])
+    return None
+
+
+class JoinedRows(Dataset):
+    """D_f and D_r as one data set. A row is its own inputs, ``is_forget`` and ``row``, its position here.
+
+    Rows stand in upstream order where both parts carry ``index``, so that a row has the same position, whatever the
+    deletion ratio; otherwise D_f comes before D_r.
+
+    Raises:
+        BadInput: If the two parts share a row or an index repeats.
+    """
+
+    def __init__(self, forget: Dataset | None, retain: Dataset | None):
+        self.parts = [part for part in (forget, retain) if part is not None]
+        sizes = [len(part) for part in self.parts]
+        flags = [part is forget for part in self.parts]
+        self.part = np.repeat(np.arange(len(self.parts)), sizes)
+        self.place = np.concatenate([np.arange(size) for size in sizes])
+        self.is_forget = np.repeat(flags, sizes)
+        indices = [column(part, "index") for part in self.parts]
+        if all(index is not None for index in indices):
+            index = np.concatenate(indices)
+            self._check_disjoint(index)
+            order = np.argsort(index, kind="stable")
+            self.part, self.place, self.is_forget = self.part[order], self.place[order], self.is_forget[order]
+
+    def _check_disjoint(self, index: np.ndarray) -> None:
+        values, counts = np.unique(index, return_counts=True)
+        if (counts > 1).any():
+            shared = values[counts > 1]
+            raise BadInput(
+                f"forget and retain share {len(shared)} rows (index {', '.join(map(str, shared[:5]))}"
+                f"{', ...' if len(shared) > 5 else ''}); every row of train belongs to exactly one of them. "
+                "Load both from one configuration, such as df_5pct."
+            )
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels of all rows, int64 ``[rows]``, or ``None`` where a part does not name its own."""
+        parts = [column(part, "labels", "label") for part in self.parts]
+        if any(part is None for part in parts):
+            return None
+        starts = np.cumsum([0, *(len(part) for part in parts)])[:-1]
+        return np.concatenate(parts)[starts[self.part] + self.place]
+
+    def __len__(self) -> int:
+        """Return the number of rows of both parts."""
+        return len(self.part)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """Return one row's inputs with its flag and position."""
+        inputs = self.parts[self.part[position]][int(self.place[position])]
+        return {**inputs, IS_FORGET: bool(self.is_forget[position]), ROW: int(position)}
+
+
+class FlaggedCollator:
+    """Collates the model's inputs with the user's collator, and the flags beside them as tensors."""
+
+    def __init__(
+        self,
+        collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
+        accepted: Sequence[str] | None = None,
+    ):
+        self.collator, self.accepted = collator, accepted
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return one batch; columns the model does not take are left out."""
+        flags = {
+            IS_FORGET: torch.tensor([row[IS_FORGET] for row in rows]),
+            ROW: torch.tensor([row[ROW] for row in rows]),
+        }
+        inputs = [
+            {name: value for name, value in row.items() if name not in flags and self._accepts(name)} for row in rows
+        ]
+        return {**self.collator(inputs), **flags}
+
+    def without_flags(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return one batch of the model's inputs alone."""
+        return {name: value for name, value in self(rows).items() if name not in (IS_FORGET, ROW)}
+
+    def _accepts(self, name: str) -> bool:
+        return self.accepted is None or name in self.accepted

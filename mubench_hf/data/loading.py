@@ -1,0 +1,95 @@
+"""Built data sets → forget, retain and held-out splits, from a local folder or from the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mubench_hf.data.card import FORGET_FILES
+from mubench_hf.data.manifest import MANIFEST, read_manifest
+from mubench_hf.data.parquet import column
+from mubench_hf.data.splits import check_ratio
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks import TaskSpec
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+def load_split(
+    task: TaskSpec,
+    *,
+    mini: bool,
+    ratio: int,
+    out: Path | str = ".",
+    org: str = "mubench",
+    revision: str | None = None,
+) -> DatasetDict:
+    """Return the splits at one deletion ratio: ``forget``, ``retain``, ``test`` and, where there are, the others.
+
+    All ratios share one copy of the rows in the cache of ``datasets``: forget rows come first in train.
+
+    Args:
+        task: The task.
+        mini: Whether to load the mini data set, which is local only.
+        ratio: Percent of the train rows to forget, a whole number from 1 to 10.
+        out: Folder that ``build`` wrote to; if the data set is not in it, the one on the Hub is read.
+        org: Organisation on the Hub.
+        revision: Revision on the Hub; a local folder has none.
+
+    Raises:
+        BadInput: If the ratio is not allowed, or the data set is neither built nor on the Hub.
+    """
+    from datasets import DatasetDict, load_dataset
+
+    ratio = check_ratio(ratio)
+    manifest = load_manifest(task, mini=mini, out=out, org=org, revision=revision)
+    folder = _folder(task, mini, out)
+    if folder.is_dir():
+        splits = load_dataset(str(folder.absolute()))
+    else:
+        splits = load_dataset(f"{org}/{folder.name}", revision=revision)
+    train = splits.pop("train")
+    cut = sum(manifest["files"][name]["rows"] for name in FORGET_FILES[:ratio])
+    return DatasetDict(forget=train.select(range(cut)), retain=train.select(range(cut, len(train))), **splits)
+
+
+def load_manifest(
+    task: TaskSpec, *, mini: bool, out: Path | str = ".", org: str = "mubench", revision: str | None = None
+) -> dict[str, Any]:
+    """Return ``mubench.json`` of a data set, from where ``load_split`` reads it; arguments and errors are the same."""
+    folder = _folder(task, mini, out)
+    if folder.is_dir():
+        return read_manifest(folder / MANIFEST)
+    command = f"mubench build {task.name}{' --mini' if mini else ''} --out {out}"
+    if mini:
+        raise BadInput(f"The mini data of {task.name} are not built: there is no folder {folder}. Run: {command}")
+    from huggingface_hub import hf_hub_download
+
+    repo = f"{org}/{folder.name}"
+    try:
+        return read_manifest(Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision)))
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(
+            f"The data of {task.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
+            f"Run: {command}"
+        ) from error
+
+
+def train_in_upstream_order(splits: DatasetDict) -> Dataset:
+    """Return all train rows, forget and retain, sorted by ``index``; no row is copied, only pointed to.
+
+    Args:
+        splits: What ``load_split`` returned, at any ratio.
+    """
+    from datasets import concatenate_datasets
+
+    train = concatenate_datasets([splits["forget"], splits["retain"]])
+    return train.select(np.argsort(column(train, "index").to_numpy()))
+
+
+def _folder(task: TaskSpec, mini: bool, out: Path | str) -> Path:
+    return Path(out) / "mubench" / task.dataset_name(mini)

@@ -1,0 +1,81 @@
+"""``mubench.json`` at the root of a data set: what was built, from what, and the hash of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mubench_hf.data.parquet import file_sha256
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks import TaskSpec
+
+FORMAT = 1
+"""Version of the folder's layout."""
+
+MANIFEST = "mubench.json"
+
+
+def fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one SHA-256 over the names and hashes of all parquet files."""
+    return hashlib.sha256("".join(f"{name} {entry['sha256']}\n" for name, entry in files.items()).encode()).hexdigest()
+
+
+def read_manifest(file: Path) -> dict[str, Any]:
+    """Return the contents of a ``mubench.json``.
+
+    Raises:
+        BadInput: If there is no such file, or it is of another layout.
+    """
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"its layout is {manifest['format']!r}, not {FORMAT}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{file.parent} is not a data set that this version builds: {file.name} is missing or not usable "
+            f"({error}). Move or delete the folder, or choose another place."
+        ) from error
+    return manifest
+
+
+def is_built(target: Path, task: TaskSpec, mini: bool) -> bool:
+    """Return whether ``target`` is the complete data set of a task's source.
+
+    Returns:
+        False if nothing is there.
+
+    Raises:
+        BadInput: If something else is there: another data set, another upstream revision, files changed or missing.
+    """
+    if not (target.exists() or target.is_symlink()):
+        return False
+    manifest, source = read_manifest(target / MANIFEST), task.source(mini)
+    upstream, deletion, files = (manifest.get(key, {}) for key in ("upstream", "deletion_list", "files"))
+    # A raw folder has no revision, and where none is pinned any one will do.
+    pinned = None if upstream.get("raw") else source.revision
+    pairs = {
+        "task": (manifest.get("task"), task.name),
+        "source": (manifest.get("source"), "mini" if mini else "full"),
+        "upstream": (upstream.get("id"), source.hub_id),
+        "revision": (upstream.get("revision"), pinned or upstream.get("revision")),
+        "stream": (deletion.get("stream"), source.stream),
+        "deletion list": (deletion.get("sha256"), source.deletion_sha256 or deletion.get("sha256")),
+        "fingerprint": (manifest.get("fingerprint"), fingerprint(files)),
+    }
+    wrong = [f"{what} {found!r} in place of {wanted!r}" for what, (found, wanted) in pairs.items() if found != wanted]
+    for name, entry in files.items():
+        file = target / name
+        if not file.is_file():
+            wrong.append(f"{name} missing")
+        elif file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
+            wrong.append(f"{name} changed")
+    if not (target / "README.md").is_file():
+        wrong.append("README.md missing")
+    if wrong:
+        raise BadInput(
+            f"{target} holds something else: {'; '.join(wrong)}. Move or delete the folder, or choose another place."
+        )
+    return True

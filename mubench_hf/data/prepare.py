@@ -1,0 +1,115 @@
+"""Rows of a data set as a model's inputs, each prepared once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+import mubench_hf
+from mubench_hf.data.loading import load_manifest, load_split
+
+if TYPE_CHECKING:
+    import datasets
+
+    from mubench_hf.tasks import TaskSpec
+
+MEMORY_BUDGET = 1 << 30
+"""Bytes of prepared tensors kept per data set; rows past it are prepared at each access."""
+
+
+class PreparedRows(Dataset):
+    """Map-style data set of prepared rows, kept in memory while they fit.
+
+    Preparation must be deterministic: a row is decoded and processed at its first access only.
+
+    Args:
+        rows: Data set of raw rows; columns ``index`` and ``label``, where present, are exposed as arrays.
+        prepare: Maps one decoded row to the model's inputs (tensors and numbers) with ``labels``.
+        memory_budget: Bytes of tensors to keep.
+    """
+
+    def __init__(self, rows: datasets.Dataset, prepare: Callable[[Mapping[str, Any]], dict[str, Any]], *,
+                 label: str = "label", memory_budget: int = MEMORY_BUDGET):  # fmt: skip
+        self.rows, self.prepare = rows, prepare
+        self.index = np.asarray(rows["index"]) if "index" in rows.column_names else None
+        self.labels = np.asarray(rows[label]) if label in rows.column_names else None
+        self._kept: dict[int, dict[str, Any]] = {}
+        self._budget = memory_budget
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """Return the inputs of one row."""
+        position = int(position)
+        if position in self._kept:
+            return self._kept[position]
+        inputs = self.prepare(self.rows[position])
+        size = sum(value.nbytes for value in inputs.values() if hasattr(value, "nbytes"))
+        if size <= self._budget:
+            self._budget -= size
+            self._kept[position] = inputs
+        return inputs
+
+
+def prepare_rows(rows: datasets.Dataset, task: TaskSpec, processor: Any) -> PreparedRows:
+    """Return ``rows`` prepared the task's way with a model's processor."""
+    return PreparedRows(rows, partial(task.prepare, processor=processor), label=task.label)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's splits at one deletion ratio, prepared for one model.
+
+    Attributes:
+        task: The task.
+        mini: Whether the rows are the mini source's.
+        ratio: Percent of train to forget.
+        splits: ``forget``, ``retain``, ``test`` and the other splits there are.
+        manifest: The data set's ``mubench.json``.
+        label_names: Class names in label order.
+        cache_dir: Folder for what models say of these rows, prepared this way.
+    """
+
+    task: TaskSpec
+    mini: bool
+    ratio: int
+    splits: Mapping[str, PreparedRows]
+    manifest: Mapping[str, Any]
+    label_names: tuple[str, ...]
+    cache_dir: Path
+
+
+def load_task_data(task: TaskSpec, *, mini: bool, ratio: int, processor: Any, out: Path | str = ".") -> TaskData:
+    """Load the splits at ``ratio`` and prepare their rows with a model's ``processor``.
+
+    Args:
+        task: The task.
+        mini: Whether to read the mini data set.
+        ratio: Percent of train to forget, 1 to 10.
+        processor: The model's processor.
+        out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
+
+    Raises:
+        BadInput: If the ratio is not allowed or the data set is not there.
+    """
+    splits = load_split(task, mini=mini, ratio=ratio, out=out)
+    manifest = load_manifest(task, mini=mini, out=out)
+    how = hashlib.sha256(f"{processor.to_json_string()} {mubench_hf.__version__}".encode()).hexdigest()
+    return TaskData(
+        task,
+        mini,
+        ratio,
+        {name: prepare_rows(rows, task, processor) for name, rows in splits.items()},
+        manifest,
+        tuple(splits["retain"].features[task.label].names),
+        Path(out, ".cache", f"{task.dataset_name(mini)}-{manifest['fingerprint'][:12]}-{how[:12]}"),
+    )

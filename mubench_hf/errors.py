@@ -1,0 +1,24 @@
+"""Errors that a person can act on: what was found, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BadInput(ValueError):
+    """An input that cannot be used. The command line prints its message alone and exits with code 2."""
+
+
+def unknown_name(what: str, found: object, allowed: Iterable[str]) -> BadInput:
+    """Return the error for a name that is not registered, with the nearest allowed name suggested.
+
+    Args:
+        what: Kind of thing that was named, such as ``"task"``.
+        found: The name as it was given.
+        allowed: Every name that would have worked.
+    """
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(str(found).lower(), allowed, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return BadInput(f"Unknown {what} {str(found)!r}.{hint} Allowed: {', '.join(allowed)}.")

@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """Let ``write`` fill a file that takes the place of ``path`` only once it is complete and on disk.
+
+    Args:
+        path: Where the file ends up; missing folders are made. A failure leaves an older file there as it was.
+        write: Called with the open binary stream.
+
+    Returns:
+        ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own, as several processes may save the same run; plain open() keeps the user's file mode.
+    part = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(part, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Architectures of the benchmark, one file a modality."""

@@ -1,0 +1,97 @@
+"""Make and load models: fresh ones, incompetent ones, frozen copies, saved ones."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from mubench_hf.errors import BadInput
+from mubench_hf.models.registry import ModelSpec
+
+
+def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTrainedModel:
+    """Return the model that training starts from: the pretrained backbone, or a tiny one, with a new seeded head.
+
+    Args:
+        spec: The registered model.
+        label_names: Class names in label order; sets ``num_labels``.
+        seed: Seed of every weight that is not loaded. The caller's random state is left as it was.
+    """
+    auto_class = getattr(transformers, spec.architecture.auto_class)
+    labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if spec.hub_id:
+            return auto_class.from_pretrained(spec.hub_id, ignore_mismatched_sizes=True, **labels)
+        config = spec.architecture.tiny_config()
+        config.id2label, config.label2id = labels["id2label"], labels["label2id"]
+        return auto_class.from_config(config)
+
+
+def load_processor(spec: ModelSpec) -> Any:
+    """Return the processor that prepares rows for a registered model."""
+    if spec.hub_id:
+        return saved_processor(spec.hub_id)
+    return spec.architecture.tiny_processor()
+
+
+def saved_processor(name: str | Path, revision: str | None = None) -> Any:
+    """Return the processor saved beside a checkpoint."""
+    return transformers.AutoProcessor.from_pretrained(str(name), revision=revision, backend="pil")
+
+
+def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = None) -> PreTrainedModel:
+    """Return a model of the same class and config with fresh weights.
+
+    Every weight is new, class tokens and position embeddings too: the model is built from its config, not by resetting
+    the layers that know how to.
+
+    Args:
+        model: Model whose class and config are used; it is not changed.
+        seed: Seed of the weights; the caller's random state is left as it was.
+        init_from: Checkpoint to start from instead of random weights (a new head is drawn where shapes differ).
+    """
+    config = copy.deepcopy(model.config)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if init_from:
+            fresh = type(model).from_pretrained(init_from, config=config, ignore_mismatched_sizes=True)
+        else:
+            fresh = type(model)(config)
+    return fresh.to(device=model.device, dtype=model.dtype)
+
+
+def frozen(model: PreTrainedModel) -> PreTrainedModel:
+    """Return ``model`` in eval mode without gradients, for use as a teacher."""
+    return model.eval().requires_grad_(False)
+
+
+def load_model(name: str | Path, auto_class: str, revision: str | None = None) -> PreTrainedModel:
+    """Load a checkpoint from a folder or a Hub repository.
+
+    Raises:
+        BadInput: If there is no checkpoint there.
+    """
+    try:
+        return getattr(transformers, auto_class).from_pretrained(
+            str(name), revision=revision, trust_remote_code=False, use_safetensors=True
+        )
+    except OSError as error:
+        raise BadInput(f"No checkpoint at {str(name)!r}: {str(error).splitlines()[0]}") from error
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """Return a hash over the names, shapes, types and bytes of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(data.shape)} {data.dtype}\n".encode())
+        digest.update(data.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

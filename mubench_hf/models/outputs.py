@@ -1,0 +1,81 @@
+"""What a model says of each row: one forward pass a split, kept on disk where it serves again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedModel, default_data_collator
+
+from mubench_hf.files import write_atomic
+from mubench_hf.models.loading import weights_sha256
+
+BATCH_SIZE = 256
+"""Rows a forward pass. Fixed, because on some hardware a row's last bits depend on the batch it is in."""
+
+
+@dataclass(frozen=True)
+class RowOutputs:
+    """Logits of every row of a data set.
+
+    Attributes:
+        logits: float32 array ``[rows, classes]``, read-only and memory-mapped where it comes from disk.
+        seconds: What computing them took, also when they come from disk.
+    """
+
+    logits: np.ndarray
+    seconds: float
+
+
+@torch.inference_mode()
+def row_outputs(
+    model: PreTrainedModel,
+    rows: Dataset,
+    collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
+    batch_size: int = BATCH_SIZE,
+) -> RowOutputs:
+    """Run a classifier over prepared rows in eval mode and return its logits in row order.
+
+    The model keeps its mode and its device.
+    """
+    was_training, start = model.training, time.perf_counter()
+    model.eval()
+    logits = []
+    for batch in DataLoader(rows, batch_size=batch_size, collate_fn=collator):
+        inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
+        logits.append(model(**inputs).logits.float().cpu().numpy())
+    model.train(was_training)
+    return RowOutputs(np.concatenate(logits), time.perf_counter() - start)
+
+
+def cached_row_outputs(
+    model: PreTrainedModel,
+    rows: Dataset,
+    cache_dir: str | Path | None,
+    collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
+) -> RowOutputs:
+    """Return ``row_outputs``, computed at most once for a model's weights.
+
+    Args:
+        model: The model; its weights' hash names the table.
+        rows: Prepared rows.
+        cache_dir: Folder that belongs to these rows and their preparation; ``None`` computes and keeps nothing.
+        collator: Makes a batch of rows.
+    """
+    if cache_dir is None:
+        return row_outputs(model, rows, collator)
+    file = Path(cache_dir) / f"{weights_sha256(model)[:32]}.npy"
+    note = file.with_suffix(".json")
+    if not (file.exists() and note.exists()):
+        outputs = row_outputs(model, rows, collator)
+        # The note is written last: a table without one was interrupted.
+        write_atomic(file, lambda handle: np.save(handle, outputs.logits))
+        write_atomic(note, lambda handle: handle.write(json.dumps({"seconds": outputs.seconds}).encode()))
+    return RowOutputs(np.load(file, mmap_mode="r"), json.loads(note.read_text())["seconds"])

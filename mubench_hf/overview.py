@@ -1,0 +1,107 @@
+"""Tables of what is registered, for ``mubench list`` and the README, generated from the code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.models import get_model, list_models
+from mubench_hf.tasks import get_task, list_tasks
+from mubench_hf.trainers import get_method, list_methods
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Rows = list[list[str]]
+
+
+def task_rows() -> Rows:
+    """Return a header and one row a task."""
+    header = ["Task", "Title", "Reads", "Score", "Full source", "Mini source"]
+    tasks = [get_task(name) for name in list_tasks()]
+    return [header] + [
+        [task.name, task.title, task.modality, task.metric, task.full.hub_id or "a folder", task.mini.origin]
+        for task in tasks
+    ]
+
+
+def model_rows() -> Rows:
+    """Return a header and one row a model; tiny models have no Hub checkpoint."""
+    header = ["Model", "Architecture", "Reads", "Hub checkpoint"]
+    models = [get_model(name) for name in list_models()]
+    return [header] + [
+        [m.name, m.architecture.title, m.architecture.modality, m.hub_id or "tiny, from its configuration"]
+        for m in models
+    ]
+
+
+def method_rows() -> Rows:
+    """Return a header and one row a method, with the taxonomy's three words."""
+    header = ["Method", "Title", "Measures", "Corruption on D_f", "Retention on D_r", "Source"]
+    methods = [(name, get_method(name)) for name in list_methods()]
+    return [header] + [
+        [name, method.title, method.measurement, method.corruption, method.retention, method.source]
+        for name, method in methods
+    ]
+
+
+def metric_rows() -> Rows:
+    """Return a header and one row a metric."""
+    header = ["Metric", "What it says", "Best", "Range", "Source"]
+    best = {"higher": "higher", "lower": "lower", "match_retrained": "like the retrained model's"}
+    metrics = [(name, get_metric(name)) for name in list_metrics()]
+    return [header] + [
+        [name, m.__doc__.splitlines()[0], best[m.DIRECTION], "{:g} to {:g}".format(*m.RANGE), m.SOURCE]
+        for name, m in metrics
+    ]
+
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "tasks": task_rows,
+    "models": model_rows,
+    "methods": method_rows,
+    "metrics": metric_rows,
+}
+
+
+def terminal_table(name: str) -> Table:
+    """Return one of ``TABLES`` for a terminal."""
+    from rich.table import Table
+
+    header, *rows = TABLES[name]()
+    table = Table(*header, title=f"{len(rows)} {name}", title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(name: str) -> str:
+    """Return one of ``TABLES`` as Markdown."""
+    header, *rows = TABLES[name]()
+    lines = [header, ["---"] * len(header), *([f"`{row[0]}`", *row[1:]] for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def with_tables(text: str) -> str:
+    """Return ``text`` with every region between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
+
+    def fill(match: re.Match) -> str:
+        return f"<!-- table: {match['name']} -->\n{markdown(match['name'])}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (?P<name>\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Write the tables into Markdown files."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("files", nargs="+", type=Path)
+    for file in parser.parse_args().files:
+        file.write_text(with_tables(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

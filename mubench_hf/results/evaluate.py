@@ -1,0 +1,181 @@
+"""A checkpoint's outputs → its scores: one forward pass a split serves every metric."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mubench_hf.data.joined import FlaggedCollator, JoinedRows
+from mubench_hf.data.prepare import TaskData
+from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.models.loading import reinitialised
+from mubench_hf.models.outputs import cached_row_outputs, row_outputs
+from mubench_hf.results.schema import RunResult
+from mubench_hf.runs.record import RunRecord
+from mubench_hf.trainers import get_method
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+INCOMPETENT_SEED = 1_000_003
+"""Added to the run's seed for ZRF's incompetent model: another draw than the one that Bad-T learns from."""
+
+SPLITS = ("test", "forget", "retain")
+
+Scores = dict[str, float | None]
+Reasons = dict[str, str]
+
+
+def measure(model: PreTrainedModel, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+    """Run a model over every split once.
+
+    Args:
+        model: The checkpoint; it is not changed.
+        data: The task's rows, prepared for it.
+        seed: Seed of the run, for the incompetent model.
+        keep: Whether to keep the train rows' outputs on disk: worth it for an original, which methods learn from.
+
+    Returns:
+        ``{forget,retain,test}_logits`` (float32 ``[rows, classes]``) and ``_labels`` (int64 ``[rows]``), D_f and D_r in
+        upstream order, and ``incompetent_forget_logits`` of an untrained model on D_f.
+    """
+    forget, retain, test = (data.splits[split] for split in ("forget", "retain", "test"))
+    train, collate = JoinedRows(forget, retain), FlaggedCollator().without_flags
+    logits = cached_row_outputs(model, train, data.cache_dir / "train" if keep else None, collate).logits
+    incompetent = reinitialised(model, INCOMPETENT_SEED + seed)
+    incompetent_logits = cached_row_outputs(
+        incompetent, JoinedRows(forget, None), data.cache_dir / f"forget-{data.ratio}", collate
+    ).logits
+    return {
+        "forget_logits": logits[train.is_forget],
+        "forget_labels": train.labels[train.is_forget],
+        "retain_logits": logits[~train.is_forget],
+        "retain_labels": train.labels[~train.is_forget],
+        "test_logits": row_outputs(model, test).logits,
+        "test_labels": test.labels,
+        "incompetent_forget_logits": np.asarray(incompetent_logits),
+    }
+
+
+def score(
+    outputs: Mapping[str, np.ndarray],
+    *,
+    metric: str,
+    method: str,
+    seed: int,
+    seconds: float | None = None,
+    original: Mapping[str, float | None] | None = None,
+    retrain: Mapping[str, float | None] | None = None,
+) -> tuple[Scores, Reasons]:
+    """Return every score of a run, a pure function of outputs, times and the reference models' scores.
+
+    A metric is called with the arguments that its parameters name; one metric's score can be another's argument.
+
+    Args:
+        outputs: What ``measure`` returned for the run.
+        metric: Metric module of the task's own score.
+        method: ``original`` or the key of a method.
+        seed: Seed of the run.
+        seconds: Wall seconds of unlearning.
+        original: Scores of the original that the run started from.
+        retrain: Scores of the retrained model of the same seed.
+
+    Returns:
+        Score name → value or ``None``, and for each ``None`` the reason.
+    """
+    scores, reasons = _split_scores(outputs, metric)
+    context: dict[str, Any] = {**outputs, "seed": seed, "chance": 1 / outputs["test_logits"].shape[-1]}
+    if method != "original":
+        context["allowed_utility_drop"] = get_method(method).allowed_utility_drop
+    scores["unlearn_seconds"] = None if method == "original" else seconds
+    for name, reference in (("original", original), ("retrain", retrain), (method, scores)):
+        # The last one lets a reference be compared with itself.
+        reference = reference or {}
+        context |= {f"{name}_{key}": value for key, value in reference.items()}
+        context |= {f"{name}_{split}_score": reference.get(f"{split}_{metric}") for split in SPLITS}
+    context |= {f"{split}_score": scores[f"{split}_{metric}"] for split in SPLITS}
+    _call_metrics(context, method, scores, reasons)
+    _add_time_ratio(scores, reasons, method, context.get("retrain_unlearn_seconds"))
+    return scores, reasons
+
+
+def evaluate_run(
+    record: RunRecord,
+    outputs: Mapping[str, np.ndarray],
+    data: TaskData,
+    *,
+    original: Mapping[str, float | None] | None = None,
+    retrain: Mapping[str, float | None] | None = None,
+) -> RunResult:
+    """Return the result of a finished run.
+
+    Args:
+        record: The run; an original is evaluated at ``data.ratio``.
+        outputs: What ``measure`` returned for its checkpoint.
+        data: The task's rows.
+        original: Scores of the original that the run started from.
+        retrain: Scores of the retrained model of the same seed.
+    """
+    run = replace(record.run, del_ratio=data.ratio)
+    scores, reasons = score(
+        outputs,
+        metric=data.task.metric,
+        method=run.method,
+        seed=run.seed,
+        seconds=record.seconds,
+        original=original,
+        retrain=retrain,
+    )
+    shared = {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
+    return RunResult(**asdict(run), scores=scores, reasons=reasons, **shared)
+
+
+def _split_scores(outputs: Mapping[str, np.ndarray], metric: str) -> tuple[Scores, Reasons]:
+    scores, reasons = {}, {}
+    call = getattr(get_metric(metric), metric)
+    for split in SPLITS:
+        key = f"{split}_{metric}"
+        try:
+            scores[key] = call(logits=outputs[f"{split}_logits"], labels=outputs[f"{split}_labels"])[metric]
+        except ValueError as error:
+            scores[key], reasons[key] = None, str(error)
+    return scores, reasons
+
+
+def _call_metrics(context: dict[str, Any], method: str, scores: Scores, reasons: Reasons) -> None:
+    """Call each metric as soon as all it needs is there; what never comes is why it is missing."""
+    waiting = {name: getattr(get_metric(name), name) for name in list_metrics()}
+    # A metric of any one split's logits is a task's own score, which is taken already.
+    waiting = {name: call for name, call in waiting.items() if "logits" not in inspect.signature(call).parameters}
+    while ready := [name for name, call in waiting.items() if not _missing(call, context)]:
+        for name in ready:
+            call = waiting.pop(name)
+            given = {key: context[key] for key in inspect.signature(call).parameters if context.get(key) is not None}
+            try:
+                found = call(**given)
+            except ValueError as error:
+                scores[name], reasons[name] = None, str(error)
+            else:
+                scores |= found
+                context |= found | {f"{method}_{key}": value for key, value in found.items()}
+    for name, call in waiting.items():
+        scores[name], reasons[name] = None, f"needs {', '.join(_missing(call, context))}, which this run lacks"
+
+
+def _missing(call: Callable[..., Any], context: Mapping[str, Any]) -> list[str]:
+    parameters = inspect.signature(call).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and context.get(p.name) is None]
+
+
+def _add_time_ratio(scores: Scores, reasons: Reasons, method: str, retrain_seconds: float | None) -> None:
+    seconds, key = scores["unlearn_seconds"], "retrain_time_ratio"
+    scores[key] = seconds / retrain_seconds if seconds is not None and retrain_seconds else None
+    if seconds is None:
+        reason = "the original unlearns nothing" if method == "original" else "the run was not timed"
+        reasons |= {"unlearn_seconds": reason, key: reason}
+    elif not retrain_seconds:
+        reasons[key] = "needs the retrained model of the same seed and its time"

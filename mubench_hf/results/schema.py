@@ -1,0 +1,204 @@
+"""What one run leaves behind: its scores, or why there are none, and everything needed to repeat it."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from mubench_hf.errors import BadInput
+from mubench_hf.runs.record import RunId
+
+SCHEMA_VERSION = 1
+SOURCES = ("full", "mini")
+STATUSES = ("ok", "diverged", "failed")
+SCORE_KEYS = (
+    "test_accuracy",
+    "forget_accuracy",
+    "retain_accuracy",
+    "mia_confidence_svc",
+    "mia_loss_auc",
+    "zrf",
+    "knowledge_gap",
+    "unlearning_score",
+    "unlearn_seconds",
+    "retrain_time_ratio",
+    "average_gap",
+)
+"""Scores of a classification task. Other tasks bring other main scores (``test_rouge_l``), so a run may differ."""
+
+_NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap")
+# These become parts of file names and Hub repository names, also when the JSON comes from a stranger.
+_NAME_PARTS = ("task", "model", "method")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One evaluated run. Mappings are copied and brought to plain JSON types, so that a reread result is equal.
+
+    Attributes:
+        task: Key of the task, ``cifar100``.
+        source: ``full`` (the real data) or ``mini`` (the stand-in).
+        data_fingerprint: Identifies the rows of every split.
+        deletion_sha256: Hash of the deletion list.
+        model: Name of the registered model, ``vit-tiny``.
+        method: ``original``, ``retrain`` or the key of an unlearning method.
+        del_ratio: Share of the train set that is deleted, in percent, 1 to 10.
+        seed: Seed of the run.
+        status: ``ok``, ``diverged`` (trained, but to a useless model) or ``failed`` (no model to score).
+        scores: Score name to value; ``None`` where it could not be computed. Shares lie in [0, 1], times are seconds.
+        status_reason: Why the status is not ``ok``; ``None`` if it is.
+        reasons: Why a score is ``None``, for exactly those scores.
+        config: Method config and training arguments.
+        base_model: Model the run started from.
+        base_revision: Hash of its weights, or its Hub commit.
+        hardware: Device, processor names, threads.
+        world_size: Number of processes that trained together.
+        versions: Package name to version; ``None`` for one that is not installed.
+        commit: Commit of the source checkout the run was made with.
+    """
+
+    task: str
+    source: str
+    data_fingerprint: str
+    deletion_sha256: str
+    model: str
+    method: str
+    del_ratio: int
+    seed: int
+    status: str
+    scores: dict[str, float | None]
+    status_reason: str | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    base_model: str | None = None
+    base_revision: str | None = None
+    hardware: dict[str, Any] = field(default_factory=dict)
+    world_size: int = 1
+    versions: dict[str, str | None] = field(default_factory=dict)
+    commit: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            BadInput: If a field has the wrong type or range, a score is not finite, or scores and reasons disagree.
+        """
+        for spec in fields(self):
+            object.__setattr__(self, spec.name, _typed(spec.name, str(spec.type), getattr(self, spec.name)))
+        for name in _NAME_PARTS:
+            if not _SAFE_NAME.fullmatch(getattr(self, name)):
+                raise BadInput(
+                    f"Field {name!r} is {getattr(self, name)!r}; it must start with a letter or digit and hold only "
+                    "letters, digits, '.', '_' and '-', because files are named after it."
+                )
+        _require(self.source in SOURCES, "source", self.source, f"one of {', '.join(SOURCES)}")
+        _require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
+        _require(1 <= self.del_ratio <= 10, "del_ratio", self.del_ratio, "1 to 10 (percent of the train set)")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(self.world_size >= 1, "world_size", self.world_size, "1 or more")
+        if (self.status == "ok") != (self.status_reason is None):
+            raise BadInput(
+                f"Field 'status_reason' is {self.status_reason!r} while status is {self.status!r}; "
+                "say why a run is not ok, and leave it None when it is."
+            )
+        object.__setattr__(self, "scores", {key: _score(key, value) for key, value in self.scores.items()})
+        self._check_reasons()
+
+    def _check_reasons(self) -> None:
+        missing = {key for key, value in self.scores.items() if value is None}
+        for key in sorted(missing - self.reasons.keys()):
+            raise BadInput(f"Score {key!r} is None without a reason; put one into reasons[{key!r}].")
+        for key in sorted(self.reasons.keys() - missing):
+            raise BadInput(f"reasons[{key!r}] explains a missing score, but {key!r} is not None in scores; drop one.")
+        for key, reason in self.reasons.items():
+            if not isinstance(reason, str) or not reason.strip():
+                raise BadInput(f"reasons[{key!r}] is {reason!r}; it must say why the score is missing.")
+
+    @property
+    def run(self) -> RunId:
+        """Which run it is the result of."""
+        return RunId(**{spec.name: getattr(self, spec.name) for spec in fields(RunId)})
+
+    @property
+    def name(self) -> str:
+        """``<task>[-mini]-<model>-<method>-df<ratio>pct-s<seed>``: the result's file name without its ending."""
+        return self.run.name
+
+    def to_json(self) -> str:
+        """Return the result as JSON text, byte for byte the same for equal results."""
+        content = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        content["schema_version"] = SCHEMA_VERSION
+        return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunResult:
+        """Read a result that ``to_json`` wrote.
+
+        Raises:
+            BadInput: If the text is no JSON object of this schema version, or a field is unknown, missing or invalid.
+        """
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"Not valid JSON: {error}.") from error
+        if not isinstance(content, dict):
+            raise BadInput(f"Expected a JSON object with the fields of a run, found {type(content).__name__}.")
+        version = content.pop("schema_version", None)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            raise BadInput(f"Field 'schema_version' is {version!r}; this version reads {SCHEMA_VERSION}.")
+        known = {spec.name for spec in fields(cls)}
+        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys())):
+            if names:
+                raise BadInput(f"{what} field{'s' * (len(names) > 1)} {', '.join(map(repr, sorted(names)))}.")
+        return cls(**content)
+
+
+def _require(holds: bool, name: str, found: object, allowed: str) -> None:
+    if not holds:
+        raise BadInput(f"Field {name!r} is {found!r}; allowed: {allowed}.")
+
+
+def _typed(name: str, annotation: str, value: Any) -> Any:
+    """Return ``value`` if it has the annotated type; a mapping as a copy of plain JSON types."""
+    if annotation.startswith("dict"):
+        _require(isinstance(value, Mapping), name, value, "a mapping")
+        # Scores are converted one by one: they may be NumPy numbers, which JSON does not know.
+        return dict(value) if name == "scores" else _plain(name, value)
+    if annotation.endswith("| None") and value is None:
+        return None
+    if annotation == "int":
+        _require(isinstance(value, numbers.Integral) and not isinstance(value, bool), name, value, "a whole number")
+        return int(value)
+    _require(isinstance(value, str) and bool(value.strip()), name, value, "text that is not empty")
+    return value
+
+
+def _plain(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"Field {name!r} cannot be written as JSON: {error}.") from error
+
+
+def _score(key: object, value: object) -> float | None:
+    if not isinstance(key, str) or not key:
+        raise BadInput(f"Score name {key!r} is not text.")
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise BadInput(f"Score {key!r} is {value!r}; it must be a number, or None with a reason.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise BadInput(f"Score {key!r} is {number}; a score that is not finite must be None with a reason.")
+    if key in _NOT_NEGATIVE and number < 0:
+        raise BadInput(f"Score {key!r} is {number}; it cannot be negative.")
+    return number

@@ -1,0 +1,247 @@
+"""The leaderboard of one task, model and deletion ratio, for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Group as Stack
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from mubench_hf.results.aggregate import MAIN_PREFIXES, Group, check_comparable, heading, main_metric
+
+MISSING = "–"
+REASON_LENGTH = 100
+_ARROWS = {"higher": "↑", "lower": "↓", "match_retrained": "→"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: Score it shows; a prefix that ends in ``_`` is completed by the task's metric.
+        header: Title, without the arrow of its direction.
+        direction: ``higher``, ``lower`` or ``match_retrained``: what the best method has.
+        digits: Digits after the decimal point.
+    """
+
+    key: str
+    header: str
+    direction: str
+    digits: int = 3
+
+    @property
+    def arrow(self) -> str:
+        """Sign of the direction: ``↑``, ``↓`` or ``→`` (towards retrain)."""
+        return _ARROWS[self.direction]
+
+    def score_key(self, metric: str | None) -> str:
+        """Return the name of the score, given the task's metric."""
+        return f"{self.key}{metric}" if self.key in MAIN_PREFIXES else self.key
+
+
+COLUMNS = (
+    Column("test_", "D_Test", "higher"),
+    Column("forget_", "D_f", "match_retrained"),
+    Column("retain_", "D_r", "higher"),
+    Column("unlearn_seconds", "Seconds", "lower", digits=1),
+    Column("retrain_time_ratio", "× retrain", "lower"),
+    Column("mia_confidence_svc", "MIA conf", "match_retrained"),
+    Column("mia_loss_auc", "MIA loss AUC", "match_retrained"),
+    Column("zrf", "ZRF", "match_retrained"),
+    Column("knowledge_gap", "Knowledge gap", "match_retrained"),
+    Column("unlearning_score", "Score", "higher"),
+    Column("average_gap", "Gap", "lower"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as text: ``mean``, ``± std`` and signed ``gap`` to retrain; empty where there is none."""
+
+    mean: str
+    std: str = ""
+    gap: str = ""
+    best: bool = False
+
+
+class ResultTable:
+    """Renderable that keeps numbers whole at any width: cells in one line, stacked, or in several tables."""
+
+    def __init__(self, groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> None:
+        """Prepare the table.
+
+        Args:
+            groups: One list of ``aggregate``.
+            title: Title of the task; its key by default.
+            metric: The task's metric; needed only where the results hold several.
+
+        Raises:
+            BadInput: If the groups do not belong into one table, or ``metric`` is needed.
+        """
+        check_comparable(groups)
+        metric = metric or main_metric(groups)
+        self.title = heading(groups, title)
+        self.rows = [(group, [make_cell(groups, group, column, metric) for column in COLUMNS]) for group in groups]
+        self.notes = list(_notes(groups, title, metric))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the widest layout that fits."""
+        every = range(len(COLUMNS))
+        unlimited = options.update(width=sys.maxsize)  # a measurement is cut to the width it is given
+        for separator, parts in ((" ", 1), ("\n", 1), ("\n", 2), ("\n", 3), ("\n", 4)):
+            size = -(-len(COLUMNS) // parts)
+            tables = [self._table(every[start : start + size], separator) for start in range(0, len(COLUMNS), size)]
+            if all(Measurement.get(console, unlimited, table).maximum <= options.max_width for table in tables):
+                break
+        yield Text(self.title, style="bold")
+        yield Stack(*tables)
+        yield from (Text(note, style="dim") for note in self.notes)
+
+    def _table(self, chosen: Sequence[int], separator: str) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+        table.add_column("Method", no_wrap=True)
+        for index in chosen:
+            header, arrow = COLUMNS[index].header, COLUMNS[index].arrow
+            table.add_column(f"{header.replace(' ', separator)}{separator}{arrow}", justify="right", no_wrap=True)
+        for group, cells in self.rows:
+            label = Text(group.method, style="" if group.is_method else "italic")
+            if group.status != "ok":
+                label.append("\n" + group.status.replace(", ", "\n"), style="red")
+            table.add_row(label, *(_terminal_cell(cells[index], separator) for index in chosen))
+        return table
+
+
+def print_table(
+    groups: Sequence[Group], title: str | None = None, metric: str | None = None, console: Console | None = None
+) -> None:
+    """Print the table of ``groups`` (see ``ResultTable``) to ``console``, standard output by default."""
+    (console or Console()).print(ResultTable(groups, title, metric))
+
+
+def markdown_table(groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> str:
+    """Return the same table as Markdown, for README files and cards.
+
+    Args:
+        groups: One list of ``aggregate``.
+        title: Title of the task; its key by default.
+        metric: The task's metric; needed only where the results hold several.
+
+    Raises:
+        BadInput: If the groups do not belong into one table, or ``metric`` is needed.
+    """
+    table = ResultTable(groups, title, metric)
+    lines = [f"**{_escape(table.title)}**", ""]
+    lines.append(f"| Method | {' | '.join(f'{column.header} {column.arrow}' for column in COLUMNS)} |")
+    lines.append("|---|" + "---:|" * len(COLUMNS))
+    for group, cells in table.rows:
+        label = _escape(group.method) + (f" (**{group.status}**)" if group.status != "ok" else "")
+        lines.append(f"| {label} | {' | '.join(map(_markdown_cell, cells))} |")
+    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.notes)]) + "\n"
+
+
+def best_mean(groups: Sequence[Group], column: Column, metric: str | None) -> float | None:
+    """Return the mean of the best unlearning method in a column, ``None`` where nothing can be compared.
+
+    Only methods whose every run is ok take part: leaving out a method's diverged seeds would flatter it.
+    """
+    key = column.score_key(metric)
+    means = [(group.score(key).mean, group.gap_to_retrain(key)) for group in groups if _competes(group)]
+    if column.direction == "match_retrained":
+        near = [(abs(gap), mean) for mean, gap in means if mean is not None and gap is not None]
+        return min(near)[1] if near else None
+    values = [mean for mean, _ in means if mean is not None]
+    return (max if column.direction == "higher" else min)(values) if values else None
+
+
+def make_cell(groups: Sequence[Group], group: Group, column: Column, metric: str | None) -> Cell:
+    """Return the cell of ``group`` in ``column``, marked if it is the best of ``groups``."""
+    key = column.score_key(metric)
+    score = group.score(key)
+    if score.mean is None:
+        return Cell(MISSING)
+    gap = group.gap_to_retrain(key) if column.direction == "match_retrained" and group.method != "retrain" else None
+    return Cell(
+        mean=f"{score.mean:.{column.digits}f}",
+        std="" if score.std is None else f"±{score.std:.{column.digits}f}",
+        gap="" if gap is None else _signed(gap, column.digits),
+        best=_competes(group) and score.mean == best_mean(groups, column, metric),
+    )
+
+
+def _competes(group: Group) -> bool:
+    return group.is_method and group.status == "ok"
+
+
+def _signed(number: float, digits: int) -> str:
+    # Adding zero turns a rounded -0.0 into 0.0, which would read as a gap with a direction.
+    return f"{round(number, digits) + 0.0:+.{digits}f}"
+
+
+def _terminal_cell(cell: Cell, separator: str) -> Text:
+    text = Text(cell.mean, style="bold" if cell.best else "")
+    if cell.std:
+        text.append(separator + cell.std)
+    if cell.gap:
+        # On a line of its own the sign says enough, and parentheses would cost two columns each.
+        text.append(separator + (f"({cell.gap})" if separator == " " else cell.gap), style="dim not bold")
+    return text
+
+
+def _markdown_cell(cell: Cell) -> str:
+    number = cell.mean + (f" {cell.std}" if cell.std else "")
+    return (f"**{number}**" if cell.best else number) + (f" ({cell.gap})" if cell.gap else "")
+
+
+def _notes(groups: Sequence[Group], title: str | None, metric: str | None) -> Iterator[str]:
+    """Yield the lines below the table: how to read it, what is not comparable, what is missing and why."""
+    if groups[0].source == "mini":
+        yield f"Mini data, not {title or groups[0].task}: numbers show that the code runs, not how well a method works."
+    yield (
+        f"D_Test, D_f, D_r: {metric or 'main score'} on test, deletion and remaining set. "
+        "Mean ±sample standard deviation over seeds; signed: gap to retrain. "
+        "Bold: best unlearning method; → closest to retrain is best."
+    )
+    if not any(group.retrain for group in groups):
+        yield "No retrained model to compare with, so → columns have no best method."
+    most = max(len(group.seeds) for group in groups)
+    for group in groups:
+        if len(group.seeds) < most:
+            yield f"{group.method}: {len(group.seeds)} of {most} seeds."
+        if group.status != "ok":
+            shown = "no scores" if group.averaged == "failed" else f"means over {group.averaged} runs"
+            yield f"{group.method} {group.status} ({shown}): {_short('; '.join(group.status_reasons))}"
+    yield from _missing(groups, metric)
+
+
+def _missing(groups: Sequence[Group], metric: str | None) -> Iterator[str]:
+    """Yield each reason once, with the cells it stands for."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for column in COLUMNS:
+        for group in groups:
+            score = group.score(column.score_key(metric))
+            # A failed group's reason stands on its own line already.
+            for reason in score.reasons if group.averaged != "failed" else ():
+                some = f" ({score.count} seed{'s' * (score.count > 1)} shown)" if score.count else ""
+                reasons.setdefault(reason, {}).setdefault(column.header, []).append(group.method + some)
+    for reason, cells in reasons.items():
+        where = "; ".join(f"{header} of {', '.join(methods)}" for header, methods in cells.items())
+        yield f"{MISSING} {where}: {_short(reason)}"
+
+
+def _short(reason: str) -> str:
+    """Return a reason as one short printable line; it may come from a stranger's file."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in reason).split())
+    return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", html.escape(text, quote=False))

@@ -1,0 +1,1 @@
+"""Runs: one checkpoint each, with the record of what made it."""

@@ -1,0 +1,94 @@
+"""What a task is: its columns, its two sources, its score and how a row becomes a model's input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+Preset = Mapping[str, Any]
+"""Values of a method's config fields that a task changes."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a task's rows come from, and what is known of its deletion list and originals.
+
+    Attributes:
+        load: Called with a folder of raw files or ``None``; returns a ``DatasetDict`` with ``train``, ``test`` and,
+            where upstream has them, ``validation`` and ``ood``, in upstream row order, with the task's columns only.
+        origin: One line saying what the rows are; printed on the card.
+        licence: SPDX-like identifier of the Hub (``cc-by-4.0``, ``unknown``).
+        citation: BibTeX of the data.
+        hub_id: Upstream data set on the Hub, if it has one.
+        revision: Commit of ``hub_id`` that is read; ``None`` where none is established, then it is recorded at build.
+        stream: Name of the published random stream the deletion list is drawn from (see ``data/splits.py``);
+            ``None`` draws from a fresh one.
+        deletion_sha256: Hash of the published deletion list, where there is one: a build must reproduce it.
+        default_model: Name of the registered model whose original this source trains by default.
+        recipe: Training arguments that make the original.
+        presets: Method name → the config fields this source changes.
+        published_scores: Model name → published test score of the reference's original.
+    """
+
+    load: Callable[[Path | None], DatasetDict]
+    origin: str
+    licence: str
+    citation: str
+    default_model: str
+    hub_id: str | None = None
+    revision: str | None = None
+    stream: str | None = None
+    deletion_sha256: str | None = None
+    recipe: Preset = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    published_scores: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the mappings too: a task is a constant."""
+        for name in ("recipe", "presets", "published_scores"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One benchmark task. Its file name in ``mubench_hf/tasks`` is its key.
+
+    Attributes:
+        name: Key of the task, ``cifar100``.
+        title: Name for tables, ``CIFAR-100``.
+        modality: What a row is, for tables and tags (``image``).
+        kind: How a row's loss and distribution are read from a model's output (``classification``).
+        inputs: Names of the input columns.
+        label: Name of the label column.
+        metric: Metric module that scores predictions on a split.
+        tags: Hub ``task_categories`` of the data set.
+        prepare: ``prepare(row, processor)`` returns the model's inputs for one decoded row, with ``labels``.
+        full: The real data.
+        mini: Small deterministic stand-in with the same columns, made without a network.
+    """
+
+    name: str
+    title: str
+    modality: str
+    kind: str
+    inputs: tuple[str, ...]
+    label: str
+    metric: str
+    tags: tuple[str, ...]
+    prepare: Callable[[Mapping[str, Any], Any], dict[str, Any]]
+    full: Source
+    mini: Source
+
+    def source(self, mini: bool) -> Source:
+        """Return the mini source or the full one."""
+        return self.mini if mini else self.full
+
+    def dataset_name(self, mini: bool) -> str:
+        """Return the data set's name under an organisation or a folder: ``cifar100`` or ``cifar100-mini``."""
+        return f"{self.name}-mini" if mini else self.name

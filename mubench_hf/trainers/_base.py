@@ -1,0 +1,347 @@
+"""``UnlearningTrainer``: a ``Trainer`` over one data set of D_f and D_r rows with a flag."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+from transformers import PreTrainedModel, Trainer, set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+
+from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows, column
+from mubench_hf.errors import BadInput
+from mubench_hf.models.outputs import cached_row_outputs, row_outputs
+from mubench_hf.trainers._clock import Clock
+from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._losses import mean_where
+from mubench_hf.trainers._passes import Pass, PassSampler
+from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher, Teacher
+
+STATE_FILE = "unlearning_state.json"
+"""Written last into a saved state: a folder without it was interrupted and is not resumed from."""
+
+
+class Diverged(RuntimeError):
+    """The loss left the range that training can come back from."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch after the student's forward pass.
+
+    Attributes:
+        inputs: What the model was given.
+        logits: Student's logits ``[rows, classes]``.
+        labels: int64 ``[rows]``.
+        is_forget: bool ``[rows]``.
+        rows: int64 ``[rows]``, positions in the joined data set.
+        counts: Number of D_r and of D_f rows in the whole update, ``[2]``.
+        scale: Number of processes, by whose number DDP divides gradients.
+    """
+
+    inputs: dict[str, Any]
+    logits: Tensor
+    labels: Tensor
+    is_forget: Tensor
+    rows: Tensor
+    counts: Tensor
+    scale: int
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Return this batch's share of the mean of per-row ``losses`` over all rows of the update."""
+        return self.scale * mean_where(losses, torch.ones_like(self.is_forget), self.counts.sum())
+
+    def forget_mean(self, losses: Tensor) -> Tensor:
+        """Return this batch's share of the mean of per-row ``losses`` over the update's D_f rows."""
+        return self.scale * mean_where(losses, self.is_forget, self.counts[1])
+
+    def retain_mean(self, losses: Tensor) -> Tensor:
+        """Return this batch's share of the mean of per-row ``losses`` over the update's D_r rows."""
+        return self.scale * mean_where(losses, ~self.is_forget, self.counts[0])
+
+
+class UnlearningTrainer(Trainer):
+    """Base of all methods: says which rows a method sees, and stops, times and resumes it.
+
+    A method sets the class attributes below, says in ``passes`` which rows an epoch walks through, and overrides
+    ``compute_loss``, where ``forward`` gives it one ``Batch``. Evaluation always uses the task's own loss.
+
+    Args:
+        model: The original model; trained in place.
+        args: The method's config.
+        forget_dataset: Map-style data set of D_f: model inputs with ``labels``.
+        retain_dataset: Map-style data set of D_r.
+        eval_dataset: As for ``Trainer``.
+        processing_class: As for ``Trainer``; saved with the model.
+        kwargs: Everything else ``Trainer`` takes, such as ``data_collator`` or ``callbacks``.
+
+    Attributes:
+        status: ``ok``, or ``diverged`` after a loss that was not finite or too large; the weights are then those
+            before that update.
+        status_reason: Why, if not ``ok``.
+        unlearn_seconds: Wall seconds of unlearning with its preparation, without evaluation and saving.
+
+    Raises:
+        BadInput: If a set is empty, the sets share rows (where both carry ``index``), or a label is out of the model's
+            range.
+    """
+
+    config_class: ClassVar[type[UnlearningConfig]]
+    title: ClassVar[str]
+    measurement: ClassVar[str]
+    corruption: ClassVar[str]
+    retention: ClassVar[str]
+    source: ClassVar[str]
+    needs_forget: ClassVar[bool] = True
+    replays_recipe: ClassVar[bool] = False
+    allowed_utility_drop: ClassVar[float] = 0.2
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: UnlearningConfig | None = None,
+        forget_dataset: Dataset | None = None,
+        retain_dataset: Dataset | None = None,
+        **kwargs: Any,
+    ):
+        args = args or self.config_class()
+        self._check(model, forget_dataset, retain_dataset)
+        self.rows = JoinedRows(forget_dataset, retain_dataset)
+        super().__init__(model, args, train_dataset=self.rows, **kwargs)
+        if self.args.device.type == "cpu":
+            # Launchers set one thread a process, plain Python takes every core: results must not depend on which.
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+            torch.set_num_threads(args.cpu_threads or max(1, len(os.sched_getaffinity(0)) // local))
+        self.sampler = PassSampler(
+            self.rows.is_forget,
+            self.passes,
+            seed=args.seed,
+            batch_size=self._train_batch_size,
+            accumulation=args.gradient_accumulation_steps,
+            world_size=args.world_size,
+            rank=args.process_index,
+        )
+        self.clock = Clock()
+        self.status, self.status_reason = "ok", None
+
+    def _check(self, model: PreTrainedModel, forget: Dataset | None, retain: Dataset | None) -> None:
+        for name, rows, needed in (("forget", forget, self.needs_forget), ("retain", retain, True)):
+            if (rows is None and needed) or (rows is not None and len(rows) == 0):
+                raise BadInput(
+                    f"{name}_dataset is {'missing' if rows is None else 'empty'}; {type(self).__name__} needs at least "
+                    "one row in it. Load both sets from one configuration, such as df_5pct."
+                )
+            labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
+            if labels is None or classes is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
+                continue
+            wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+            if len(wrong):
+                raise BadInput(
+                    f"{name}_dataset has label {labels[wrong[0]]} (row {wrong[0]}, {len(wrong)} such rows), but the "
+                    f"model has num_labels={classes}, so labels 0..{classes - 1} are allowed. Load a model with the "
+                    "task's classes."
+                )
+
+    # What a method says of itself ------------------------------------------------------------------------------------
+
+    def passes(self, epoch: int) -> tuple[Pass, ...]:
+        """Return the passes of epoch ``epoch`` (from 0), in order."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Do what must be done before the first step, while ``self.model`` is the original; it is timed."""
+
+    # Batches ---------------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return this process's batches in the order of ``self.sampler``."""
+        return DataLoader(
+            self.rows,
+            batch_sampler=self.sampler,
+            collate_fn=self.collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            persistent_workers=self.args.dataloader_persistent_workers,
+        )
+
+    @property
+    def collator(self) -> FlaggedCollator:
+        """Collates rows of the joined data set."""
+        accepted = inspect.signature(self.accelerator.unwrap_model(self.model).forward).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        known = (*accepted, "labels", "label", "label_ids")
+        # A forward with **kwargs names its inputs all the same; without names at all, every column goes through.
+        return FlaggedCollator(self.data_collator, None if takes_any and len(accepted) <= 1 else known)
+
+    def forward(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | None
+    ) -> tuple[Batch, Any]:
+        """Run the student once; return the batch and the model's outputs."""
+        inputs = dict(inputs)
+        is_forget, rows, labels = inputs.pop(IS_FORGET), inputs.pop(ROW), inputs.pop("labels")
+        outputs = model(**inputs)
+        counts = num_items_in_batch
+        if counts is None:
+            counts = torch.stack([(~is_forget).sum(), is_forget.sum()])
+        return Batch(inputs, outputs.logits, labels, is_forget, rows, counts, self.accelerator.num_processes), outputs
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
+        """Count the D_r and the D_f rows of an update over its micro-batches and processes."""
+        if not batch_samples or IS_FORGET not in batch_samples[0]:
+            return None
+        is_forget = torch.cat([batch[IS_FORGET] for batch in batch_samples])
+        counts = torch.stack([(~is_forget).sum(), is_forget.sum()]).to(device)
+        return self.accelerator.reduce(counts, "sum") if self.args.world_size > 1 else counts
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate with the task's own loss, whatever the method minimises."""
+        self.compute_loss = super().compute_loss
+        try:
+            return super().prediction_step(*args, **kwargs)
+        finally:
+            del self.compute_loss
+
+    # Teachers --------------------------------------------------------------------------------------------------------
+
+    def original_teacher(self, served: np.ndarray) -> Teacher:
+        """Return the original as a teacher of the rows where ``served`` (bool ``[rows]``) is true; for ``prepare``.
+
+        A table may come from an earlier run and covers all rows, so the clock is charged for the rows that this run
+        reads, at the rate at which the table was computed.
+        """
+        if not self.args.cache_teacher_outputs:
+            return LiveTeacher(copy.deepcopy(self.model))
+        with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
+            outputs = cached_row_outputs(
+                self.model, self.rows, self.args.teacher_cache_dir, self.collator.without_flags
+            )
+        read = np.zeros(len(self.rows), dtype=bool)
+        for epoch in range(math.ceil(self.args.num_train_epochs)):
+            read[np.concatenate(self.sampler.updates(epoch))] = True
+        self.clock.set(self.clock.seconds + outputs.seconds * (read & served).mean())
+        return TableTeacher(outputs.logits)
+
+    def forget_teacher(self, model: PreTrainedModel) -> Teacher:
+        """Return ``model`` as a teacher of the D_f rows alone; for ``prepare``."""
+        if not self.args.cache_teacher_outputs:
+            return LiveTeacher(model)
+        rows = np.flatnonzero(self.rows.is_forget)
+        return TableTeacher(
+            row_outputs(model, Subset(self.rows, rows.tolist()), self.collator.without_flags).logits, rows
+        )
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    @property
+    def unlearn_seconds(self) -> float:
+        """Wall seconds of unlearning so far."""
+        return self.clock.seconds
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
+        """Unlearn.
+
+        Args:
+            resume_from_checkpoint: A saved state's folder, or ``True`` for the last complete one in ``output_dir``
+                (from the start if there is none). ``self.model`` must hold the original's weights either way.
+            kwargs: As for ``Trainer.train``.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_state(self.args.output_dir)
+        with self.clock.running():
+            self.prepare()
+            if resume_from_checkpoint:
+                self.clock.set(json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_text())["seconds"])
+            # Whatever was drawn since the trainer was made must not reach the weights.
+            set_seed(self.args.seed)
+            try:
+                output = super().train(resume_from_checkpoint or None, **kwargs)
+            except Diverged as error:
+                output = self._stop_diverged(str(error))
+        if self.status == "ok" and not all(weight.isfinite().all() for weight in self.model.parameters()):
+            self._stop_diverged("weights are not finite after the last update")
+        return output
+
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Do one micro-batch; stop the run before the update if its loss is not finite or too large."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        off = (~loss.isfinite()) | (loss.abs() > self.args.max_abs_loss)
+        if self.args.world_size > 1:
+            off = self.accelerator.reduce(off.float(), "sum")
+        if off:
+            raise Diverged(
+                f"loss {loss.item():.4g} at update {self.state.global_step + 1} of {self.state.max_steps}; "
+                f"allowed: finite and at most {self.args.max_abs_loss:g} in absolute value"
+            )
+        return loss
+
+    def _stop_diverged(self, reason: str) -> TrainOutput:
+        self.status, self.status_reason = "diverged", reason
+        self.model.zero_grad()
+        self.is_in_train = False
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
+        return TrainOutput(self.state.global_step, float("nan"), {})
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        with self.clock.paused():
+            super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+            part = folder / f"{STATE_FILE}.part"
+            part.write_text(json.dumps({"seconds": self.unlearn_seconds}))
+            part.replace(folder / STATE_FILE)
+
+    # Epochs of unequal length: Trainer takes every epoch to be as long as the first, and these are its only uses. -----
+
+    def set_initial_training_values(self, args: UnlearningConfig, dataloader: DataLoader) -> tuple:
+        """Return what ``Trainer`` derives from the loader's length, for epochs that differ in length."""
+        epochs = math.ceil(args.num_train_epochs)
+        if args.max_steps > 0:
+            epochs, total = 0, 0
+            while total < args.max_steps:
+                total, epochs = total + self.sampler.update_count(epochs), epochs + 1
+        updates = [self.sampler.update_count(epoch) for epoch in range(epochs)]
+        last = 1.0 if args.max_steps > 0 else args.num_train_epochs - (epochs - 1)
+        max_steps = args.max_steps if args.max_steps > 0 else math.ceil(sum(updates[:-1]) + last * updates[-1])
+        batch = self.get_total_train_batch_size(args)
+        samples = sum(len(update) for epoch in range(epochs) for update in self.sampler.updates(epoch))
+        steps = updates[0] * args.gradient_accumulation_steps
+        return epochs, updates[0], len(self.rows), samples, batch, steps, max_steps
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        super()._init_training_state(*args, **kwargs)
+        epoch, left = 0, self.state.global_step
+        while left >= self.sampler.update_count(epoch):
+            left, epoch = left - self.sampler.update_count(epoch), epoch + 1
+        return epoch, 0 if self.args.ignore_data_skip else left * self.args.gradient_accumulation_steps
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:
+        self.sampler.set_epoch(epoch)
+        updates = self.sampler.update_count(epoch)
+        lengths = {
+            "num_update_steps_per_epoch": updates,
+            "steps_in_epoch": updates * self.args.gradient_accumulation_steps,
+        }
+        super()._run_epoch(epoch=epoch, **{**kwargs, **lengths})
+
+
+def last_complete_state(output_dir: str | Path) -> str | None:
+    """Return the folder of the last state in ``output_dir`` that was saved to its end, or ``None``."""
+    files = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")
+    folders = sorted((file.parent for file in files), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
+    return str(folders[-1]) if folders else None

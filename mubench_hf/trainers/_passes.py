@@ -1,0 +1,110 @@
+"""The passes over D_f and D_r rows that a method makes, and their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from mubench_hf.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One walk over some of the rows.
+
+    Attributes:
+        rows: ``forget``, ``retain``, their shuffled ``union``, or ``balanced``: every D_f row beside one D_r row.
+        batch_size: Rows a process and micro-batch; ``None`` is the trainer's ``per_device_train_batch_size``.
+        retain_fraction: Of a balanced pass: the share of D_r, redrawn for each pass, that its D_r rows come from.
+    """
+
+    rows: Literal["forget", "retain", "union", "balanced"]
+    batch_size: int | None = None
+    retain_fraction: float = 1.0
+
+
+class PassSampler(Sampler[list[int]]):
+    """Batches of row positions for one process, in an order that is a function of seed and epoch alone.
+
+    The rows of a pass are divided evenly over its optimizer updates, and those of an update evenly over its
+    micro-batches, one for each accumulation step of each process. So no update rests on a few left-over rows, every
+    process takes the same number of steps, and the updates are the same rows however they are divided.
+
+    Args:
+        is_forget: bool ``[rows]``, the flag of every row.
+        passes: Epoch → the passes it makes.
+        seed: Seed of the order.
+        batch_size: Default rows a micro-batch.
+        accumulation: Micro-batches a process and update.
+        world_size: Number of processes.
+        rank: This process.
+    """
+
+    def __init__(self, is_forget: np.ndarray, passes: Callable[[int], Sequence[Pass]], *, seed: int, batch_size: int,
+                 accumulation: int = 1, world_size: int = 1, rank: int = 0):  # fmt: skip
+        self.forget, self.retain = np.flatnonzero(is_forget), np.flatnonzero(~is_forget)
+        self.passes, self.seed, self.batch_size = passes, seed, batch_size
+        self.accumulation, self.world_size, self.rank = accumulation, world_size, rank
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that iteration walks through."""
+        self.epoch = epoch
+
+    def order(self, epoch: int, number: int) -> np.ndarray:
+        """Return the row positions of pass ``number`` of an epoch, in order."""
+        walk = self.passes(epoch)[number]
+        rng = np.random.default_rng([self.seed, epoch, number])
+        if walk.rows == "forget":
+            return rng.permutation(self.forget)
+        if walk.rows == "retain":
+            return rng.permutation(self.retain)
+        if walk.rows == "union":
+            return rng.permutation(np.concatenate([self.forget, self.retain]))
+        subset = rng.permutation(self.retain)[: math.ceil(walk.retain_fraction * len(self.retain))]
+        beside = np.resize(rng.permutation(subset), len(self.forget))
+        return np.stack([rng.permutation(self.forget), beside], axis=1).ravel()
+
+    def updates(self, epoch: int) -> list[np.ndarray]:
+        """Return the row positions of each optimizer update of an epoch, over all processes."""
+        updates = []
+        for number, _ in enumerate(self.passes(epoch)):
+            order = self.order(epoch, number)
+            updates += np.array_split(order, self._update_count(epoch, number, len(order)))
+        return updates
+
+    def update_count(self, epoch: int) -> int:
+        """Return the number of optimizer updates of an epoch."""
+        return sum(
+            self._update_count(epoch, number, self._size(walk)) for number, walk in enumerate(self.passes(epoch))
+        )
+
+    def _size(self, walk: Pass) -> int:
+        sizes = {"forget": len(self.forget), "retain": len(self.retain), "balanced": 2 * len(self.forget)}
+        return sizes.get(walk.rows, len(self.forget) + len(self.retain))
+
+    def _update_count(self, epoch: int, number: int, size: int) -> int:
+        shares = self.accumulation * self.world_size
+        if size < shares:
+            raise BadInput(
+                f"A pass over {size} {self.passes(epoch)[number].rows} rows cannot be shared among {self.world_size} "
+                f"processes x {self.accumulation} gradient accumulation steps. Use at most {size} in all."
+            )
+        batch_size = self.passes(epoch)[number].batch_size or self.batch_size
+        # Never so many updates that a micro-batch would be empty.
+        return min(math.ceil(size / (batch_size * shares)), size // shares)
+
+    def __len__(self) -> int:
+        """Return the number of micro-batches of the current epoch for one process."""
+        return self.update_count(self.epoch) * self.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this process's micro-batches of the current epoch."""
+        for update in self.updates(self.epoch):
+            for share in np.array_split(update, self.accumulation * self.world_size)[self.rank :: self.world_size]:
+                yield share.tolist()

@@ -1,0 +1,67 @@
+"""Bad-T: learn D_f from an incompetent teacher and D_r from the original."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mubench_hf.models.loading import reinitialised
+from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._losses import row_kl
+from mubench_hf.trainers._passes import Pass
+
+
+@dataclass
+class BadTeachingConfig(UnlearningConfig):
+    """Settings of ``bad_teaching``."""
+
+    num_train_epochs: float = 1.0
+    temperature: float = field(default=1.0, metadata={"help": "Temperature of both KL terms."})
+    retain_fraction: float = field(
+        default=0.3, metadata={"help": "Share of D_r, redrawn each epoch, that the D_r rows come from."}
+    )
+
+
+def bad_teaching_loss(
+    student_logits: Tensor, good_logits: Tensor, bad_logits: Tensor, is_forget: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """Return ``KL_T(bad || student)`` of D_f rows and ``KL_T(good || student)`` of D_r rows, ``[rows]``, at least 0.
+
+    Source: arXiv 2205.08096, eq. 3.
+    """
+    teacher_logits = torch.where(is_forget[:, None], bad_logits, good_logits)
+    return row_kl(teacher_logits, student_logits, temperature)
+
+
+class BadTeachingTrainer(UnlearningTrainer):
+    """Distils two teachers over batches of half D_f, half D_r rows.
+
+    The incompetent teacher has the original's architecture and fresh random weights from the run's seed.
+    """
+
+    config_class = BadTeachingConfig
+    title = "Bad-T"
+    measurement, corruption, retention = "logits", "incompetent teacher", "original teacher"
+    source = "arXiv 2205.08096"
+
+    def passes(self, epoch: int) -> tuple[Pass, ...]:
+        """Return one balanced pass: all of D_f with as many D_r rows."""
+        return (Pass("balanced", retain_fraction=self.args.retain_fraction),)
+
+    def prepare(self) -> None:
+        """Make both teachers."""
+        self.good = self.original_teacher(~self.rows.is_forget)
+        self.bad = self.forget_teacher(reinitialised(self.model, self.args.seed))
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean KL divergence of the batch from its rows' teachers."""
+        batch, outputs = self.forward(model, inputs, num_items_in_batch)
+        good, bad = self.good(batch.inputs, batch.rows), self.bad(batch.inputs, batch.rows)
+        loss = batch.mean(bad_teaching_loss(batch.logits, good, bad, batch.is_forget, self.args.temperature))
+        return (loss, outputs) if return_outputs else loss

@@ -1,0 +1,40 @@
+"""Fine-tuning: keep training the original on D_r and hope that D_f fades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._losses import row_cross_entropy
+from mubench_hf.trainers._passes import Pass
+
+
+@dataclass
+class FinetuneConfig(UnlearningConfig):
+    """Settings of ``finetune``."""
+
+    num_train_epochs: float = 5.0
+
+
+class FinetuneTrainer(UnlearningTrainer):
+    """Minimises cross-entropy on D_r from the original's weights."""
+
+    config_class = FinetuneConfig
+    title = "Fine-tune"
+    measurement, corruption, retention = "loss", "none", "labels"
+    source = "common baseline; arXiv 1911.04933"
+    needs_forget = False
+
+    def passes(self, epoch: int) -> tuple[Pass, ...]:
+        """Return one pass over D_r."""
+        return (Pass("retain"),)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean cross-entropy of the batch's D_r rows."""
+        batch, outputs = self.forward(model, inputs, num_items_in_batch)
+        loss = batch.retain_mean(row_cross_entropy(batch.logits, batch.labels))
+        return (loss, outputs) if return_outputs else loss

@@ -1,0 +1,47 @@
+"""NegGrad: gradient ascent on D_f."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._losses import row_cross_entropy
+from mubench_hf.trainers._passes import Pass
+
+
+@dataclass
+class NegGradConfig(UnlearningConfig):
+    """Settings of ``neggrad``: few steps at a small rate, since ascent has no bottom and ends in divergence."""
+
+    learning_rate: float = 1e-5
+
+
+def neggrad_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return ``-CE(logits, label)`` of each row: ``[rows]``, at most 0, unbounded below."""
+    return -row_cross_entropy(logits, labels)
+
+
+class NegGradTrainer(UnlearningTrainer):
+    """Maximises cross-entropy on D_f only; nothing holds the rest."""
+
+    config_class = NegGradConfig
+    title = "NegGrad"
+    measurement, corruption, retention = "loss", "negated", "none"
+    source = "arXiv 1911.04933; arXiv 2010.10981"
+    allowed_utility_drop = 0.4
+
+    def passes(self, epoch: int) -> tuple[Pass, ...]:
+        """Return one pass over D_f."""
+        return (Pass("forget"),)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the negated mean cross-entropy of the batch's D_f rows."""
+        batch, outputs = self.forward(model, inputs, num_items_in_batch)
+        loss = batch.forget_mean(neggrad_loss(batch.logits, batch.labels))
+        return (loss, outputs) if return_outputs else loss

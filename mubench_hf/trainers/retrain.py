@@ -1,0 +1,53 @@
+"""Retraining: the model that never saw D_f, every method's gold reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mubench_hf.models.loading import reinitialised
+from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._losses import row_cross_entropy
+from mubench_hf.trainers._passes import Pass
+
+
+@dataclass
+class RetrainConfig(UnlearningConfig):
+    """Settings of ``retrain``: the recipe that made the original."""
+
+    init_from: str | None = field(
+        default=None,
+        metadata={"help": "Pretrained backbone that the original started from; default: random weights."},
+    )
+
+
+class RetrainTrainer(UnlearningTrainer):
+    """Trains on D_r alone from a fresh initialisation drawn from the run's seed.
+
+    Without a deletion set it trains on all rows, which is how an original is made.
+    """
+
+    config_class = RetrainConfig
+    title = "Retrain"
+    measurement, corruption, retention = "loss", "none", "labels, from scratch"
+    source = "the reference of every paper"
+    needs_forget = False
+    replays_recipe = True
+
+    def passes(self, epoch: int) -> tuple[Pass, ...]:
+        """Return one pass over D_r."""
+        return (Pass("retain"),)
+
+    def prepare(self) -> None:
+        """Forget everything: put fresh weights into the model."""
+        fresh = reinitialised(self.model, self.args.seed, self.args.init_from)
+        self.model.load_state_dict(fresh.state_dict())
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean cross-entropy of the batch's D_r rows."""
+        batch, outputs = self.forward(model, inputs, num_items_in_batch)
+        loss = batch.retain_mean(row_cross_entropy(batch.logits, batch.labels))
+        return (loss, outputs) if return_outputs else loss

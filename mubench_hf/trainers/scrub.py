@@ -1,0 +1,78 @@
+"""SCRUB: move away from the original on D_f and stay near it on D_r, in alternating passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._losses import row_cross_entropy, row_kl
+from mubench_hf.trainers._passes import Pass
+
+
+@dataclass
+class ScrubConfig(UnlearningConfig):
+    """Settings of ``scrub``. One optimizer serves both directions: its moments carry over, as in the authors' code."""
+
+    num_train_epochs: float = 3.0
+    msteps: int = field(default=2, metadata={"help": "Number of first epochs that begin with a max pass over D_f."})
+    gamma: float = field(default=0.99, metadata={"help": "Weight of cross-entropy in the min pass."})
+    alpha: float = field(default=0.001, metadata={"help": "Weight of the KL divergence in the min pass."})
+    temperature: float = field(default=4.0, metadata={"help": "Temperature of the KL divergence."})
+    forget_batch_size: int | None = field(
+        default=None, metadata={"help": "Rows a device in a max pass; default: per_device_train_batch_size."}
+    )
+
+
+def scrub_max_loss(original_logits: Tensor, student_logits: Tensor, temperature: float = 4.0) -> Tensor:
+    """Return ``-KL_T(original || student)`` of each D_f row: ``[rows]``, at most 0 (arXiv 2302.09880, eq. 3)."""
+    return -row_kl(original_logits, student_logits, temperature)
+
+
+def scrub_min_loss(
+    original_logits: Tensor,
+    student_logits: Tensor,
+    labels: Tensor,
+    gamma: float = 0.99,
+    alpha: float = 0.001,
+    temperature: float = 4.0,
+) -> Tensor:
+    """Return ``gamma CE + alpha KL_T(original || student)`` of each D_r row: ``[rows]`` (arXiv 2302.09880, eq. 3)."""
+    kl = row_kl(original_logits, student_logits, temperature)
+    return gamma * row_cross_entropy(student_logits, labels) + alpha * kl
+
+
+class ScrubTrainer(UnlearningTrainer):
+    """Alternates max passes over D_f and min passes over D_r: max, min, max, min, min, ... within one ``train()``."""
+
+    config_class = ScrubConfig
+    title = "SCRUB"
+    measurement, corruption, retention = "logits", "negated", "labels and original teacher"
+    source = "arXiv 2302.09880"
+
+    def passes(self, epoch: int) -> tuple[Pass, ...]:
+        """Return a max pass, for the first ``msteps`` epochs, and a min pass."""
+        min_pass = Pass("retain")
+        return (Pass("forget", self.args.forget_batch_size), min_pass) if epoch < self.args.msteps else (min_pass,)
+
+    def prepare(self) -> None:
+        """Make the teacher; both kinds of pass read it."""
+        self.teacher = self.original_teacher(self.rows.is_forget | True)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the max loss of a batch of D_f rows or the min loss of a batch of D_r rows."""
+        batch, outputs = self.forward(model, inputs, num_items_in_batch)
+        original = self.teacher(batch.inputs, batch.rows)
+        if batch.is_forget.all():
+            loss = batch.forget_mean(scrub_max_loss(original, batch.logits, self.args.temperature))
+        else:
+            losses = scrub_min_loss(
+                original, batch.logits, batch.labels, self.args.gamma, self.args.alpha, self.args.temperature
+            )
+            loss = batch.retain_mean(losses)
+        return (loss, outputs) if return_outputs else loss
