@@ -24,7 +24,11 @@ USAGE = """usage: mubench COMMAND ...
 
 
 def list_names(argv: Sequence[str]) -> None:
-    """Print the registered tasks, models, methods or metrics as tables."""
+    """Print the registered tasks, models, methods or metrics as tables.
+
+    Raises:
+        BadInput: If something else is to be listed.
+    """
     from rich.console import Console
 
     from mubench_hf.overview import TABLES, terminal_table

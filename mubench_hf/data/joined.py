@@ -19,8 +19,9 @@ IS_FORGET, ROW = "is_forget", "row"
 def column(rows: Any, *names: str) -> np.ndarray | None:
     """Return a column of a data set, from its attribute or its column of that name, or ``None``."""
     for name in names:
-        if getattr(rows, name, None) is not None:
-            return np.asarray(getattr(rows, name))
+        values = getattr(rows, name, None)
+        if values is not None and not callable(values):  # list.index is a method
+            return np.asarray(values)
         if name in (getattr(rows, "column_names", None) or ()):
             return np.asarray(rows[name])
     return None

@@ -59,7 +59,11 @@ def load_split(
 def load_manifest(
     task: TaskSpec, *, mini: bool, out: Path | str = ".", org: str = "mubench", revision: str | None = None
 ) -> dict[str, Any]:
-    """Return ``mubench.json`` of a data set, from where ``load_split`` reads it; arguments and errors are the same."""
+    """Return ``mubench.json`` of a data set, from where ``load_split`` reads it; the arguments are the same.
+
+    Raises:
+        BadInput: If the data set is neither built nor on the Hub.
+    """
     folder = _folder(task, mini, out)
     if folder.is_dir():
         return read_manifest(folder / MANIFEST)

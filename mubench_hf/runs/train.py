@@ -68,6 +68,9 @@ def default_config(run: RunId, base: str | None = None) -> dict[str, Any]:
     Args:
         run: The run.
         base: Its original, whose recipe a method that replays one takes.
+
+    Raises:
+        BadInput: If that original has no recipe.
     """
     source = get_task(run.task).source(run.source == "mini")
     if run.method == "original":

@@ -113,7 +113,11 @@ def checkpoint_folder(run: RunId, out: str) -> Path:
 
 
 def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
-    """Call ``main`` with the command line; bad input is one line on standard error and exit code 2."""
+    """Call ``main`` with the command line; bad input is one line on standard error and exit code 2.
+
+    Raises:
+        SystemExit: With code 2, on bad input.
+    """
     try:
         main(sys.argv[1:] if argv is None else argv)
     except BadInput as error:

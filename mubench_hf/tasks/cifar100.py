@@ -118,17 +118,18 @@ TASK = TaskSpec(
         ),
         default_model="vit-tiny",
         recipe={**MINI, "num_train_epochs": 30, "learning_rate": 2e-3, "warmup_steps": 0.05},
+        # Chosen on seeds 1, 2 and 3, each with its own original and retrained model, by the average gap to retraining.
         presets={
             "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
-            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-4},
+            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 2e-4},
             "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 3e-4},
-            "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 3e-4},
-            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 1.5e-4},
+            "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 4e-4},
+            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 2.5e-4},
             "scrub": {
                 **MINI,
                 "num_train_epochs": 5,
                 "msteps": 3,
-                "learning_rate": 5e-4,
+                "learning_rate": 1e-3,
                 "forget_batch_size": 8,
                 "temperature": 1.0,
                 "alpha": 0.1,

@@ -157,7 +157,11 @@ class UnlearningTrainer(Trainer):
     # What a method says of itself ------------------------------------------------------------------------------------
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
-        """Return the passes of epoch ``epoch`` (from 0), in order."""
+        """Return the passes of epoch ``epoch`` (from 0), in order.
+
+        Raises:
+            NotImplementedError: If the method does not say.
+        """
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -227,9 +231,10 @@ class UnlearningTrainer(Trainer):
             outputs = cached_row_outputs(
                 self.model, self.rows, self.args.teacher_cache_dir, self.collator.without_flags
             )
+        epochs, max_steps = self._length()
+        updates = [update for epoch in range(epochs) for update in self.sampler.updates(epoch)]
         read = np.zeros(len(self.rows), dtype=bool)
-        for epoch in range(math.ceil(self.args.num_train_epochs)):
-            read[np.concatenate(self.sampler.updates(epoch))] = True
+        read[np.concatenate(updates[:max_steps])] = True
         self.clock.set(self.clock.seconds + outputs.seconds * (read & served).mean())
         return TableTeacher(outputs.logits)
 
@@ -256,32 +261,48 @@ class UnlearningTrainer(Trainer):
             resume_from_checkpoint: A saved state's folder, or ``True`` for the last complete one in ``output_dir``
                 (from the start if there is none). ``self.model`` must hold the original's weights either way.
             kwargs: As for ``Trainer.train``.
+
+        Raises:
+            BadInput: If the folder holds no complete state.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_state(self.args.output_dir)
+        if resume_from_checkpoint and not Path(resume_from_checkpoint, STATE_FILE).is_file():
+            raise BadInput(
+                f"{resume_from_checkpoint} has no {STATE_FILE}, so it was not saved to its end by an unlearning trainer. "
+                "Give another state, or True for the last complete one."
+            )
         with self.clock.running():
             self.prepare()
             if resume_from_checkpoint:
                 self.clock.set(json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_text())["seconds"])
             # Whatever was drawn since the trainer was made must not reach the weights.
             set_seed(self.args.seed)
+            self._update_loss = 0.0
             try:
                 output = super().train(resume_from_checkpoint or None, **kwargs)
             except Diverged as error:
                 output = self._stop_diverged(str(error))
         if self.status == "ok" and not all(weight.isfinite().all() for weight in self.model.parameters()):
-            self._stop_diverged("weights are not finite after the last update")
+            self.status, self.status_reason = "diverged", "weights are not finite after the last update"
         return output
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Do one micro-batch; stop the run before the update if its loss is not finite or too large."""
+        """Do one micro-batch; stop the run before the update if the update's loss is not finite or too large.
+
+        Raises:
+            Diverged: If it is; ``train`` catches it.
+        """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        off = (~loss.isfinite()) | (loss.abs() > self.args.max_abs_loss)
+        self._update_loss += loss
+        if not self.accelerator.sync_gradients:
+            return loss
+        update_loss, self._update_loss = self._update_loss, 0.0
         if self.args.world_size > 1:
-            off = self.accelerator.reduce(off.float(), "sum")
-        if off:
+            update_loss = self.accelerator.reduce(update_loss, "mean")
+        if not update_loss.isfinite() or abs(update_loss) > self.args.max_abs_loss:
             raise Diverged(
-                f"loss {loss.item():.4g} at update {self.state.global_step + 1} of {self.state.max_steps}; "
+                f"loss {update_loss.item():.4g} at update {self.state.global_step + 1} of {self.state.max_steps}; "
                 f"allowed: finite and at most {self.args.max_abs_loss:g} in absolute value"
             )
         return loss
@@ -306,22 +327,37 @@ class UnlearningTrainer(Trainer):
             part.write_text(json.dumps({"seconds": self.unlearn_seconds}))
             part.replace(folder / STATE_FILE)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        model = model or self.model
+        if not isinstance(model, PreTrainedModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        # Some classes save their weights under other names than they have in memory. Trainer would leave those it does
+        # not find as they are and only warn; `from_pretrained` knows both names.
+        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
+        model.load_state_dict(saved.state_dict())
+
     # Epochs of unequal length: Trainer takes every epoch to be as long as the first, and these are its only uses. -----
 
     def set_initial_training_values(self, args: UnlearningConfig, dataloader: DataLoader) -> tuple:
         """Return what ``Trainer`` derives from the loader's length, for epochs that differ in length."""
-        epochs = math.ceil(args.num_train_epochs)
-        if args.max_steps > 0:
-            epochs, total = 0, 0
-            while total < args.max_steps:
-                total, epochs = total + self.sampler.update_count(epochs), epochs + 1
-        updates = [self.sampler.update_count(epoch) for epoch in range(epochs)]
-        last = 1.0 if args.max_steps > 0 else args.num_train_epochs - (epochs - 1)
-        max_steps = args.max_steps if args.max_steps > 0 else math.ceil(sum(updates[:-1]) + last * updates[-1])
+        epochs, max_steps = self._length()
         batch = self.get_total_train_batch_size(args)
         samples = sum(len(update) for epoch in range(epochs) for update in self.sampler.updates(epoch))
-        steps = updates[0] * args.gradient_accumulation_steps
-        return epochs, updates[0], len(self.rows), samples, batch, steps, max_steps
+        updates = self.sampler.update_count(0)
+        return epochs, updates, len(self.rows), samples, batch, updates * args.gradient_accumulation_steps, max_steps
+
+    def _length(self) -> tuple[int, int]:
+        """Return the number of epochs, the last perhaps cut short, and of updates of the run."""
+        if self.args.max_steps > 0:
+            epochs, updates = 0, 0
+            while updates < self.args.max_steps:
+                epochs, updates = epochs + 1, updates + self.sampler.update_count(epochs)
+            return epochs, self.args.max_steps
+        epochs = math.ceil(self.args.num_train_epochs)
+        updates = [self.sampler.update_count(epoch) for epoch in range(epochs)]
+        missing = epochs - self.args.num_train_epochs
+        return epochs, math.ceil(sum(updates) - missing * updates[-1])
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         super()._init_training_state(*args, **kwargs)

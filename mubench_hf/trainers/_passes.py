@@ -27,6 +27,14 @@ class Pass:
     batch_size: int | None = None
     retain_fraction: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse a share that leaves no D_r row to draw."""
+        if not 0 < self.retain_fraction <= 1:
+            raise BadInput(
+                f"retain_fraction is {self.retain_fraction}; it is the share of D_r that rows are drawn from, so above "
+                "0 and at most 1."
+            )
+
 
 class PassSampler(Sampler[list[int]]):
     """Batches of row positions for one process, in an order that is a function of seed and epoch alone.

@@ -40,7 +40,10 @@ def scrub_min_loss(
     alpha: float = 0.001,
     temperature: float = 4.0,
 ) -> Tensor:
-    """Return ``gamma CE + alpha KL_T(original || student)`` of each D_r row: ``[rows]`` (arXiv 2302.09880, eq. 3)."""
+    """Return ``gamma CE + alpha KL_T(original || student)`` of each D_r row: ``[rows]``, at least 0.
+
+    Source: arXiv 2302.09880, eq. 3.
+    """
     kl = row_kl(original_logits, student_logits, temperature)
     return gamma * row_cross_entropy(student_logits, labels) + alpha * kl
 

@@ -155,6 +155,12 @@ def follow(order, sizes, rng, pools=None):
     return found
 
 
+def test_stream_knows_the_sizes_of_the_data_sets():
+    sizes = {name: sum(pools[0]) for name, pools in SHARED_STREAM if pools}
+    assert sizes == {"imdb": 25000, "ddi2013": 25296, "cifar100": 50000, "nlvr2": 86373}
+    assert [name for name, _ in SHARED_STREAM] == [*sizes, "speech_commands"]
+
+
 def test_ddi_draw_by_draw():
     pools = dict(SHARED_STREAM)["ddi2013"]
     assert [sum(row) for row in pools] == [25296 - 250 * percent for percent in range(10)]

@@ -47,6 +47,8 @@ def average_gap(
 ) -> dict[str, float]:
     """Average gap to the retrained model, as in SalUn; lower is better and 0 is a model that scores like it.
 
+    All arguments are single numbers.
+
     Args:
         forget_score: the unlearned model's score on D_f, in [0, 1].
         retain_score: its score on D_r, in [0, 1].

@@ -48,6 +48,8 @@ def unlearning_score(
     score is below (1 - allowed_utility_drop) * original_test_score, or the score on D_f below 0.8 * chance: the first
     model is ruined, the second answers D_f wrongly on purpose.
 
+    All arguments are single numbers.
+
     Args:
         test_score: the unlearned model's score on the test set, in [0, 1].
         forget_score: its score on D_f, in [0, 1].

@@ -1,0 +1,66 @@
+"""Fixtures that several folders share: one small benchmark, made once a session and process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def offline_env() -> dict[str, str]:
+    """Environment of a child process that may not reach the Hub and finds this checkout."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+
+
+QUICK = {
+    "recipe": {"num_train_epochs": 2, "learning_rate": 2e-3, "per_device_train_batch_size": 64, "cpu_threads": 1},
+    "presets": {
+        name: {"num_train_epochs": 2, "learning_rate": 3e-4, "per_device_train_batch_size": 64, "cpu_threads": 1}
+        for name in ("finetune", "neggrad", "rand_label", "bad_teaching", "scrub", "salun")
+    },
+}
+"""Settings that make a whole benchmark in seconds; its scores mean nothing."""
+
+
+def quicken() -> None:
+    """Give the mini source of this process the quick settings."""
+    from dataclasses import replace
+
+    from mubench_hf.tasks import cifar100
+
+    cifar100.TASK = replace(cifar100.TASK, mini=replace(cifar100.TASK.mini, **QUICK))
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """Use the quick settings in one test."""
+    from mubench_hf.tasks import cifar100
+
+    monkeypatch.setattr(cifar100, "TASK", cifar100.TASK)
+    quicken()
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory) -> Path:
+    """Folder with the mini data set and a quickly trained original. Tests do not change it: they copy it."""
+    from mubench_hf.cli import dispatch
+
+    out = tmp_path_factory.mktemp("bench")
+    dispatch(["build", "cifar100", "--mini", "--out", str(out)])
+    train = ["train", "--task", "cifar100", "--mini", "--out", str(out), "--disable_tqdm", "true"]
+    dispatch([*train, "--num_train_epochs", "2", "--per_device_train_batch_size", "64"])
+    return out
+
+
+@pytest.fixture
+def own_bench(bench, tmp_path) -> Path:
+    """A copy of ``bench`` that a test may change."""
+    import shutil
+
+    return Path(shutil.copytree(bench, tmp_path / "bench"))

@@ -1,0 +1,93 @@
+"""Scores of a run from its outputs: each is the metric's own value, and what is missing says why."""
+
+import numpy as np
+import pytest
+
+from mubench_hf.metrics import get_metric
+from mubench_hf.results.evaluate import score
+from mubench_hf.results.schema import SCORE_KEYS
+
+
+def outputs(seed=None, classes=6, rows=(20, 90, 60), gain=2.0):
+    rng = np.random.default_rng(seed)
+    made = {}
+    for split, size in zip(("forget", "retain", "test"), rows, strict=True):
+        labels = rng.integers(classes, size=size)
+        logits = rng.normal(size=(size, classes))
+        logits[np.arange(size), labels] += gain
+        made |= {f"{split}_logits": logits.astype(np.float32), f"{split}_labels": labels}
+    return made | {"incompetent_forget_logits": rng.normal(size=(rows[0], classes)).astype(np.float32)}
+
+
+def call(name, **arguments):
+    return getattr(get_metric(name), name)(**arguments)[name]
+
+
+def test_each_score_is_its_metrics_value():
+    own, of_retrain, of_original = outputs(), outputs(gain=1.0), outputs(gain=4.0)
+    original, _ = score(of_original, metric="accuracy", method="original", seed=3)
+    retrain, _ = score(of_retrain, metric="accuracy", method="retrain", seed=3, seconds=8.0, original=original)
+    scores, reasons = score(
+        own, metric="accuracy", method="scrub", seed=3, seconds=2.0, original=original, retrain=retrain
+    )
+    assert not reasons and set(SCORE_KEYS) <= set(scores)
+    logits = {key: value for key, value in own.items() if key != "incompetent_forget_logits"}
+    forget_test = {key: value for key, value in logits.items() if not key.startswith("retain")}
+    forget_retain = {key: value for key, value in logits.items() if not key.startswith("test")}
+    assert scores["mia_confidence_svc"] == call("mia_confidence_svc", **logits, seed=3)
+    assert scores["mia_loss_auc"] == call("mia_loss_auc", **forget_test)
+    assert scores["knowledge_gap"] == call("knowledge_gap", **forget_retain)
+    incompetent = own["incompetent_forget_logits"]
+    assert scores["zrf"] == call("zrf", forget_logits=own["forget_logits"], incompetent_forget_logits=incompetent)
+    right = (own["test_logits"].argmax(1) == own["test_labels"]).mean()
+    assert scores["test_accuracy"] == pytest.approx(right)
+    assert scores["unlearning_score"] == call(
+        "unlearning_score", test_score=scores["test_accuracy"], forget_score=scores["forget_accuracy"],
+        original_test_score=original["test_accuracy"], chance=1 / 6,
+    )  # fmt: skip
+    keys = ("forget_accuracy", "retain_accuracy", "test_accuracy", "mia_confidence_svc")
+    assert scores["average_gap"] == pytest.approx(np.mean([abs(scores[key] - retrain[key]) for key in keys]))
+    assert scores["unlearn_seconds"] == 2.0 and scores["retrain_time_ratio"] == 0.25
+
+
+def test_without_references_the_rest_is_scored_and_the_reasons_name_what_is_missing():
+    scores, reasons = score(outputs(), metric="accuracy", method="scrub", seed=0)
+    missing = {"unlearning_score", "average_gap", "unlearn_seconds", "retrain_time_ratio"}
+    assert {key for key, value in scores.items() if value is None} == set(reasons) == missing
+    assert "original_test_score" in reasons["unlearning_score"]
+    assert "retrain_forget_score" in reasons["average_gap"]
+
+
+def test_a_method_may_lose_more_utility_where_it_says_so():
+    own = outputs()
+    true = np.eye(6, dtype=np.float32)[own["test_labels"]]
+    original, _ = score(own | {"test_logits": true}, metric="accuracy", method="original", seed=0)
+    # 18 of 60 test rows answered wrongly: a drop of 30 %.
+    ruined = own | {"test_logits": np.concatenate([-true[:18], true[18:]])}
+    by_method = {
+        method: score(ruined, metric="accuracy", method=method, seed=0, original=original)[0]["unlearning_score"]
+        for method in ("scrub", "neggrad")
+    }
+    assert by_method["scrub"] == 0 < by_method["neggrad"]
+
+
+def test_useless_outputs_give_no_number():
+    broken = outputs() | {"forget_logits": np.full((20, 6), np.nan, dtype=np.float32)}
+    original, _ = score(outputs(), metric="accuracy", method="original", seed=0)
+    scores, reasons = score(broken, metric="accuracy", method="neggrad", seed=0, seconds=1.0, original=original)
+    assert scores["test_accuracy"] is not None and scores["retain_accuracy"] is not None
+    touched = {"forget_accuracy", "mia_confidence_svc", "mia_loss_auc", "zrf", "knowledge_gap", "unlearning_score",
+               "average_gap", "retrain_time_ratio"}  # fmt: skip
+    assert {key for key, value in scores.items() if value is None} == touched == set(reasons)
+    assert all(reason.strip() for reason in reasons.values())
+
+
+def test_an_untimed_run_says_so():
+    scores, reasons = score(outputs(), metric="accuracy", method="original", seed=0)
+    assert scores["unlearn_seconds"] is None and reasons["unlearn_seconds"] == "the original unlearns nothing"
+
+
+def test_scoring_twice_gives_the_same_numbers():
+    own = outputs()
+    first, second = (score(own, metric="accuracy", method="retrain", seed=9, seconds=1.0) for _ in range(2))
+    assert first == second

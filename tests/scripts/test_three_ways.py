@@ -1,0 +1,69 @@
+"""The command line, `accelerate launch` and Python make the same weights, bit for bit; two processes work too."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--num_train_epochs", "2",
+         "--per_device_train_batch_size", "64", "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
+BIN = Path(sys.executable).parent
+
+
+def start(command: list[str], folder: Path, env: dict) -> str:
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def in_python(method: str, bench: Path, out: Path) -> None:
+    """Unlearn as a user's own program would, from what the benchmark wrote."""
+    from datasets import load_dataset
+    from transformers import AutoModelForImageClassification, AutoProcessor
+
+    from mubench_hf import get_method, get_task
+    from mubench_hf.data.prepare import prepare_rows
+
+    task, trainer_class = get_task("cifar100"), get_method(method)
+    original = str(bench / "mubench" / "cifar100-mini-vit-tiny")
+    splits = load_dataset(str(bench / "mubench" / "cifar100-mini"), "df_5pct")
+    processor = AutoProcessor.from_pretrained(original, backend="pil")
+    settings = {**task.mini.presets[method], "num_train_epochs": 2, "per_device_train_batch_size": 64}
+    trainer = trainer_class(
+        AutoModelForImageClassification.from_pretrained(original),
+        trainer_class.config_class(output_dir=str(out / "states"), seed=11, disable_tqdm=True, **settings),
+        forget_dataset=prepare_rows(splits["forget"], task, processor),
+        retain_dataset=prepare_rows(splits["retain"], task, processor),
+    )
+    trainer.train()
+    trainer.model.save_pretrained(out)
+
+
+@pytest.mark.parametrize(
+    "method", ["salun", "scrub", *(pytest.param(m, marks=pytest.mark.slow) for m in ("bad_teaching", "rand_label"))]
+)
+def test_three_ways_make_the_same_weights(method, own_bench, tmp_path, offline_env):
+    mubench = [str(BIN / "mubench")] if (BIN / "mubench").exists() else [sys.executable, "-m", "mubench_hf.cli"]
+    start([*mubench, "unlearn", "--method", method, *FLAGS], own_bench, offline_env)
+    launch = [str(BIN / "accelerate"), "launch", "--num_processes", "1", "-m", "mubench_hf.scripts.unlearn"]
+    start([*launch, "--method", method, *FLAGS, "--output_dir", "launched"], own_bench, offline_env)
+    in_python(method, own_bench, tmp_path)
+    by_name = weights(own_bench / "mubench" / f"cifar100-mini-vit-tiny-{method}-df5pct-s11")
+    assert by_name == weights(own_bench / "launched") == weights(tmp_path)
+    assert by_name != weights(own_bench / "mubench" / "cifar100-mini-vit-tiny")
+
+
+def test_two_processes_share_a_run(own_bench, offline_env):
+    torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d",
+                "--rdzv_endpoint", "localhost:0", "-m", "mubench_hf.scripts.unlearn"]  # fmt: skip
+    start([*torchrun, "--method", "scrub", *FLAGS, "--use_cpu", "true", "--evaluate", "true"], own_bench, offline_env)
+    record = json.loads((own_bench / "mubench/cifar100-mini-vit-tiny-scrub-df5pct-s11/run.json").read_text())
+    assert record["world_size"] == 2 and record["status"] == "ok"
+    result = json.loads((own_bench / "results/cifar100-mini-vit-tiny-scrub-df5pct-s11.json").read_text())
+    assert result["world_size"] == 2 and 0 < result["scores"]["test_accuracy"] < 1

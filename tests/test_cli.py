@@ -1,0 +1,67 @@
+"""The ``mubench`` command: what it lists, and a checkpoint's way from training to a table."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mubench_hf import __version__, overview
+from mubench_hf.cli import COMMANDS, dispatch
+from mubench_hf.metrics import list_metrics
+from mubench_hf.models import list_models
+from mubench_hf.tasks import list_tasks
+from mubench_hf.trainers import list_methods
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("tasks", list_tasks()), ("models", list_models()), ("methods", list_methods()), ("metrics", list_metrics())],
+)
+def test_lists_show_every_registered_name_once(name, keys, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    rows = overview.TABLES[name]()
+    assert [row[0] for row in rows[1:]] == keys
+    assert all(len(row) == len(rows[0]) and all(cell.strip() for cell in row) for row in rows)
+    dispatch(["list", name])
+    printed = capsys.readouterr().out
+    assert f"{len(keys)} {name}" in printed
+    assert all(key in printed for key in keys)
+
+
+def test_help_and_version(capsys):
+    dispatch([])
+    usage = capsys.readouterr().out
+    assert all(f"\n  {command} " in usage for command in COMMANDS)
+    dispatch(["--version"])
+    assert capsys.readouterr().out == f"mubench {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "list"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        dispatch([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"usage: mubench {'' if command in ('train', 'unlearn') else command}" in capsys.readouterr().out
+
+
+def test_unlearn_then_evaluate_agree(own_bench, capsys):
+    flags = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
+    dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *flags])
+    name = "cifar100-mini-vit-tiny-finetune-df5pct-s42"
+    file = own_bench / "results" / f"{name}.json"
+    first = json.loads(file.read_text())
+    file.unlink()
+    dispatch(["evaluate", str(own_bench / "mubench" / name), "--out", str(own_bench)])
+    assert json.loads(file.read_text()) == first
+    assert "finetune" in capsys.readouterr().out
+    assert "original_test_score" in first["reasons"]["unlearning_score"]
+    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
+    dispatch(["evaluate", str(own_bench / "mubench" / name), "--out", str(own_bench)])
+    assert json.loads(file.read_text())["scores"]["unlearning_score"] is not None
+
+
+def test_importing_the_package_imports_no_torch(offline_env):
+    code = "import mubench_hf, mubench_hf.cli, sys; mubench_hf.list_tasks(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=offline_env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,110 @@
+"""What every registered task, model, method and metric promises, checked over the whole registry."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from transformers import PrinterCallback
+
+from mubench_hf.data.joined import JoinedRows
+from mubench_hf.data.prepare import load_task_data
+from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.models import get_model, list_models
+from mubench_hf.models.loading import fresh_model, load_processor
+from mubench_hf.results.evaluate import measure, score
+from mubench_hf.results.schema import SCORE_KEYS
+from mubench_hf.tasks import get_task, list_tasks
+from mubench_hf.trainers import get_method, list_methods
+
+BATCH = {
+    "per_device_train_batch_size": 8,
+    "cpu_threads": 1,
+    "max_steps": 2,
+    "save_strategy": "no",
+    "disable_tqdm": True,
+}
+
+
+@pytest.fixture(scope="module", params=list_tasks())
+def task_data(request, tmp_path_factory):
+    """A task's mini rows, a fifth of them, and an untrained model."""
+    from mubench_hf.data.build import build
+
+    out, task = tmp_path_factory.mktemp(request.param), get_task(request.param)
+    build(task, mini=True, out=out, progress=False)
+    spec = get_model(task.mini.default_model)
+    data = load_task_data(task, mini=True, ratio=5, processor=load_processor(spec), out=out)
+    return data, fresh_model(spec, data.label_names, 0)
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path):
+    data, original = task_data
+    trainer_class = get_method(name)
+    args = trainer_class.config_class(output_dir=str(tmp_path), seed=4, **BATCH)
+    model = fresh_model(get_model(data.task.mini.default_model), data.label_names, 0)
+    trainer = trainer_class(
+        model, args, forget_dataset=data.splits["forget"], retain_dataset=data.splits["retain"],
+        eval_dataset=data.splits["test"],
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    output = trainer.train()
+    assert math.isfinite(output.training_loss) and output.global_step == 2 and trainer.status == "ok"
+    assert any(not weight.equal(other) for weight, other in zip(model.parameters(), original.parameters(), strict=True))
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+    outputs = measure(model, data, 4)
+    reference, _ = score(outputs, metric=data.task.metric, method="retrain", seed=4, seconds=2.0)
+    scores, reasons = score(
+        outputs, metric=data.task.metric, method=name, seed=4, seconds=1.0, original=reference, retrain=reference
+    )
+    assert not reasons
+    expected = {key.replace("accuracy", data.task.metric) for key in SCORE_KEYS}
+    assert expected <= set(scores)
+    for metric in list_metrics():
+        if metric in scores:
+            low, high = get_metric(metric).RANGE
+            assert low <= scores[metric] <= high
+
+
+def test_every_task_keeps_its_sets_apart(task_data):
+    data, _ = task_data
+    train = JoinedRows(data.splits["forget"], data.splits["retain"])
+    assert train.is_forget.sum() == len(data.splits["forget"])
+    index = np.sort(np.concatenate([data.splits["forget"].index, data.splits["retain"].index]))
+    assert (index == np.arange(len(train))).all()
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_every_task_says_what_it_is(name):
+    task = get_task(name)
+    assert task.name == name and task.metric in list_metrics()
+    for source in (task.full, task.mini):
+        assert source.origin and source.licence and source.citation.startswith("@")
+        assert get_model(source.default_model).architecture.modality == task.modality
+        assert set(source.presets) <= set(list_methods())
+        assert set(source.published_scores) <= set(list_models())
+        for method, preset in source.presets.items():
+            assert set(preset) <= {field.name for field in dataclasses.fields(get_method(method).config_class)}
+        for value in source.published_scores.values():
+            assert 0 < value < 1
+    assert "mini" in task.mini.origin.lower()
+    assert task.full.hub_id is None or task.full.revision is None or len(task.full.revision) == 40
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_a_task_cannot_be_changed(name):
+    task = get_task(name)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.metric = "other"
+    with pytest.raises(TypeError):
+        task.mini.presets["scrub"] = {}
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_every_method_has_its_own_config(name):
+    method = get_method(name)
+    assert method.config_class.__module__ == method.__module__
+    assert method.compute_loss is not get_method("retrain").__mro__[1].compute_loss
+    assert 0 < method.allowed_utility_drop < 1

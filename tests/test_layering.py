@@ -1,0 +1,68 @@
+"""Imports go along the flow of the package, never against it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mubench_hf
+
+PACKAGE = Path(mubench_hf.__file__).parent
+BASE = ("errors", "files")
+FLOW = (*BASE, "tasks", "data", "models", "trainers", "metrics", "runs", "results", "progress", "pipeline",
+        "overview", "scripts", "cli")  # fmt: skip
+NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
+         ("metrics", "trainers")}  # fmt: skip
+
+
+def layer(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "mubench_hf" and len(parts) > 1 else None
+
+
+def imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def violations(here: str, modules: set[str]) -> set[str]:
+    """Return the imports of layer ``here`` that go against the flow."""
+    layers = {module: layer(module) for module in modules}
+    return {
+        module
+        for module, there in layers.items()
+        if there in FLOW and (FLOW.index(there) > FLOW.index(here) or (here, there) in NEVER)
+    }
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_follow_the_flow(file):
+    if file == PACKAGE / "__init__.py":  # It only names what is imported later.
+        assert not {module for module in imported(file) if layer(module)}
+        return
+    here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert here in FLOW, f"{here} has no place in the flow yet: add it to FLOW"
+    assert not violations(here, imported(file))
+
+
+@pytest.mark.parametrize(
+    ("here", "module"),
+    [("data", "mubench_hf.models.loading"), ("trainers", "mubench_hf.metrics.zrf"), ("metrics", "mubench_hf.tasks.x")],
+)
+def test_the_check_can_fail(here, module):
+    assert violations(here, {module}) == {module}
+
+
+def test_only_evaluate_modules_stand_alone():
+    """`evaluate` copies a metric's file away, so it may import nothing of the package."""
+    for file in PACKAGE.glob("metrics/*/*.py"):
+        assert not [module for module in imported(file) if layer(module)], file

@@ -1,0 +1,232 @@
+"""The whole benchmark: what it makes, that it redoes nothing, and that no kill changes what comes out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mubench_hf.errors import BadInput
+from mubench_hf.pipeline import PAPER_METHODS, Pipeline
+from mubench_hf.results.aggregate import aggregate
+from mubench_hf.results.schema import SCORE_KEYS
+
+TIMES = ("unlearn_seconds", "retrain_time_ratio")
+
+CHILD = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from conftest import quicken
+quicken()
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+{patch}
+from mubench_hf.pipeline import Pipeline
+Pipeline("cifar100", mini=True, out={out!r}, methods=["scrub", "salun"], seeds=[3]).run()
+"""
+
+KILLS = {
+    "while blocks are written": """
+import mubench_hf.data.build
+sys.modules["mubench_hf.data.build"].render_card = die
+""",
+    "in the second epoch of the original": """
+from mubench_hf.trainers.retrain import RetrainTrainer
+def compute_loss(self, *a, _loss=RetrainTrainer.compute_loss, **k):
+    if self.state.global_step == 20:
+        die()
+    return _loss(self, *a, **k)
+RetrainTrainer.compute_loss = compute_loss
+""",
+    "while a state is saved": """
+from transformers import Trainer
+def save(self, output_dir, _save=Trainer._save_optimizer_and_scheduler):
+    if type(self).__name__ == "ScrubTrainer":
+        die()
+    return _save(self, output_dir)
+Trainer._save_optimizer_and_scheduler = save
+""",
+    "before a checkpoint is called finished": """
+from mubench_hf.runs import train
+def finish(folder, model, processor, record, args, _finish=train._finish):
+    model.save_pretrained(folder)
+    die()
+train._finish = finish
+""",
+    "between outputs and result": """
+from mubench_hf.results import report
+report.save_result = die
+""",
+}
+
+
+def run_child(out: Path, env: dict, patch: str = "") -> int:
+    code = CHILD.format(tests=str(Path(__file__).parent), out=str(out), patch=patch)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def weights(out: Path) -> dict[str, bytes]:
+    return {file.parent.name: file.read_bytes() for file in out.glob("mubench/*/model.safetensors")}
+
+
+def scores(out: Path) -> dict[str, str]:
+    found = {}
+    for file in out.glob("results/*.json"):
+        result = json.loads(file.read_text())["scores"]
+        found[file.stem] = json.dumps({key: value for key, value in result.items() if key not in TIMES})
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, offline_env) -> Path:
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    assert run_child(out, offline_env) == 0
+    return out
+
+
+SLOW = ("before a checkpoint is called finished", "between outputs and result")
+
+
+@pytest.mark.parametrize(
+    "place", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in KILLS]
+)
+def test_a_killed_run_ends_like_one_that_was_not(place, whole, tmp_path, offline_env):
+    assert run_child(tmp_path, offline_env, KILLS[place]) == -signal.SIGKILL
+    assert scores(tmp_path) != scores(whole)
+    assert run_child(tmp_path, offline_env) == 0
+    assert weights(tmp_path) == weights(whole) and len(weights(whole)) == 4
+    assert scores(tmp_path) == scores(whole) and len(scores(whole)) == 4
+    assert not list(tmp_path.rglob("checkpoint-*")) and not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """All six methods on one seed, with quick settings, and one that diverges."""
+    from conftest import quicken
+
+    from mubench_hf.tasks import cifar100
+
+    before, out = cifar100.TASK, tmp_path_factory.mktemp("finished")
+    quicken()
+    yield out, Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
+    cifar100.TASK = before
+
+
+def test_every_run_has_every_score(finished):
+    _, results = finished
+    assert [r.method for r in results] == sorted(["original", "retrain", *PAPER_METHODS])
+    for result in results:
+        assert set(SCORE_KEYS) <= set(result.scores)
+        missing = {key for key, value in result.scores.items() if value is None}
+        assert missing == (set(TIMES) if result.method == "original" else set())
+        assert set(result.reasons) == missing
+
+
+def test_references_are_compared_with_themselves(finished):
+    _, results = finished
+    by_method = {result.method: result.scores for result in results}
+    assert by_method["retrain"]["retrain_time_ratio"] == 1 and by_method["retrain"]["average_gap"] == 0
+    assert by_method["original"]["average_gap"] > 0
+    kept = by_method["original"]
+    expected = 2 * (1 - abs(kept["forget_accuracy"] - 0.1)) / (2 - abs(kept["forget_accuracy"] - 0.1))
+    assert kept["unlearning_score"] == pytest.approx(expected)
+
+
+def test_scores_come_from_the_kept_logits(finished):
+    from mubench_hf.results.store import load_logits
+
+    out, results = finished
+    for result in results:
+        outputs = load_logits(result.name, out / "results")
+        for split in ("forget", "retain", "test"):
+            right = outputs[f"{split}_logits"].argmax(1) == outputs[f"{split}_labels"]
+            assert result.scores[f"{split}_accuracy"] == pytest.approx(right.mean())
+        assert (len(outputs["forget_labels"]), len(outputs["retain_labels"])) == (50, 950)
+
+
+def test_the_folder_holds_what_the_readme_says(finished):
+    out, results = finished
+    assert {file.name for file in (out / "plots").iterdir()} == {"forgetting_utility.png", "mia_roc.png", "time.png"}
+    names = {result.run.checkpoint_name for result in results} | {"cifar100-mini"}
+    assert {folder.name for folder in (out / "mubench").iterdir()} == names
+    assert (out / "mubench" / "cifar100-mini-vit-tiny" / "recipe.json").exists()
+
+
+def test_run_again_it_redoes_nothing(finished, monkeypatch):
+    out, results = finished
+    times = {file: file.stat().st_mtime_ns for file in out.rglob("*.safetensors")}
+
+    def refuse(*_, **__):
+        raise AssertionError("work done twice")
+
+    monkeypatch.setattr("mubench_hf.pipeline.evaluate_checkpoint", refuse)
+    monkeypatch.setattr("transformers.Trainer.train", refuse)
+    again = Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
+    assert [r.scores for r in again] == [r.scores for r in results]
+    assert times == {file: file.stat().st_mtime_ns for file in out.rglob("*.safetensors")}
+
+
+def test_more_seeds_and_methods_go_on_in_the_same_folder(finished):
+    out, _ = finished
+    results = Pipeline("cifar100", mini=True, out=out, seeds=[5, 6], methods=["neggrad"]).run()
+    assert [(r.method, r.seed) for r in results if r.method != "original"] == [
+        ("neggrad", 5), ("neggrad", 6), ("retrain", 5), ("retrain", 6)
+    ]  # fmt: skip
+    (groups,) = aggregate(results)
+    assert [group.seeds for group in groups] == [(5,), (5, 6), (5, 6)]
+
+
+def test_another_run_in_the_folder_is_refused_and_kept(finished, monkeypatch):
+    from dataclasses import replace
+
+    from mubench_hf.tasks import cifar100
+
+    out, _ = finished
+    source = cifar100.TASK.mini
+    changed = replace(source, recipe={**source.recipe, "learning_rate": 1e-3})
+    monkeypatch.setattr(cifar100, "TASK", replace(cifar100.TASK, mini=changed))
+    before = weights(out)
+    with pytest.raises(BadInput, match=r"holds another run \(config.learning_rate is 0.002, not 0.001\)"):
+        Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
+    assert weights(out) == before
+
+
+def test_divergence_is_recorded_and_the_rest_goes_on(quick, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from mubench_hf.results.tables import markdown_table
+    from mubench_hf.tasks import cifar100
+
+    source = cifar100.TASK.mini
+    presets = {**source.presets, "neggrad": {**source.presets["neggrad"], "learning_rate": 1e3}}
+    monkeypatch.setattr(cifar100, "TASK", replace(cifar100.TASK, mini=replace(source, presets=presets)))
+    results = Pipeline("cifar100", mini=True, out=tmp_path, seeds=[5], methods=["neggrad", "finetune"]).run()
+    by_method = {result.method: result for result in results}
+    assert by_method["neggrad"].status == "diverged" and "loss" in by_method["neggrad"].status_reason
+    assert by_method["finetune"].status == "ok"
+    assert "diverged" in markdown_table(aggregate(results)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "cifar10"}, "Did you mean 'cifar100'"),
+        ({"model": "vit-tinny"}, "Did you mean 'vit-tiny'"),
+        ({"methods": ["scrubb"]}, "Did you mean 'scrub'"),
+        ({"del_ratio": 12}, "whole number of percent from 1 to 10"),
+        ({"del_ratio": 2.5}, "whole number of percent from 1 to 10"),
+        ({"seeds": [1, 1]}, "different whole numbers"),
+        ({"seeds": []}, "different whole numbers"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(changes, message, tmp_path):
+    arguments = {"task": "cifar100", "mini": True, "out": tmp_path / "out"} | changes
+    with pytest.raises(BadInput, match=message):
+        Pipeline(**arguments)
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,63 @@
+"""The README says what the code does: its tables, its commands and its snippets."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mubench_hf import overview
+from mubench_hf.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"<!-- snippet -->\n```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_tables_are_what_the_code_generates():
+    assert overview.with_tables(README) == README, "run: python -m mubench_hf.overview README.md"
+
+
+def test_every_table_is_shown():
+    assert set(re.findall(r"<!-- table: (\w+) -->", README)) == set(overview.TABLES)
+
+
+def test_a_changed_table_is_noticed():
+    assert overview.with_tables(README.replace("`scrub`", "`scrap`")) == README
+
+
+@pytest.mark.parametrize("mark", ["run", "test"])
+def test_there_is_one_marked_command_of_one_line(mark):
+    (block,) = re.findall(rf"<!-- {mark} -->\n```sh\n(.*?)```", README, re.DOTALL)
+    assert block.count("\n") == 1 and "-c constraints.txt" in block
+
+
+def test_every_python_block_is_run():
+    assert len(SNIPPETS) == README.count("```python") >= 3
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_snippets_run(number, tmp_path, offline_env):
+    done = subprocess.run(
+        [sys.executable, "-c", SNIPPETS[number]], cwd=tmp_path, env=offline_env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip(), "a snippet shows what it made"
+
+
+def test_commands_named_in_the_readme_exist():
+    named = set(re.findall(r"\bmubench (?!/)([a-z]+)\b", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))))
+    assert named and named <= set(COMMANDS)
+
+
+def test_linked_files_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_columns_are_explained():
+    from mubench_hf.results.tables import COLUMNS
+
+    explained = set(re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE))
+    assert {column.header for column in COLUMNS} <= explained

@@ -1,0 +1,170 @@
+"""Each loss against its formula in float64 NumPy or SciPy, and what holds for any logits."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from scipy.stats import entropy
+
+from mubench_hf.trainers._losses import mean_where, row_cross_entropy, row_kl
+from mubench_hf.trainers.bad_teaching import bad_teaching_loss
+from mubench_hf.trainers.neggrad import neggrad_loss
+from mubench_hf.trainers.rand_label import rand_label_loss
+from mubench_hf.trainers.scrub import scrub_max_loss, scrub_min_loss
+
+ROWS, CLASSES = 40, 7
+
+
+@pytest.fixture
+def logits(rng):
+    """Draw float32 logits ``[ROWS, CLASSES]``, multiples of 2^-10, so that adding an integer to them is exact."""
+    return lambda scale=1: torch.from_numpy((scale * rng.integers(-4096, 4097, (ROWS, CLASSES)) / 1024).astype("f4"))
+
+
+@pytest.fixture
+def labels(rng):
+    return torch.from_numpy(rng.integers(CLASSES, size=ROWS))
+
+
+def cross_entropy(logits, labels):
+    return -log_softmax(logits.double().numpy(), axis=1)[np.arange(ROWS), labels.numpy()]
+
+
+def kl(teacher, student, temperature=1.0):
+    p, q = (softmax(logits.double().numpy() / temperature, axis=1) for logits in (teacher, student))
+    return temperature**2 * entropy(p, q, axis=1)
+
+
+def close(found, expected):
+    assert found.dtype == torch.float32 and found.shape == (ROWS,)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=2e-5)
+
+
+def test_row_cross_entropy(logits, labels):
+    z = logits()
+    close(row_cross_entropy(z, labels), cross_entropy(z, labels))
+    close(row_cross_entropy(z.double(), labels), cross_entropy(z, labels))
+    assert (row_cross_entropy(1e4 * z, labels) >= 0).all() and row_cross_entropy(1e4 * z, labels).isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_row_kl_is_scipys_times_the_squared_temperature(logits, temperature):
+    teacher, student = logits(), logits()
+    close(row_kl(teacher, student, temperature), kl(teacher, student, temperature))
+
+
+def test_row_kl_goes_from_teacher_to_student(logits):
+    teacher, student = logits(), logits()
+    assert abs(kl(teacher, student) - kl(student, teacher)).max() > 0.01
+    close(row_kl(teacher, student), kl(teacher, student))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 10, 2500])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_row_kl_is_a_divergence_for_logits_of_any_size(logits, scale, temperature):
+    teacher, student = logits(scale), logits(scale).requires_grad_()
+    assert (row_kl(teacher, teacher, temperature) == 0).all()
+    found = row_kl(teacher, student, temperature)
+    assert found.isfinite().all() and (found > -1e-5).all()
+    found.sum().backward()
+    assert student.grad.isfinite().all() and student.grad.any()
+
+
+def test_row_kl_where_teacher_and_student_are_sure_of_different_classes():
+    teacher = torch.tensor([[1e4, -1e4, -1e4], [-1e4, 1e4, 0.0]])
+    student = torch.tensor([[-1e4, 1e4, 0.0], [-1e4, 1e4, 0.0]], requires_grad=True)
+    found = row_kl(teacher, student)
+    assert found.tolist() == [2e4, 0.0]
+    found.sum().backward()
+    assert student.grad.tolist() == [[-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_row_kl_does_not_change_with_a_constant_a_row(logits, rng):
+    teacher, student = logits(), logits()
+    shift, other = (torch.from_numpy(rng.integers(-50, 51, (ROWS, 1)).astype("f4")) for _ in range(2))
+    torch.testing.assert_close(row_kl(teacher + shift, student + other), row_kl(teacher, student), atol=2e-5, rtol=1e-4)
+
+
+def test_gradient_of_row_kl(logits):
+    """d/ds of T² KL is T (softmax(s/T) − softmax(t/T))."""
+    teacher, student = logits(), logits().requires_grad_()
+    row_kl(teacher, student, 4.0).sum().backward()
+    expected = 4 * (softmax(student.detach().double().numpy() / 4, 1) - softmax(teacher.double().numpy() / 4, 1))
+    np.testing.assert_allclose(student.grad.numpy(), expected, atol=2e-5)
+
+
+def test_mean_where(rng):
+    losses = torch.from_numpy(rng.normal(size=ROWS).astype("f4"))
+    where = torch.from_numpy(rng.random(ROWS) < 0.3)
+    where[0], where[1] = True, False
+    chosen = losses.double()[where].numpy()
+    assert mean_where(losses, where).item() == pytest.approx(chosen.mean(), abs=1e-6)
+    count = torch.tensor(77)
+    assert mean_where(losses, where, count).item() == pytest.approx(chosen.sum() / 77, abs=1e-6)
+
+
+def test_mean_where_of_no_rows_is_zero_and_pulls_at_nothing(rng):
+    losses = torch.from_numpy(rng.normal(size=ROWS).astype("f4")).requires_grad_()
+    for count in (None, torch.tensor(0), torch.tensor(9)):
+        found = mean_where(losses, torch.zeros(ROWS, dtype=torch.bool), count)
+        assert found.item() == 0
+        (gradient,) = torch.autograd.grad(found, losses)
+        assert not gradient.any()
+
+
+def test_mean_where_leaves_out_what_it_is_told_to_even_if_not_finite():
+    losses = torch.tensor([1.0, float("nan"), float("inf"), 4.0], requires_grad=True)
+    found = mean_where(losses, torch.tensor([True, False, False, True]))
+    found.backward()
+    assert found.item() == 2.5 and losses.grad.tolist() == [0.5, 0, 0, 0.5]
+
+
+def test_shares_of_an_update_add_up_to_its_mean(rng):
+    losses = torch.from_numpy(rng.normal(size=ROWS).astype("f4"))
+    where = torch.from_numpy(rng.random(ROWS) < 0.5)
+    shares = [mean_where(losses[part], where[part], where.sum()) for part in np.array_split(np.arange(ROWS), 7)]
+    assert sum(shares).item() == pytest.approx(mean_where(losses, where).item(), abs=1e-6)
+
+
+def test_neggrad_loss(logits, labels):
+    z = logits()
+    close(neggrad_loss(z, labels), -cross_entropy(z, labels))
+
+
+def test_rand_label_loss(logits, labels, rng):
+    z, is_forget = logits(), torch.from_numpy(rng.random(ROWS) < 0.5)
+    random_labels = torch.from_numpy(rng.integers(CLASSES, size=ROWS))
+    expected = np.where(is_forget, cross_entropy(z, random_labels), cross_entropy(z, labels))
+    close(rand_label_loss(z, labels, random_labels, is_forget), expected)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_bad_teaching_loss(logits, rng, temperature):
+    student, good, bad = logits(), logits(), logits()
+    is_forget = torch.from_numpy(rng.random(ROWS) < 0.5)
+    expected = np.where(is_forget, kl(bad, student, temperature), kl(good, student, temperature))
+    # A teacher says nothing of the rows it does not teach.
+    good[is_forget], bad[~is_forget] = float("nan"), float("nan")
+    student.requires_grad_()
+    found = bad_teaching_loss(student, good, bad, is_forget, temperature)
+    close(found.detach(), expected)
+    found.sum().backward()
+    assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_scrub_losses(logits, labels, rng, temperature):
+    original, student = logits(), logits()
+    close(scrub_max_loss(original, student, temperature), -kl(original, student, temperature))
+    gamma, alpha = rng.random(2)
+    expected = gamma * cross_entropy(student, labels) + alpha * kl(original, student, temperature)
+    close(scrub_min_loss(original, student, labels, gamma, alpha, temperature), expected)
+
+
+def test_scrub_defaults_are_the_papers(logits, labels):
+    original, student = logits(), logits()
+    close(scrub_max_loss(original, student), -kl(original, student, 4))
+    close(
+        scrub_min_loss(original, student, labels),
+        0.99 * cross_entropy(student, labels) + 0.001 * kl(original, student, 4),
+    )

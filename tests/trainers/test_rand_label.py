@@ -1,0 +1,83 @@
+"""The random labels: never a row's own, uniform, and a function of the seed."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+
+from mubench_hf.trainers.rand_label import RandLabelTrainer, label_offsets
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 10, 100])
+def test_never_a_rows_own_label(rng, num_labels):
+    labels = rng.integers(num_labels, size=5000)
+    drawn = (labels + label_offsets(5000, num_labels, seed=int(rng.integers(2**31)))) % num_labels
+    assert (drawn != labels).all() and drawn.min() >= 0
+    assert label_offsets(5000, num_labels, seed=1).dtype == np.int64
+
+
+def test_uniform_over_the_other_classes(rng):
+    """The counts of each (label, random label) against equal ones; a fair draw fails once in a billion runs."""
+    classes, rows = 7, 21_000
+    labels = np.arange(rows) % classes
+    drawn = (labels + label_offsets(rows, classes, seed=int(rng.integers(2**31)))) % classes
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (labels, drawn), 1)
+    assert not counts.diagonal().any()
+    expected = rows / classes / (classes - 1)
+    others = counts[~np.eye(classes, dtype=bool)]
+    statistic = ((others - expected) ** 2 / expected).sum()
+    assert statistic < chi2.isf(1e-9, classes * (classes - 2))
+    # The next class alone, a common shortcut, is far beyond that.
+    shortcut = np.zeros(len(others))
+    shortcut[:classes] = rows / classes
+    assert ((shortcut - expected) ** 2 / expected).sum() > 10 * chi2.isf(1e-9, classes * (classes - 2))
+
+
+def test_a_function_of_seed_and_epoch():
+    first = label_offsets(200, 10, seed=5)
+    np.random.seed(0)
+    assert (label_offsets(200, 10, seed=5) == first).all()
+    assert (label_offsets(200, 10, seed=5, epoch=0) == first).all()
+    assert (label_offsets(200, 10, seed=6) != first).any()
+    assert (label_offsets(200, 10, seed=5, epoch=1) != first).any()
+
+
+class Recording(RandLabelTrainer):
+    def random_labels(self, batch):
+        drawn = super().random_labels(batch)
+        epoch = self.__dict__.setdefault("drawn", {}).setdefault(self.sampler.epoch, {})
+        epoch |= dict(zip(batch.rows.tolist(), drawn.tolist(), strict=True))
+        return drawn
+
+
+@pytest.mark.parametrize("redraw", [False, True])
+def test_labels_of_a_run(world, make, redraw):
+    trainer = make(Recording, world, num_train_epochs=3, redraw_labels=redraw)
+    trainer.train()
+    epochs = [trainer.drawn[epoch] for epoch in range(3)]
+    for drawn in epochs:
+        assert len(drawn) == len(world.labels)
+        assert all(drawn[row] != world.labels[row] for row in drawn)
+    same = [drawn == epochs[0] for drawn in epochs]
+    assert same == ([True, False, False] if redraw else [True, True, True])
+    assert (epochs[1] != epochs[2]) is redraw
+
+
+def test_default_keeps_the_labels():
+    assert RandLabelTrainer.config_class(output_dir="unused", use_cpu=True).redraw_labels is False
+
+
+@pytest.mark.parametrize("method", ["rand_label", "salun"])
+def test_loss_of_an_update_is_of_the_relabelled_rows(method, world, make, spy):
+    """The first update's loss, from the original's own logits and labels drawn here."""
+    trainer = make(method, world, max_steps=1, logging_strategy="steps", logging_steps=1)
+    seen = spy(trainer)
+    trainer.train()
+    (batch,) = seen.batches
+    with torch.no_grad():
+        logits = world.original()(pixel_values=torch.from_numpy(batch.pixels)).logits
+    drawn = (world.labels + label_offsets(len(world.labels), 5, seed=11)) % 5
+    labels = np.where(world.is_forget, drawn, world.labels)[batch.rows]
+    expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).item()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-4)

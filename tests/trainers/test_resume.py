@@ -1,0 +1,205 @@
+"""A run that was cut off ends in the weights, to the bit, that it would have had."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import StackDataset
+from transformers import TrainerCallback
+
+from mubench_hf.errors import BadInput
+from mubench_hf.models import get_model, list_models
+from mubench_hf.models.loading import fresh_model
+from mubench_hf.trainers import list_methods
+from mubench_hf.trainers._base import STATE_FILE, last_complete_state
+
+# Weight decay, a schedule, clipping, accumulation and dropout: all that a run carries along.
+SETTINGS = {
+    "num_train_epochs": 3,
+    "weight_decay": 0.1,
+    "warmup_steps": 2,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+}
+EXTRA = {"rand_label": {"redraw_labels": True}, "salun": {"redraw_labels": True}}
+
+
+class CutOff(Exception):
+    pass
+
+
+def cut_off_at(step):
+    class Cut(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                raise CutOff
+
+    return Cut()
+
+
+@pytest.mark.parametrize("method", list_methods())
+def test_ends_in_the_same_weights(method, dropout_world, make, weights_of, same_weights, tmp_path):
+    settings = {**SETTINGS, **EXTRA.get(method, {})}
+    whole = make(method, dropout_world, **settings)
+    whole.train()
+    assert whole.state.global_step > 5
+    expected = weights_of(whole.model)
+    per_epoch = whole.sampler.update_count(0)
+    strategies = {
+        "epoch": ({"save_strategy": "epoch"}, per_epoch + 1, per_epoch),
+        "steps": ({"save_strategy": "steps", "save_steps": per_epoch + 1}, per_epoch + 2, per_epoch + 1),
+    }
+    for name, (saving, cut, saved) in strategies.items():
+        folder = tmp_path / name
+        assert cut < whole.state.max_steps
+        first = make(method, dropout_world, output_dir=str(folder), **settings, **saving)
+        first.add_callback(cut_off_at(cut))
+        with pytest.raises(CutOff):
+            first.train()
+        assert last_complete_state(folder) == str(folder / f"checkpoint-{saved}")
+        torch.rand(5)
+
+        steps = []
+
+        class Count(TrainerCallback):
+            def on_step_end(self, args, state, control, steps=steps, **kwargs):
+                steps.append(state.global_step)
+
+        again = make(method, dropout_world, output_dir=str(folder), **settings, **saving)
+        again.add_callback(Count())
+        again.train(resume_from_checkpoint=True)
+        assert steps == list(range(saved + 1, whole.state.max_steps + 1)), "only what was left is done"
+        assert same_weights(weights_of(again.model), expected), name
+
+
+def test_dropout_makes_the_course_depend_on_the_random_state(dropout_world, make, weights_of, same_weights):
+    """Otherwise the test above would not see a random state that is not restored."""
+    one, other = make("finetune", dropout_world), make("finetune", dropout_world)
+    one.train()
+
+    class Draw(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            torch.rand(1)
+
+    other.add_callback(Draw())
+    other.train()
+    assert not same_weights(weights_of(one.model), weights_of(other.model))
+
+
+def test_what_is_drawn_before_training_does_not_reach_the_weights(dropout_world, make, weights_of, same_weights):
+    one, other = make("rand_label", dropout_world), make("rand_label", dropout_world)
+    one.train()
+    torch.rand(3)
+    other.train()
+    assert same_weights(weights_of(one.model), weights_of(other.model))
+
+
+def test_cut_off_before_anything_was_saved(dropout_world, make, weights_of, same_weights):
+    whole, first, again = (make("finetune", dropout_world, **SETTINGS) for _ in range(3))
+    whole.train()
+    first.add_callback(cut_off_at(1))
+    with pytest.raises(CutOff):
+        first.train()
+    again.train(resume_from_checkpoint=True)
+    assert same_weights(weights_of(again.model), weights_of(whole.model))
+
+
+def test_a_state_that_was_not_saved_to_its_end_is_passed_over(dropout_world, make, weights_of, same_weights, tmp_path):
+    saving = {**SETTINGS, "save_strategy": "epoch", "save_total_limit": 3}
+    whole = make("finetune", dropout_world, output_dir=str(tmp_path / "run"), **saving)
+    whole.train()
+    per_epoch = whole.sampler.update_count(0)
+    states = [tmp_path / "run" / f"checkpoint-{number * per_epoch}" for number in (1, 2, 3)]
+    assert last_complete_state(tmp_path / "run") == str(states[2])
+    (states[2] / STATE_FILE).unlink()
+    (states[2] / "model.safetensors").write_bytes(b"cut off")
+    assert last_complete_state(tmp_path / "run") == str(states[1])
+    again = make("finetune", dropout_world, output_dir=str(tmp_path / "run"), **saving)
+    again.train(resume_from_checkpoint=True)
+    assert same_weights(weights_of(again.model), weights_of(whole.model))
+    for state in states:
+        (state / STATE_FILE).unlink(missing_ok=True)
+    assert last_complete_state(tmp_path / "run") is None
+    assert last_complete_state(tmp_path / "nowhere") is None
+
+
+def test_last_state_is_the_one_with_the_highest_number(tmp_path):
+    for number in (9, 10, 100, 20):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+        (tmp_path / f"checkpoint-{number}" / STATE_FILE).write_text("{}")
+    assert last_complete_state(tmp_path) == str(tmp_path / "checkpoint-100")
+
+
+def test_the_mark_is_written_last(dropout_world, make, monkeypatch, tmp_path):
+    """A kill while the state is written leaves no mark."""
+    trainer = make("finetune", dropout_world, save_strategy="epoch")
+
+    def cut(output_dir):
+        raise CutOff
+
+    monkeypatch.setattr(trainer, "_save_rng_state", cut)
+    with pytest.raises(CutOff):
+        trainer.train()
+    assert list(tmp_path.glob("run/checkpoint-*/model.safetensors")), "the weights were saved by then"
+    assert last_complete_state(tmp_path / "run") is None
+
+
+def test_a_finished_run_is_not_trained_on(dropout_world, make, weights_of, same_weights):
+    whole = make("scrub", dropout_world, save_strategy="epoch")
+    whole.train()
+    again = make("scrub", dropout_world, save_strategy="epoch")
+    again.train(resume_from_checkpoint=True)
+    assert same_weights(weights_of(again.model), weights_of(whole.model))
+    assert again.state.global_step == whole.state.global_step
+
+
+def test_resuming_from_a_folder(dropout_world, make, weights_of, same_weights, tmp_path):
+    saving = {**SETTINGS, "save_strategy": "epoch", "save_total_limit": 3}
+    whole = make("salun", dropout_world, **saving)
+    whole.train()
+    state = min(tmp_path.glob("run/checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    again = make("salun", dropout_world, **saving)
+    again.train(resume_from_checkpoint=str(state))
+    assert same_weights(weights_of(again.model), weights_of(whole.model))
+
+
+def test_a_folder_that_holds_no_complete_state_is_refused(dropout_world, make, tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    with pytest.raises(BadInput, match=rf"checkpoint-3.* no {STATE_FILE}"):
+        make("finetune", dropout_world).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+
+
+def test_clock_goes_on(dropout_world, make, tmp_path):
+    saving = {**SETTINGS, "save_strategy": "epoch"}
+    first = make("neggrad", dropout_world, **saving)
+    first.add_callback(cut_off_at(first.sampler.update_count(0)))
+    with pytest.raises(CutOff):
+        first.train()
+    mark = Path(last_complete_state(tmp_path / "run"), STATE_FILE)
+    saved = json.loads(mark.read_text())["seconds"]
+    assert 0 < saved <= first.unlearn_seconds
+    mark.write_text(json.dumps({"seconds": 5000.0}))
+    again = make("neggrad", dropout_world, **saving)
+    again.train(resume_from_checkpoint=True)
+    assert 5000 < again.unlearn_seconds < 5060
+    assert json.loads(Path(last_complete_state(tmp_path / "run"), STATE_FILE).read_text())["seconds"] > 5000
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if get_model(name).hub_id is None])
+def test_every_architecture_resumes(name, make, rng, weights_of, same_weights, tmp_path):
+    spec = get_model(name)
+    size = 64 if name.startswith("mobilenet") else 32 if name.startswith(("resnet", "convnext")) else 16
+    pixels = torch.from_numpy(rng.normal(size=(16, 3, size, size)).astype("f4"))
+    labels = torch.from_numpy(rng.integers(3, size=16))
+    world = type("World", (), {})()
+    world.forget = StackDataset(pixel_values=pixels[:4], labels=labels[:4])
+    world.retain = StackDataset(pixel_values=pixels[4:], labels=labels[4:])
+    world.original = lambda: fresh_model(spec, "abc", seed=1)
+    settings = {"save_strategy": "epoch", "num_train_epochs": 2, "save_total_limit": 2}
+    whole = make("scrub", world, **settings)
+    whole.train()
+    states = sorted(tmp_path.glob("run/checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    again = make("scrub", world, **settings)
+    again.train(resume_from_checkpoint=str(states[0]))
+    assert same_weights(weights_of(again.model), weights_of(whole.model))
