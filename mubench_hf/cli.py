@@ -57,7 +57,11 @@ def build_data(argv: Sequence[str]) -> None:
 
 
 def run_benchmark(argv: Sequence[str]) -> None:
-    """Run one task's whole benchmark and print its table."""
+    """Run one task's whole benchmark and print its table.
+
+    Raises:
+        SystemExit: With code 1, if a run failed; the others are finished.
+    """
     parser = CommandParser(
         "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
     )
@@ -81,9 +85,14 @@ def run_benchmark(argv: Sequence[str]) -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     pipeline = Pipeline(**given)
-    (groups,) = aggregate(pipeline.run())
+    results = pipeline.run()
+    (groups,) = aggregate(results)
     print_table(groups, pipeline.task.title)
     print(f"Results: {pipeline.results}\nPlots: {pipeline.plots}\nData and checkpoints: {pipeline.out / 'mubench'}")
+    failed = [result.name for result in results if result.status == "failed"]
+    if failed:
+        print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
 
 
 def _script(name: str) -> Callable[[Sequence[str]], None]:

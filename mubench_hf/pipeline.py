@@ -14,10 +14,11 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import load_processor
 from mubench_hf.progress import RunProgress
+from mubench_hf.results.evaluate import failed_run
 from mubench_hf.results.report import draw_plots, evaluate_checkpoint, rescore, results_of
 from mubench_hf.results.schema import RunResult
-from mubench_hf.results.store import load_result, load_results
-from mubench_hf.runs.record import RunId, RunRecord
+from mubench_hf.results.store import load_result, load_results, save_result
+from mubench_hf.runs.record import RunId, RunRecord, load_record
 from mubench_hf.runs.train import default_config, original_folder, train_run
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method
@@ -88,11 +89,11 @@ class Pipeline:
             with progress.part("data set"):
                 build(self.task, mini=self.mini, out=self.out, raw=self.raw, progress=False)
                 data = self._load_data()
-            done = [self._one(run, data, progress) for run in plan]
+            for run in plan:
+                self._one(run, data, progress)
             with progress.part("plots"):
-                original = next(record for record, _ in done if record.run.method == "original")
                 # The original was evaluated before the model it is compared with.
-                rescore(original, data, self.results)
+                rescore(load_record(original_folder(plan[0], self.out)), data, self.results)
                 everything = results_of(replace(plan[0], del_ratio=self.ratio), load_results(self.results))
                 names = {replace(run, del_ratio=self.ratio).name for run in plan}
                 results = [result for result in everything if result.name in names]
@@ -103,19 +104,32 @@ class Pipeline:
         processor = load_processor(get_model(self.model))
         return load_task_data(self.task, mini=self.mini, ratio=self.ratio, processor=processor, out=self.out)
 
-    def _one(self, run: RunId, data: TaskData, progress: RunProgress) -> tuple[RunRecord, RunResult]:
-        """Make one checkpoint and its result, or find both finished."""
+    def _one(self, run: RunId, data: TaskData, progress: RunProgress) -> None:
+        """Make one checkpoint and its result, unless both are finished."""
         folder = self.out / "mubench" / run.checkpoint_name
         with progress.part(f"{run.method}, seed {run.seed}") as part:
-            args = self._config(run, folder)
-            record = train_run(run, args, out=self.out, data=data, callbacks=[part.callback])
             file = self.results / f"{replace(run, del_ratio=self.ratio).name}.json"
-            if file.exists() and load_result(file).data_fingerprint == record.data_fingerprint:
-                part.note("already there")
-                return record, load_result(file)
-            result = evaluate_checkpoint(folder, record, data, self.results)
+            try:
+                args = self._config(run, folder)
+                record = train_run(run, args, out=self.out, data=data, callbacks=[part.callback])
+                if self._has_result(file, record):
+                    part.note("already there")
+                    return
+                evaluate_checkpoint(folder, record, data, self.results)
+            except RuntimeError as error:  # Out of memory, for one: the other runs may still do.
+                record = load_record(folder)
+                if record is None or run.method == "original":
+                    raise
+                save_result(failed_run(record, data, str(error)), self.results)
+                part.note(f"failed: {str(error).splitlines()[0]}")
+                return
             part.note(record.status if record.status != "ok" else f"{record.seconds:.1f} s")
-        return record, result
+
+    def _has_result(self, file: Path, record: RunRecord) -> bool:
+        if not file.exists():
+            return False
+        result = load_result(file)
+        return result.status != "failed" and result.data_fingerprint == record.data_fingerprint
 
     def _config(self, run: RunId, folder: Path) -> UnlearningConfig:
         config_class = get_method("retrain" if run.method == "original" else run.method).config_class

@@ -230,3 +230,22 @@ def test_bad_input_is_refused_before_anything_is_made(changes, message, tmp_path
     with pytest.raises(BadInput, match=message):
         Pipeline(**arguments)
     assert not os.listdir(tmp_path)
+
+
+def test_a_failed_run_is_recorded_and_tried_again(quick, tmp_path, monkeypatch):
+    from mubench_hf.trainers.finetune import FinetuneTrainer
+
+    arguments = {"task": "cifar100", "mini": True, "out": tmp_path, "seeds": [5], "methods": ["finetune", "neggrad"]}
+    with monkeypatch.context() as patch:
+
+        def out_of_memory(self, *_, **__):
+            raise RuntimeError("out of memory\nand more")
+
+        patch.setattr(FinetuneTrainer, "compute_loss", out_of_memory)
+        by_method = {result.method: result for result in Pipeline(**arguments).run()}
+    assert by_method["neggrad"].status == "ok"
+    failed = by_method["finetune"]
+    assert failed.status == "failed" and "out of memory" in failed.status_reason
+    assert set(failed.scores.values()) == {None} and set(failed.reasons) == set(SCORE_KEYS)
+    by_method = {result.method: result for result in Pipeline(**arguments).run()}
+    assert by_method["finetune"].status == "ok"

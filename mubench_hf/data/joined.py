@@ -17,13 +17,14 @@ IS_FORGET, ROW = "is_forget", "row"
 
 
 def column(rows: Any, *names: str) -> np.ndarray | None:
-    """Return a column of a data set, from its attribute or its column of that name, or ``None``."""
+    """Return a column of a data set, from its attribute or its stored column of that name, or ``None``."""
     for name in names:
         values = getattr(rows, name, None)
         if values is not None and not callable(values):  # list.index is a method
             return np.asarray(values)
         if name in (getattr(rows, "column_names", None) or ()):
-            return np.asarray(rows[name])
+            # As it is stored: a transform may drop it, and would be run on every row.
+            return np.asarray(rows.with_format(None)[name][:])
     return None
 
 
@@ -34,10 +35,12 @@ class JoinedRows(Dataset):
     deletion ratio; otherwise D_f comes before D_r.
 
     Raises:
-        BadInput: If the two parts share a row or an index repeats.
+        BadInput: If the two parts are one data set or share a row, or an index repeats.
     """
 
     def __init__(self, forget: Dataset | None, retain: Dataset | None):
+        if forget is not None and forget is retain:
+            raise BadInput("forget and retain are the same data set; every row of train belongs to exactly one of them.")
         self.parts = [part for part in (forget, retain) if part is not None]
         sizes = [len(part) for part in self.parts]
         flags = [part is forget for part in self.parts]

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mubench_hf.data.card import FORGET_FILES
 from mubench_hf.data.manifest import MANIFEST, read_manifest
-from mubench_hf.data.parquet import column
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import DatasetDict
 
 
 def load_split(
@@ -81,18 +78,6 @@ def load_manifest(
             f"The data of {task.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
             f"Run: {command}"
         ) from error
-
-
-def train_in_upstream_order(splits: DatasetDict) -> Dataset:
-    """Return all train rows, forget and retain, sorted by ``index``; no row is copied, only pointed to.
-
-    Args:
-        splits: What ``load_split`` returned, at any ratio.
-    """
-    from datasets import concatenate_datasets
-
-    train = concatenate_datasets([splits["forget"], splits["retain"]])
-    return train.select(np.argsort(column(train, "index").to_numpy()))
 
 
 def _folder(task: TaskSpec, mini: bool, out: Path | str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, default_data_collator
 
@@ -49,8 +50,8 @@ def row_outputs(
     model.eval()
     logits = []
     for batch in DataLoader(rows, batch_size=batch_size, collate_fn=collator):
-        inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
-        logits.append(model(**inputs).logits.float().cpu().numpy())
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        logits.append(model(**send_to_device(inputs, model.device)).logits.float().cpu().numpy())
     model.train(was_training)
     return RowOutputs(np.concatenate(logits), time.perf_counter() - start)
 

@@ -14,7 +14,7 @@ from mubench_hf.data.prepare import TaskData
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
-from mubench_hf.results.schema import RunResult
+from mubench_hf.results.schema import SCORE_KEYS, RunResult
 from mubench_hf.runs.record import RunRecord
 from mubench_hf.trainers import get_method
 
@@ -132,6 +132,16 @@ def evaluate_run(
     )
     shared = {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
     return RunResult(**asdict(run), scores=scores, reasons=reasons, **shared)
+
+
+def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
+    """Return the result of a run that broke off with an error: every score missing, for that reason."""
+    keys = [key.replace("accuracy", data.task.metric) for key in SCORE_KEYS]
+    reason = reason.strip() or "the run broke off with an error that says nothing"
+    shared = {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
+    failed = {"status": "failed", "status_reason": reason}
+    none = {"scores": dict.fromkeys(keys), "reasons": dict.fromkeys(keys, reason)}
+    return RunResult(**asdict(replace(record.run, del_ratio=data.ratio)), **{**shared, **failed}, **none)
 
 
 def _split_scores(outputs: Mapping[str, np.ndarray], metric: str) -> tuple[Scores, Reasons]:

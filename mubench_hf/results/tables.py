@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,10 @@ from mubench_hf.results.aggregate import MAIN_PREFIXES, Group, check_comparable,
 MISSING = "–"
 REASON_LENGTH = 100
 _ARROWS = {"higher": "↑", "lower": "↓", "match_retrained": "→"}
+
+
+FILE_WIDTH = 120
+"""Characters a line where the table does not go to a terminal."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,10 @@ def print_table(
     groups: Sequence[Group], title: str | None = None, metric: str | None = None, console: Console | None = None
 ) -> None:
     """Print the table of ``groups`` (see ``ResultTable``) to ``console``, standard output by default."""
-    (console or Console()).print(ResultTable(groups, title, metric))
+    console = console or Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH  # A file or a log has no edge to wrap at.
+    console.print(ResultTable(groups, title, metric))
 
 
 def markdown_table(groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> str:

@@ -144,6 +144,8 @@ class UnlearningTrainer(Trainer):
                     "one row in it. Load both sets from one configuration, such as df_5pct."
                 )
             labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
+            if getattr(rows, "format", {}).get("type") == "custom":
+                continue  # A transform may make other labels of those that are stored.
             if labels is None or classes is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
                 continue
             wrong = np.flatnonzero((labels < 0) | (labels >= classes))

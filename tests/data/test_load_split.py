@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mubench_hf.data import build, load_manifest, load_split, train_in_upstream_order
+from mubench_hf.data import build, load_manifest, load_split
 from mubench_hf.errors import BadInput
 
 PLAIN = """
@@ -92,23 +92,6 @@ def test_load_split_has_every_held_out_split(made_up, tmp_path):
     assert {split: len(rows) for split, rows in splits.items()} == {
         "forget": 30, "retain": 370, "validation": 20, "test": 30, "ood": 10
     }  # fmt: skip
-
-
-def test_train_in_upstream_order(task, mini_out, mini_data, monkeypatch):
-    from datasets import Image
-
-    splits = load_split(task, mini=True, ratio=5, out=mini_out)
-    with monkeypatch.context() as patch:
-        patch.setattr(Image, "decode_example", None)
-        train = train_in_upstream_order(splits)
-        assert train["index"][:] == list(range(1000))
-    assert train.column_names == ["index", "image", "label"]
-    assert train["label"][:] == mini_data["train"]["label"][:]
-    for row in (0, 431, 999):
-        assert (np.asarray(train[row]["image"]) == np.asarray(mini_data["train"][row]["image"])).all()
-    assert {file["filename"] for file in train.cache_files} == {
-        file["filename"] for file in splits["forget"].cache_files
-    }, "the rows were copied"
 
 
 def test_mini_that_is_not_built_names_the_command(task, tmp_path):

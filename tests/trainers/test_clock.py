@@ -1,0 +1,117 @@
+"""What the clock counts: unlearning with its preparation, without evaluation and saving."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from transformers import TrainerCallback
+
+from mubench_hf.models.loading import weights_sha256
+from mubench_hf.trainers import _clock
+from mubench_hf.trainers._clock import Clock
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock on the wall that moves by hand."""
+    wall = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(_clock, "time", SimpleNamespace(perf_counter=lambda: wall.seconds))
+    return wall
+
+
+def test_clock(now):
+    clock = Clock()
+    now.seconds += 5
+    assert clock.seconds == 0
+    with clock.running():
+        now.seconds += 3
+        assert clock.seconds == 3
+        with clock.paused():
+            now.seconds += 50
+            assert clock.seconds == 3
+        now.seconds += 2
+    now.seconds += 9
+    assert clock.seconds == 5
+    with clock.running():
+        clock.set(70)
+        now.seconds += 1
+        assert clock.seconds == 71
+    with clock.paused():
+        now.seconds += 4
+    assert clock.seconds == 71
+
+
+def test_clock_stops_when_training_fails(now):
+    clock = Clock()
+    with pytest.raises(KeyError), clock.running():
+        now.seconds += 2
+        with clock.paused():
+            now.seconds += 30
+            raise KeyError
+    now.seconds += 7
+    assert clock.seconds == 2
+
+
+class Wall(TrainerCallback):
+    """Every update takes a second, every evaluation, log and save a thousand."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def on_step_begin(self, *args, **kwargs):
+        self.now.seconds += 1
+
+    def late(self, *args, **kwargs):
+        self.now.seconds += 1000
+
+    on_evaluate = on_save = on_log = on_prediction_step = late
+
+
+def test_evaluation_logging_and_saving_are_not_counted(now, world, make, tmp_path):
+    trainer = make("finetune", world, eval_strategy="epoch", save_strategy="epoch", logging_strategy="epoch",
+                   num_train_epochs=3, kwargs={"eval_dataset": world.forget, "callbacks": [Wall(now)]})  # fmt: skip
+    prepared = trainer.prepare
+
+    def prepare():
+        now.seconds += 20
+        prepared()
+
+    trainer.prepare = prepare
+    start = now.seconds
+    trainer.train()
+    steps = trainer.state.global_step
+    assert steps == 15 and now.seconds - start > 3 * 3000
+    # One log is counted: Trainer's summary, after the last update.
+    assert trainer.unlearn_seconds == 20 + steps + 1000
+    (mark,) = tmp_path.glob("run/checkpoint-15/unlearning_state.json")
+    assert json.loads(mark.read_text())["seconds"] == 20 + steps
+
+
+@pytest.mark.parametrize("method", ["scrub", "bad_teaching"])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_table_is_charged_for_the_rows_that_are_read(now, method, epochs, world, make, spy, tmp_path):
+    """Whether this run computed the table or an earlier one did."""
+    settings = {"teacher_cache_dir": str(tmp_path / "cache"), "num_train_epochs": epochs}
+    make(method, world, **settings).prepare()
+    mark = tmp_path / "cache" / f"{weights_sha256(world.original())[:32]}.json"
+    mark.write_text(json.dumps({"seconds": 1000.0}))
+    trainer = make(method, world, **settings)
+    seen = spy(trainer)
+    trainer.train()
+    rows = np.unique(np.concatenate([batch.rows for batch in seen.batches]))
+    read = rows if method == "scrub" else rows[~world.is_forget[rows]]
+    assert trainer.unlearn_seconds == pytest.approx(1000 * len(read) / len(world.labels))
+
+
+def test_a_table_is_charged_for_no_more_epochs_than_max_steps_allow(now, world, make, spy, tmp_path):
+    settings = {"teacher_cache_dir": str(tmp_path / "cache"), "num_train_epochs": 50, "max_steps": 4}
+    make("bad_teaching", world, **settings).prepare()
+    mark = tmp_path / "cache" / f"{weights_sha256(world.original())[:32]}.json"
+    mark.write_text(json.dumps({"seconds": 1000.0}))
+    trainer = make("bad_teaching", world, **settings)
+    seen = spy(trainer)
+    trainer.train()
+    rows = np.unique(np.concatenate([batch.rows for batch in seen.batches]))
+    read = rows[~world.is_forget[rows]]
+    assert trainer.unlearn_seconds == pytest.approx(1000 * len(read) / len(world.labels))

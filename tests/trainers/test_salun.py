@@ -1,0 +1,171 @@
+"""SalUn's mask and what it holds still."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from mubench_hf.errors import BadInput
+from mubench_hf.trainers.salun import SalUnConfig, saliency_masks
+
+
+def by_sorting(gradients, density):
+    """The same rule by a full stable sort: largest first, ties in tensor order."""
+    sizes = np.abs(np.concatenate([gradient.numpy().ravel() for gradient in gradients.values()]))
+    chosen = np.zeros(len(sizes), bool)
+    chosen[np.argsort(-sizes, kind="stable")[: round(density * len(sizes))]] = True
+    parts = np.split(chosen, np.cumsum([gradient.numel() for gradient in gradients.values()])[:-1])
+    return {name: part.reshape(gradients[name].shape) for name, part in zip(gradients, parts, strict=True)}
+
+
+@pytest.fixture
+def gradients(rng):
+    """Draw gradients of three tensors; a share of them is zero and many tie."""
+
+    def draw(zeros=0.0, levels=None):
+        found = {}
+        for name, shape in {"a": (7, 5), "b": (11,), "c": (2, 3, 4)}.items():
+            values = rng.normal(size=shape)
+            values = np.round(values * levels) / levels if levels else values
+            found[name] = torch.from_numpy(np.where(rng.random(shape) < zeros, 0, values).astype("f4"))
+        return found
+
+    return draw
+
+
+@pytest.mark.parametrize("density", [0.01, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(("zeros", "levels"), [(0, None), (0.9, None), (1, None), (0, 2), (0.5, 1)])
+def test_mask_is_the_sorted_one_and_exact(gradients, density, zeros, levels):
+    drawn = gradients(zeros, levels)
+    found = saliency_masks(drawn, density)
+    expected = by_sorting(drawn, density)
+    assert found.keys() == expected.keys()
+    for name, mask in found.items():
+        assert mask.dtype == torch.bool and mask.shape == drawn[name].shape
+    assert sum(int(mask.sum()) for mask in found.values()) == round(density * 70)
+    chosen, left = (
+        torch.cat([drawn[name][mask if inside else ~mask].abs() for name, mask in found.items()])
+        for inside in (True, False)
+    )
+    if len(left):
+        assert chosen.min() >= left.max()
+    for name, mask in found.items():
+        assert (mask.numpy() == expected[name]).all()
+
+
+def test_sign_does_not_matter(gradients):
+    drawn = gradients()
+    flipped = {name: -gradient for name, gradient in drawn.items()}
+    for name, mask in saliency_masks(drawn, 0.5).items():
+        assert (saliency_masks(flipped, 0.5)[name] == mask).all()
+
+
+@pytest.mark.parametrize("density", [0, -0.5, 1.01, float("nan")])
+def test_impossible_density_is_refused(gradients, density, world, make):
+    with pytest.raises(BadInput, match="density is .*above 0 and at most 1"):
+        saliency_masks(gradients(), density)
+    with pytest.raises(BadInput, match="density is"):
+        make("salun", world, density=density).train()
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 8, 64])
+def test_gradients_are_the_sum_over_all_rows_in_eval_mode(dropout_world, make, same_weights, weights_of, batch_size):
+    world = dropout_world
+    trainer = make("salun", world, per_device_train_batch_size=batch_size)
+    trainer.model.train()
+    found = trainer.forget_gradients()
+    model = world.original().eval()
+    logits = model(pixel_values=torch.from_numpy(world.pixels[world.is_forget])).logits
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(world.labels[world.is_forget]), reduction="sum")
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    expected = dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-4)
+    assert trainer.model.training, "the mode is as before"
+    assert all(weight.grad is None or not weight.grad.any() for weight in trainer.model.parameters())
+    assert same_weights(weights_of(trainer.model), weights_of(world.original()))
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "sgd"])
+@pytest.mark.parametrize("density", [0.5, 0.1])
+def test_masked_weights_stay_bit_equal(dropout_world, make, optim, density):
+    world = dropout_world
+    momentum = {"optim_args": "momentum=0.9"} if optim == "sgd" else {}
+    trainer = make("salun", world, density=density, weight_decay=0.1, optim=optim, learning_rate=0.01, **momentum)
+    trainer.train()
+    original = dict(world.original().named_parameters())
+    total = moved = 0
+    for name, weight in trainer.model.named_parameters():
+        mask = trainer.masks[name]
+        assert torch.equal(weight[~mask], original[name][~mask]), name
+        moved += int((weight != original[name]).sum())
+        total += mask.numel()
+    assert sum(int(mask.sum()) for mask in trainer.masks.values()) == round(density * total)
+    assert moved > 0.9 * density * total, "free weights do move"
+
+
+def test_the_mask_is_the_originals(world, make):
+    trainer = make("salun", world, learning_rate=0.01)
+    expected = by_sorting({name: grad.abs() for name, grad in trainer.forget_gradients().items()}, 0.5)
+    trainer.train()
+    for name, mask in trainer.masks.items():
+        assert (mask.numpy() == expected[name]).all()
+
+
+def test_density_one_is_rand_label(world, make, same_weights, weights_of):
+    settings = {"weight_decay": 0.1, "num_train_epochs": 2}
+    masked, free = make("salun", world, density=1.0, **settings), make("rand_label", world, **settings)
+    masked.train()
+    free.train()
+    assert same_weights(weights_of(masked.model), weights_of(free.model))
+
+
+def test_clipping_sees_free_weights_alone(world, make):
+    """The logged gradient norm is that of the masked gradient, from autograd at the original's weights."""
+    from mubench_hf.trainers.rand_label import label_offsets
+
+    norms, rows = [], []
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
+            norms.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]).norm().item())
+
+    trainer = make("salun", world, density=0.2, max_steps=1, logging_strategy="steps", logging_steps=1,
+                   max_grad_norm=1e-3)  # fmt: skip
+    trainer.add_callback(Look())
+    through = trainer.forward
+
+    def forward(*args):
+        batch, outputs = through(*args)
+        rows[:] = batch.rows.tolist()
+        return batch, outputs
+
+    trainer.forward = forward
+    trainer.train()
+    drawn = (world.labels + label_offsets(len(world.labels), 5, seed=11)) % 5
+    labels = torch.from_numpy(np.where(world.is_forget, drawn, world.labels)[rows])
+    model = world.original()
+    logits = model(pixel_values=torch.from_numpy(world.pixels[rows])).logits
+    torch.nn.functional.cross_entropy(logits, labels).backward()
+    free = {name: weight.grad[trainer.masks[name]] for name, weight in model.named_parameters()}
+    expected = torch.cat(list(free.values())).norm().item()
+    whole = torch.cat([weight.grad.flatten() for weight in model.parameters()]).norm().item()
+    assert trainer.state.log_history[0]["grad_norm"] == pytest.approx(expected, rel=1e-3)
+    assert expected < 0.99 * whole
+    assert norms == [pytest.approx(1e-3, rel=1e-2)], "the step has the length that clipping allows"
+
+
+def test_frozen_weights_are_no_part_of_the_share(world, make):
+    model = world.original()
+    model.vit.embeddings.requires_grad_(False)
+    trainer = make("salun", world, model=model)
+    trainer.train()
+    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert list(trainer.masks) == trainable and len(trainable) < len(list(model.parameters()))
+    total = sum(mask.numel() for mask in trainer.masks.values())
+    assert sum(int(mask.sum()) for mask in trainer.masks.values()) == round(0.5 * total)
+
+
+def test_default_density_is_the_papers():
+    assert SalUnConfig(output_dir="unused", use_cpu=True).density == 0.5

@@ -1,0 +1,161 @@
+"""What teachers say, and that a table of their outputs says the same."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mubench_hf.models.loading import weights_sha256
+from mubench_hf.models.outputs import row_outputs
+from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher
+
+WITH_TEACHERS = ("bad_teaching", "scrub")
+
+
+def forwards(monkeypatch, cls):
+    """Count the rows that models of a class are asked for, in eval and in training mode."""
+    counted = {"eval": 0, "train": 0}
+    through = cls.forward
+
+    def forward(self, pixel_values, *args, **kwargs):
+        counted["train" if self.training else "eval"] += len(pixel_values)
+        return through(self, pixel_values, *args, **kwargs)
+
+    monkeypatch.setattr(cls, "forward", forward)
+    return counted
+
+
+def test_live_teacher(dropout_world):
+    model = dropout_world.original().train()
+    teacher = LiveTeacher(model)
+    pixels = torch.from_numpy(dropout_world.pixels)
+    found = teacher({"pixel_values": pixels}, torch.arange(len(pixels)))
+    assert not found.requires_grad and not any(weight.requires_grad for weight in model.parameters())
+    torch.testing.assert_close(found, dropout_world.original().eval()(pixel_values=pixels).logits.detach())
+
+
+def test_table_teacher(rng):
+    logits = rng.normal(size=(20, 4)).astype("f4")
+    rows = torch.from_numpy(rng.integers(20, size=50))
+    assert (TableTeacher(logits)({}, rows).numpy() == logits[rows]).all()
+
+
+def test_table_teacher_knows_what_it_does_not_know(rng):
+    held = np.sort(rng.choice(100, 30, replace=False))
+    logits = rng.normal(size=(30, 4)).astype("f4")
+    rows = np.concatenate([[0, 99], rng.permutation(100)])
+    found = TableTeacher(logits, held)({}, torch.from_numpy(rows)).numpy()
+    place = {row: number for number, row in enumerate(held)}
+    for row, answer in zip(rows, found, strict=True):
+        if row in place:
+            assert (answer == logits[place[row]]).all()
+        else:
+            assert np.isnan(answer).all()
+
+
+@pytest.mark.parametrize("method", WITH_TEACHERS)
+def test_table_and_live_teacher_give_the_same_weights(method, dropout_world, make, weights_of):
+    ends = []
+    for cached in (True, False):
+        # The student has dropout, a teacher must not.
+        trainer = make(method, dropout_world, cache_teacher_outputs=cached, optim="sgd", learning_rate=0.05)
+        trainer.train()
+        ends.append(weights_of(trainer.model))
+    original = weights_of(dropout_world.original())
+    assert max((ends[0][name] - original[name]).abs().max() for name in original) > 1e-3
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(ends[1][name], tensor, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", WITH_TEACHERS)
+def test_teachers_do_not_change_while_the_student_learns(method, world, make):
+    trainer = make(method, world, cache_teacher_outputs=False, learning_rate=0.01)
+    trainer.train()
+    teachers = {"good": trainer.good, "bad": trainer.bad} if method == "bad_teaching" else {"good": trainer.teacher}
+    assert weights_sha256(teachers["good"].model) == weights_sha256(world.original())
+    assert weights_sha256(trainer.model) != weights_sha256(world.original())
+    if method == "bad_teaching":
+        from mubench_hf.models.loading import reinitialised
+
+        assert weights_sha256(teachers["bad"].model) == weights_sha256(reinitialised(world.original(), seed=11))
+    assert not any(weight.requires_grad for teacher in teachers.values() for weight in teacher.model.parameters())
+
+
+def test_incompetent_teacher_follows_the_seed(world, make):
+    hashes = []
+    for seed in (1, 1, 2):
+        trainer = make("bad_teaching", world, cache_teacher_outputs=False, seed=seed)
+        torch.rand(seed)
+        trainer.prepare()
+        hashes.append(weights_sha256(trainer.bad.model))
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert weights_sha256(world.original()) not in hashes
+
+
+def test_bad_teaching_learns_from_the_right_teacher(world, make):
+    trainer = make("bad_teaching", world)
+    trainer.prepare()
+    rows = torch.arange(len(world.labels))
+    outputs = row_outputs(world.original(), trainer.rows, trainer.collator.without_flags).logits
+    np.testing.assert_array_equal(trainer.good({}, rows).numpy(), outputs)
+    bad = trainer.bad({}, rows)
+    assert (bad.isnan().all(1).numpy() == ~world.is_forget).all(), "the incompetent teacher is never asked for D_r"
+    assert bad.isnan().any(1).equal(bad.isnan().all(1))
+    assert abs(bad.numpy() - outputs)[world.is_forget].max() > 0.1
+
+
+@pytest.mark.parametrize("method", WITH_TEACHERS)
+def test_table_on_disk_is_computed_once(method, world, make, monkeypatch, tmp_path):
+    cache = tmp_path / "cache"
+    counted = forwards(monkeypatch, type(world.original()))
+    student = {}
+    for run in range(2):
+        counted.update(eval=0, train=0)
+        trainer = make(method, world, teacher_cache_dir=str(cache))
+        trainer.train()
+        of_bad = world.is_forget.sum() if method == "bad_teaching" else 0
+        assert counted["eval"] - of_bad == (len(world.labels) if run == 0 else 0)
+        student[run] = counted["train"]
+    assert student[0] == student[1] > 0
+    (table,) = cache.glob("*.npy")
+    assert table.stem == weights_sha256(world.original())[:32]
+    assert json.loads(table.with_suffix(".json").read_text())["seconds"] > 0
+    expected = row_outputs(world.original(), trainer.rows, trainer.collator.without_flags).logits
+    np.testing.assert_array_equal(np.load(table), expected)
+
+
+def test_interrupted_table_is_computed_again(world, make, tmp_path, weights_of, same_weights):
+    first = make("scrub", world, teacher_cache_dir=str(tmp_path / "cache"))
+    first.train()
+    (table,) = (tmp_path / "cache").glob("*.npy")
+    whole = table.read_bytes()
+    table.with_suffix(".json").unlink()
+    np.save(table, np.zeros((len(world.labels), 5), "f4"))
+    again = make("scrub", world, teacher_cache_dir=str(tmp_path / "cache"))
+    again.train()
+    assert table.read_bytes() == whole and table.with_suffix(".json").exists()
+    assert same_weights(weights_of(again.model), weights_of(first.model))
+
+
+def test_another_original_has_another_table(world, make, tmp_path):
+    model = world.original()
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.classifier.bias[0] += 1
+    for original in (model, changed):
+        make("scrub", world, model=original, teacher_cache_dir=str(tmp_path)).prepare()
+    tables = sorted(tmp_path.glob("*.npy"))
+    assert [table.stem for table in tables] == sorted(weights_sha256(one)[:32] for one in (model, changed))
+
+
+def test_resumed_run_asks_the_original_not_the_student(world, make, tmp_path):
+    """The model in memory holds the original when teachers are made, also where the run goes on later."""
+    settings = {"save_strategy": "epoch", "learning_rate": 0.01, "save_total_limit": 2}
+    make("scrub", world, **settings).train()
+    state = min(tmp_path.glob("run/checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    again = make("scrub", world, **settings)
+    again.train(resume_from_checkpoint=str(state))
+    expected = row_outputs(world.original(), again.rows, again.collator.without_flags).logits
+    np.testing.assert_array_equal(again.teacher.logits, expected)
