@@ -129,9 +129,9 @@ def print_table(
     groups: Sequence[Group], title: str | None = None, metric: str | None = None, console: Console | None = None
 ) -> None:
     """Print the table of ``groups`` (see ``ResultTable``) to ``console``, standard output by default."""
-    console = console or Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = FILE_WIDTH  # A file or a log has no edge to wrap at.
+    # A file or a log has no edge to wrap at.
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = console or Console(width=FILE_WIDTH if wide else None)
     console.print(ResultTable(groups, title, metric))
 
 
