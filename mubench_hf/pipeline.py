@@ -15,7 +15,7 @@ from mubench_hf.models import get_model
 from mubench_hf.models.loading import load_processor
 from mubench_hf.progress import RunProgress
 from mubench_hf.results.evaluate import failed_run
-from mubench_hf.results.report import draw_plots, evaluate_checkpoint, rescore, results_of
+from mubench_hf.results.report import draw_plots, evaluate_checkpoint, rescore
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.store import load_result, load_results, save_result
 from mubench_hf.runs.record import RunId, RunRecord, load_record
@@ -94,9 +94,8 @@ class Pipeline:
             with progress.part("plots"):
                 # The original was evaluated before the model it is compared with.
                 rescore(load_record(original_folder(plan[0], self.out)), data, self.results)
-                everything = results_of(replace(plan[0], del_ratio=self.ratio), load_results(self.results))
                 names = {replace(run, del_ratio=self.ratio).name for run in plan}
-                results = [result for result in everything if result.name in names]
+                results = [result for result in load_results(self.results) if result.name in names]
                 draw_plots(results, self.results, self.plots, self.task.title)
         return results
 

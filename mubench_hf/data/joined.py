@@ -40,7 +40,9 @@ class JoinedRows(Dataset):
 
     def __init__(self, forget: Dataset | None, retain: Dataset | None):
         if forget is not None and forget is retain:
-            raise BadInput("forget and retain are the same data set; every row of train belongs to exactly one of them.")
+            raise BadInput(
+                "forget and retain are the same data set; every row of train belongs to exactly one of them."
+            )
         self.parts = [part for part in (forget, retain) if part is not None]
         sizes = [len(part) for part in self.parts]
         flags = [part is forget for part in self.parts]

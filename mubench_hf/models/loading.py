@@ -83,7 +83,7 @@ def load_model(name: str | Path, auto_class: str, revision: str | None = None) -
         return getattr(transformers, auto_class).from_pretrained(
             str(name), revision=revision, trust_remote_code=False, use_safetensors=True
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BadInput(f"No checkpoint at {str(name)!r}: {str(error).splitlines()[0]}") from error
 
 

@@ -17,7 +17,7 @@ from mubench_hf.results.evaluate import evaluate_run, measure
 from mubench_hf.results.plots import plot_forgetting_utility, plot_mia_roc, plot_time
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.store import load_logits, load_result, save_logits, save_result
-from mubench_hf.runs.record import RunId, RunRecord
+from mubench_hf.runs.record import RunRecord
 
 
 def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskData, results: Path) -> RunResult:
@@ -63,12 +63,6 @@ def _scores(results: Path, pattern: str) -> dict[str, float | None] | None:
     return load_result(files[0]).scores if files else None
 
 
-def results_of(run: RunId, results: Sequence[RunResult]) -> list[RunResult]:
-    """Return the results that stand in one table with ``run``: same task, source, model and ratio."""
-    keys = ("task", "source", "model", "del_ratio")
-    return [result for result in results if all(getattr(result, key) == getattr(run, key) for key in keys)]
-
-
 def draw_plots(results: Sequence[RunResult], logits: Path, plots: Path, title: str | None = None) -> list[Path]:
     """Draw the pictures of one table's results into ``plots`` and return their paths.
 
@@ -81,12 +75,10 @@ def draw_plots(results: Sequence[RunResult], logits: Path, plots: Path, title: s
     (groups,) = aggregate(results)
     curves: dict[str, list] = {}
     for result in results:
-        if result.status != "failed":
+        if result.scores.get("mia_loss_auc") is not None:  # Else a diverged or failed run has no ranking to draw.
             outputs = load_logits(result.name, logits)
-            roc = loss_roc(
-                *(outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
-            )
-            curves.setdefault(result.method, []).append(roc)
+            arrays = (outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
+            curves.setdefault(result.method, []).append(loss_roc(*arrays))
     return [
         plot_forgetting_utility(groups, plots / "forgetting_utility.png", title),
         plot_time(groups, plots / "time.png", title),

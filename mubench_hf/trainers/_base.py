@@ -237,7 +237,7 @@ class UnlearningTrainer(Trainer):
         updates = [update for epoch in range(epochs) for update in self.sampler.updates(epoch)]
         read = np.zeros(len(self.rows), dtype=bool)
         read[np.concatenate(updates[:max_steps])] = True
-        self.clock.set(self.clock.seconds + outputs.seconds * (read & served).mean())
+        self.clock.set(self.clock.seconds + outputs.seconds * float((read & served).mean()))
         return TableTeacher(outputs.logits)
 
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:
@@ -281,6 +281,7 @@ class UnlearningTrainer(Trainer):
             # Whatever was drawn since the trainer was made must not reach the weights.
             set_seed(self.args.seed)
             self._update_loss = 0.0
+            self.status, self.status_reason = "ok", None
             try:
                 output = super().train(resume_from_checkpoint or None, **kwargs)
             except Diverged as error:
@@ -356,6 +357,10 @@ class UnlearningTrainer(Trainer):
             while updates < self.args.max_steps:
                 epochs, updates = epochs + 1, updates + self.sampler.update_count(epochs)
             return epochs, self.args.max_steps
+        if self.args.num_train_epochs <= 0:
+            raise BadInput(
+                f"num_train_epochs is {self.args.num_train_epochs}; a run needs a part of one epoch at least."
+            )
         epochs = math.ceil(self.args.num_train_epochs)
         updates = [self.sampler.update_count(epoch) for epoch in range(epochs)]
         missing = epochs - self.args.num_train_epochs

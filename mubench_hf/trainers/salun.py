@@ -93,8 +93,10 @@ class SalUnTrainer(RandLabelTrainer):
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Create the optimizer and have it put masked weights back after each step."""
+        made_before = self.optimizer is not None
         optimizer = super().create_optimizer(*args, **kwargs)
-        optimizer.register_step_post_hook(lambda *_: self._put_back())
+        if not made_before:
+            optimizer.register_step_post_hook(lambda *_: self._put_back())
         return optimizer
 
     @torch.no_grad()

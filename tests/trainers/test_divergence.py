@@ -157,6 +157,15 @@ def test_a_good_run_is_ok(world, make):
     assert (trainer.status, trainer.status_reason) == ("ok", None)
 
 
+def test_status_is_of_the_last_training(world, make):
+    trainer = make("finetune", world, max_abs_loss=1e-3)
+    trainer.train()
+    assert trainer.status == "diverged"
+    trainer.args.max_abs_loss = 1e3
+    trainer.train()
+    assert (trainer.status, trainer.status_reason) == ("ok", None)
+
+
 def test_a_diverged_run_diverges_again_where_it_is_resumed(world, make, tmp_path):
     settings = {"learning_rate": 1e6, "num_train_epochs": 20, "save_strategy": "steps", "save_steps": 1,
                 "lr_scheduler_type": "constant"}  # fmt: skip

@@ -114,6 +114,13 @@ def test_impossible_share_of_retain(world, make, fraction):
         make("bad_teaching", world, retain_fraction=fraction).train()
 
 
+@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_epochs(method, epochs, world, make):
+    with pytest.raises(BadInput, match=f"^num_train_epochs is {epochs}; "):
+        make(method, world, num_train_epochs=epochs).train()
+
+
 def test_rows_without_labels_are_not_checked(world, make):
     """A data set that does not say its labels at once is taken as it is."""
     rows = {

@@ -105,6 +105,20 @@ def test_masked_weights_stay_bit_equal(dropout_world, make, optim, density):
     assert moved > 0.9 * density * total, "free weights do move"
 
 
+def test_trained_on_from_where_it_ended(world, make, weights_of):
+    """A second `train()` starts from the weights it finds, with a mask of theirs."""
+    trainer = make("salun", world, weight_decay=0.1, learning_rate=0.01)
+    trainer.train()
+    between = weights_of(trainer.model)
+    trainer.train()
+    moved = 0
+    for name, weight in trainer.model.named_parameters():
+        mask = trainer.masks[name]
+        assert torch.equal(weight[~mask], between[name][~mask]), name
+        moved += int((weight != between[name]).sum())
+    assert moved > 0.4 * sum(mask.numel() for mask in trainer.masks.values())
+
+
 def test_the_mask_is_the_originals(world, make):
     trainer = make("salun", world, learning_rate=0.01)
     expected = by_sorting({name: grad.abs() for name, grad in trainer.forget_gradients().items()}, 0.5)

@@ -1,0 +1,102 @@
+"""Every architecture's tiny configuration trains: a sign that the real one would."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import StackDataset
+
+from mubench_hf.models.loading import fresh_model, load_processor, saved_processor
+from mubench_hf.trainers import get_method
+
+CLASSES = 10
+
+
+def test_forward_and_backward(tiny, tiny_rows):
+    pixels, labels = tiny_rows(32, CLASSES)
+    model = fresh_model(tiny, list("abcdefghij"), seed=3).train()
+    output = model(pixel_values=pixels, labels=labels)
+    assert output.logits.shape == (32, CLASSES) and output.loss.isfinite()
+    output.loss.backward()
+    gradients = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+    assert gradients.isfinite().all()
+    assert (gradients == 0).float().mean() < 0.6, "most weights see the rows"
+
+
+def test_rows_are_told_apart(tiny, tiny_rows):
+    pixels, _ = tiny_rows(8, CLASSES)
+    model = fresh_model(tiny, list("abcdefghij"), seed=3).eval()
+    with torch.no_grad():
+        logits = model(pixel_values=pixels).logits
+    assert torch.pdist(logits).min() > 0
+    torch.testing.assert_close(model(pixel_values=pixels[2:3]).logits[0], logits[2], rtol=1e-3, atol=1e-4)
+
+
+def test_it_learns(tiny, tiny_rows):
+    """Twelve rows of three classes are learned by heart."""
+    pixels, labels = tiny_rows(12, 3)
+    model = fresh_model(tiny, list("abc"), seed=3).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(25):
+        loss = model(pixel_values=pixels, labels=labels).loss
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("method", ["scrub", "salun", "bad_teaching"])
+def test_methods_run_two_steps(tiny, tiny_rows, method, tmp_path):
+    pixels, labels = tiny_rows(20, 3)
+    trainer_class = get_method(method)
+    args = trainer_class.config_class(
+        output_dir=str(tmp_path),
+        max_steps=2,
+        per_device_train_batch_size=6,
+        logging_strategy="steps",
+        logging_steps=1,
+        save_strategy="no",
+        use_cpu=True,
+        cpu_threads=1,
+        disable_tqdm=True,
+    )
+    model = fresh_model(tiny, list("abc"), seed=3)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    trainer = trainer_class(
+        model,
+        args,
+        StackDataset(pixel_values=pixels[:6], labels=labels[:6]),
+        StackDataset(pixel_values=pixels[6:], labels=labels[6:]),
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert trainer.status == "ok" and len(losses) == 2 and np.isfinite(losses).all()
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    moved = sum(int((weight != before[name]).sum()) for name, weight in model.named_parameters())
+    total = sum(weight.numel() for weight in model.parameters())
+    assert moved > 0.2 * total
+    if method == "salun":
+        assert moved <= round(0.5 * total)
+
+
+def test_processor_comes_back_from_a_checkpoint(tiny, images, tmp_path):
+    processor, rows = load_processor(tiny), images(3, size=24)
+    processor.save_pretrained(tmp_path)
+    again = saved_processor(tmp_path)
+    one, other = (each(rows, return_tensors="pt")["pixel_values"] for each in (processor, again))
+    assert torch.equal(one, other) and one.std() > 0.1
+    assert type(again) is type(processor) and "Pil" in type(again).__name__
+    assert again.to_json_string() == processor.to_json_string()
+
+
+def test_tiny_processor_makes_what_the_model_takes(tiny, images):
+    for size in (16, 28, 70):
+        pixels = load_processor(tiny)(images(2, size), return_tensors="pt")["pixel_values"]
+        expected = getattr(tiny.architecture.tiny_config(), "image_size", pixels.shape[-1])
+        if "image_size" not in inspect.signature(type(tiny.architecture.tiny_config())).parameters:
+            expected = 32
+        assert pixels.shape == (2, 3, expected, expected)
+        assert pixels.min() >= -1 and pixels.max() <= 1
