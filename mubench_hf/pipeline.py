@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ class Pipeline:
         return results
 
     def _load_data(self) -> TaskData:
-        processor = load_processor(get_model(self.model))
+        processor = partial(load_processor, get_model(self.model))
         return load_task_data(self.task, mini=self.mini, ratio=self.ratio, processor=processor, out=self.out)
 
     def _one(self, run: RunId, data: TaskData, progress: RunProgress) -> None:

@@ -34,7 +34,7 @@ def task_data(request, tmp_path_factory):
     out, task = tmp_path_factory.mktemp(request.param), get_task(request.param)
     build(task, mini=True, out=out, progress=False)
     spec = get_model(task.mini.default_model)
-    data = load_task_data(task, mini=True, ratio=5, processor=load_processor(spec), out=out)
+    data = load_task_data(task, mini=True, ratio=5, processor=lambda texts: load_processor(spec, texts), out=out)
     return data, fresh_model(spec, data.label_names, 0)
 
 
@@ -55,9 +55,9 @@ def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path
     assert all(weight.isfinite().all() for weight in model.parameters())
 
     outputs = measure(model, data, 4)
-    reference, _ = score(outputs, metric=data.task.metric, method="retrain", seed=4, seconds=2.0)
+    reference, _ = score(outputs, metrics=data.task.metrics, method="retrain", seed=4, seconds=2.0)
     scores, reasons = score(
-        outputs, metric=data.task.metric, method=name, seed=4, seconds=1.0, original=reference, retrain=reference
+        outputs, metrics=data.task.metrics, method=name, seed=4, seconds=1.0, original=reference, retrain=reference
     )
     assert not reasons
     expected = {key.replace("accuracy", data.task.metric) for key in SCORE_KEYS}

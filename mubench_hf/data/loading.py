@@ -80,5 +80,15 @@ def load_manifest(
         ) from error
 
 
+def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
+    """Return the texts of a task's train rows, column after column, in upstream order; empty for a task without."""
+    rows = {}
+    for split in ("forget", "retain"):
+        for position, index in enumerate(splits[split]["index"]):
+            rows[index] = (split, position)
+    columns = {(split, name): splits[split][name][:] for split in ("forget", "retain") for name in task.corpus}
+    return [columns[rows[index][0], name][rows[index][1]] for name in task.corpus for index in sorted(rows)]
+
+
 def _folder(task: TaskSpec, mini: bool, out: Path | str) -> Path:
     return Path(out) / "mubench" / task.dataset_name(mini)

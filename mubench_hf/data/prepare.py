@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Dataset
+from transformers import default_data_collator
 
 import mubench_hf
-from mubench_hf.data.loading import load_manifest, load_split
+from mubench_hf.data.loading import load_manifest, load_split, train_texts
 
 if TYPE_CHECKING:
     import datasets
@@ -76,6 +78,8 @@ class TaskData:
         splits: ``forget``, ``retain``, ``test`` and the other splits there are.
         manifest: The data set's ``mubench.json``.
         label_names: Class names in label order.
+        processor: What the rows are prepared with.
+        collator: Makes a batch of prepared rows.
         cache_dir: Folder for what models say of these rows, prepared this way.
     """
 
@@ -85,17 +89,26 @@ class TaskData:
     splits: Mapping[str, PreparedRows]
     manifest: Mapping[str, Any]
     label_names: tuple[str, ...]
+    processor: Any
+    collator: Callable[[list[Any]], dict[str, Any]]
     cache_dir: Path
 
 
-def load_task_data(task: TaskSpec, *, mini: bool, ratio: int, processor: Any, out: Path | str = ".") -> TaskData:
-    """Load the splits at ``ratio`` and prepare their rows with a model's ``processor``.
+def load_task_data(
+    task: TaskSpec,
+    *,
+    mini: bool,
+    ratio: int,
+    processor: Callable[[list[str]], Any],
+    out: Path | str = ".",
+) -> TaskData:
+    """Load the splits at ``ratio`` and prepare their rows with a model's processor.
 
     Args:
         task: The task.
         mini: Whether to read the mini data set.
         ratio: Percent of train to forget, 1 to 10.
-        processor: The model's processor.
+        processor: Called with the train set's texts, returns the model's processor.
         out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
 
     Raises:
@@ -103,13 +116,34 @@ def load_task_data(task: TaskSpec, *, mini: bool, ratio: int, processor: Any, ou
     """
     splits = load_split(task, mini=mini, ratio=ratio, out=out)
     manifest = load_manifest(task, mini=mini, out=out)
-    how = hashlib.sha256(f"{processor.to_json_string()} {mubench_hf.__version__}".encode()).hexdigest()
+    made = processor(train_texts(task, splits))
+    how = hashlib.sha256(f"{_content(made)} {mubench_hf.__version__}".encode()).hexdigest()
     return TaskData(
         task,
         mini,
         ratio,
-        {name: prepare_rows(rows, task, processor) for name, rows in splits.items()},
+        {name: prepare_rows(_undecoded(rows), task, made) for name, rows in splits.items()},
         manifest,
         tuple(splits["retain"].features[task.label].names),
+        made,
+        task.collator(made) if task.collator else default_data_collator,
         Path(out, ".cache", f"{task.dataset_name(mini)}-{manifest['fingerprint'][:12]}-{how[:12]}"),
     )
+
+
+def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
+    """Return the rows with audio and video as stored bytes: `datasets` would want a system decoder."""
+    from datasets import Audio, Video
+
+    for name, feature in rows.features.items():
+        if isinstance(feature, Audio | Video):
+            rows = rows.cast_column(name, type(feature)(decode=False))
+    return rows
+
+
+def _content(processor: Any) -> str:
+    """Return everything a processor saves, as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        processor.save_pretrained(folder)
+        files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+        return "".join(f"{file.relative_to(folder)}\n{file.read_text(encoding='utf-8')}\n" for file in files)

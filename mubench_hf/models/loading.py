@@ -35,11 +35,16 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
         return auto_class.from_config(config)
 
 
-def load_processor(spec: ModelSpec) -> Any:
-    """Return the processor that prepares rows for a registered model."""
+def load_processor(spec: ModelSpec, texts: Sequence[str] = ()) -> Any:
+    """Return the processor that prepares rows for a registered model.
+
+    Args:
+        spec: The registered model.
+        texts: Texts of the train set; a tiny model's vocabulary is made from them.
+    """
     if spec.hub_id:
         return saved_processor(spec.hub_id)
-    return spec.architecture.tiny_processor()
+    return spec.architecture.tiny_processor(texts)
 
 
 def saved_processor(name: str | Path, revision: str | None = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -24,7 +24,8 @@ class Architecture:
         auto_class: Name of the ``transformers`` auto class that loads it with a head.
         scales: Scale → Hub id of the pretrained backbone.
         tiny_config: Makes the tiny configuration.
-        tiny_processor: Makes the processor that goes with the tiny configuration.
+        tiny_processor: Called with the train set's texts (none for a task without), makes the processor that goes with
+            the tiny configuration.
         tiny_scale: What the tiny scale is called; differs from ``tiny`` only where a published scale has that name.
     """
 
@@ -34,7 +35,7 @@ class Architecture:
     auto_class: str
     scales: Mapping[str, str]
     tiny_config: Callable[[], Any]
-    tiny_processor: Callable[[], Any]
+    tiny_processor: Callable[[Sequence[str]], Any]
     tiny_scale: str = "tiny"
 
     def __post_init__(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def measure(model: PreTrainedModel, data: TaskData, seed: int, *, keep: bool = F
         upstream order, and ``incompetent_forget_logits`` of an untrained model on D_f.
     """
     forget, retain, test = (data.splits[split] for split in ("forget", "retain", "test"))
-    train, collate = JoinedRows(forget, retain), FlaggedCollator().without_flags
+    train, collate = JoinedRows(forget, retain), FlaggedCollator(data.collator).without_flags
     logits = cached_row_outputs(model, train, data.cache_dir / "train" if keep else None, collate).logits
     incompetent = reinitialised(model, INCOMPETENT_SEED + seed)
     incompetent_logits = cached_row_outputs(
@@ -55,7 +56,7 @@ def measure(model: PreTrainedModel, data: TaskData, seed: int, *, keep: bool = F
         "forget_labels": train.labels[train.is_forget],
         "retain_logits": logits[~train.is_forget],
         "retain_labels": train.labels[~train.is_forget],
-        "test_logits": row_outputs(model, test).logits,
+        "test_logits": row_outputs(model, test, data.collator).logits,
         "test_labels": test.labels,
         "incompetent_forget_logits": np.asarray(incompetent_logits),
     }
@@ -64,7 +65,7 @@ def measure(model: PreTrainedModel, data: TaskData, seed: int, *, keep: bool = F
 def score(
     outputs: Mapping[str, np.ndarray],
     *,
-    metric: str,
+    metrics: Sequence[str],
     method: str,
     seed: int,
     seconds: float | None = None,
@@ -77,7 +78,7 @@ def score(
 
     Args:
         outputs: What ``measure`` returned for the run.
-        metric: Metric module of the task's own score.
+        metrics: Metric modules that score a split; the first is the task's own score.
         method: ``original`` or the key of a method.
         seed: Seed of the run.
         seconds: Wall seconds of unlearning.
@@ -87,7 +88,8 @@ def score(
     Returns:
         Score name → value or ``None``, and for each ``None`` the reason.
     """
-    scores, reasons = _split_scores(outputs, metric)
+    scores, reasons = _split_scores(outputs, metrics)
+    metric = metrics[0]
     context: dict[str, Any] = {**outputs, "seed": seed, "chance": 1 / outputs["test_logits"].shape[-1]}
     if method != "original":
         context["allowed_utility_drop"] = get_method(method).allowed_utility_drop
@@ -123,7 +125,7 @@ def evaluate_run(
     run = replace(record.run, del_ratio=data.ratio)
     scores, reasons = score(
         outputs,
-        metric=data.task.metric,
+        metrics=data.task.metrics,
         method=run.method,
         seed=run.seed,
         seconds=record.seconds,
@@ -136,7 +138,8 @@ def evaluate_run(
 
 def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
     """Return the result of a run that broke off with an error: every score missing, for that reason."""
-    keys = [key.replace("accuracy", data.task.metric) for key in SCORE_KEYS]
+    keys = [f"{split}_{metric}" for metric, split in product(data.task.metrics, SPLITS)]
+    keys += [key for key in SCORE_KEYS if not key.endswith("_accuracy")]
     reason = reason.strip() or "the run broke off with an error that says nothing"
     shared = {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
     failed = {"status": "failed", "status_reason": reason}
@@ -144,11 +147,10 @@ def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
     return RunResult(**asdict(replace(record.run, del_ratio=data.ratio)), **{**shared, **failed}, **none)
 
 
-def _split_scores(outputs: Mapping[str, np.ndarray], metric: str) -> tuple[Scores, Reasons]:
+def _split_scores(outputs: Mapping[str, np.ndarray], metrics: Sequence[str]) -> tuple[Scores, Reasons]:
     scores, reasons = {}, {}
-    call = getattr(get_metric(metric), metric)
-    for split in SPLITS:
-        key = f"{split}_{metric}"
+    for metric, split in product(metrics, SPLITS):
+        key, call = f"{split}_{metric}", getattr(get_metric(metric), metric)
         try:
             scores[key] = call(logits=outputs[f"{split}_logits"], labels=outputs[f"{split}_labels"])[metric]
         except ValueError as error:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,9 +136,10 @@ def train_run(
         record = replace(claim_folder(folder, record), hardware=record.hardware)
     if record.finished:
         return record
-    processor = load_processor(spec) if original else saved_processor(checkpoint)
-    # An original has no deletion ratio; its rows are those of every ratio.
-    data = data or load_task_data(task, mini=mini, ratio=run.del_ratio or 1, processor=processor, out=out)
+    if data is None:
+        processor = partial(load_processor, spec) if original else lambda texts: saved_processor(checkpoint)
+        # An original has no deletion ratio; its rows are those of every ratio.
+        data = load_task_data(task, mini=mini, ratio=run.del_ratio or 1, processor=processor, out=out)
     model = model or fresh_model(spec, data.label_names, args.seed)
     _check_labels(model, data, checkpoint)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
@@ -146,7 +148,8 @@ def train_run(
         args,
         **_trainer_rows(data, original),
         eval_dataset=data.splits["test"],
-        processing_class=processor,
+        data_collator=data.collator,
+        processing_class=data.processor,
         callbacks=list(callbacks),
     )
     if callbacks and args.disable_tqdm:
@@ -162,7 +165,7 @@ def train_run(
         hardware={**record.hardware, "threads": torch.get_num_threads()},
     )
     if trainer.is_world_process_zero():
-        _finish(folder, trainer.accelerator.unwrap_model(trainer.model), processor, record, args)
+        _finish(folder, trainer.accelerator.unwrap_model(trainer.model), data.processor, record, args)
     trainer.accelerator.wait_for_everyone()
     return record
 

@@ -34,7 +34,7 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
     task, mini = get_task(record.run.task), record.run.source == "mini"
     ratio = record.run.del_ratio or check_ratio(ratio or 5)
-    data = load_task_data(task, mini=mini, ratio=ratio, processor=saved_processor(checkpoint), out=out)
+    data = load_task_data(task, mini=mini, ratio=ratio, processor=lambda texts: saved_processor(checkpoint), out=out)
     return evaluate_checkpoint(checkpoint, record, data, Path(out) / "results")
 
 

@@ -66,11 +66,14 @@ class TaskSpec:
         kind: How a row's loss and distribution are read from a model's output (``classification``).
         inputs: Names of the input columns.
         label: Name of the label column.
-        metric: Metric module that scores predictions on a split.
+        metrics: Metric modules that score predictions on a split; the first is the task's own score.
         tags: Hub ``task_categories`` of the data set.
-        prepare: ``prepare(row, processor)`` returns the model's inputs for one decoded row, with ``labels``.
+        prepare: ``prepare(row, processor)`` returns the model's inputs for one row, with ``labels``. Images are decoded;
+            audio and video come as ``{"bytes", "path"}``, so that no system decoder is needed.
         full: The real data.
         mini: Small deterministic stand-in with the same columns, made without a network.
+        collator: ``collator(processor)`` returns what makes a batch of prepared rows; ``None`` stacks equal shapes.
+        corpus: Text columns from which a tiny model's vocabulary is made.
     """
 
     name: str
@@ -79,11 +82,18 @@ class TaskSpec:
     kind: str
     inputs: tuple[str, ...]
     label: str
-    metric: str
+    metrics: tuple[str, ...]
     tags: tuple[str, ...]
     prepare: Callable[[Mapping[str, Any], Any], dict[str, Any]]
     full: Source
     mini: Source
+    collator: Callable[[Any], Callable[[list[Any]], dict[str, Any]]] | None = None
+    corpus: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """Metric module of the task's own score."""
+        return self.metrics[0]
 
     def source(self, mini: bool) -> Source:
         """Return the mini source or the full one."""

@@ -23,9 +23,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=[name for name in list_models() if get_model(name).hub_id is None])
+TINY = [
+    name for name in list_models() if get_model(name).hub_id is None and get_model(name).architecture.modality == "image"
+]
+
+
+@pytest.fixture(params=TINY)
 def tiny(request):
-    """The tiny model of each architecture."""
+    """The tiny model of each image architecture."""
     return get_model(request.param)
 
 

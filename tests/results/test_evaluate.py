@@ -25,10 +25,10 @@ def call(name, **arguments):
 
 def test_each_score_is_its_metrics_value():
     own, of_retrain, of_original = outputs(), outputs(gain=1.0), outputs(gain=4.0)
-    original, _ = score(of_original, metric="accuracy", method="original", seed=3)
-    retrain, _ = score(of_retrain, metric="accuracy", method="retrain", seed=3, seconds=8.0, original=original)
+    original, _ = score(of_original, metrics=("accuracy",), method="original", seed=3)
+    retrain, _ = score(of_retrain, metrics=("accuracy",), method="retrain", seed=3, seconds=8.0, original=original)
     scores, reasons = score(
-        own, metric="accuracy", method="scrub", seed=3, seconds=2.0, original=original, retrain=retrain
+        own, metrics=("accuracy",), method="scrub", seed=3, seconds=2.0, original=original, retrain=retrain
     )
     assert not reasons and set(SCORE_KEYS) <= set(scores)
     logits = {key: value for key, value in own.items() if key != "incompetent_forget_logits"}
@@ -51,7 +51,7 @@ def test_each_score_is_its_metrics_value():
 
 
 def test_without_references_the_rest_is_scored_and_the_reasons_name_what_is_missing():
-    scores, reasons = score(outputs(), metric="accuracy", method="scrub", seed=0)
+    scores, reasons = score(outputs(), metrics=("accuracy",), method="scrub", seed=0)
     missing = {"unlearning_score", "average_gap", "unlearn_seconds", "retrain_time_ratio"}
     assert {key for key, value in scores.items() if value is None} == set(reasons) == missing
     assert "original_test_score" in reasons["unlearning_score"]
@@ -61,11 +61,11 @@ def test_without_references_the_rest_is_scored_and_the_reasons_name_what_is_miss
 def test_a_method_may_lose_more_utility_where_it_says_so():
     own = outputs()
     true = np.eye(6, dtype=np.float32)[own["test_labels"]]
-    original, _ = score(own | {"test_logits": true}, metric="accuracy", method="original", seed=0)
+    original, _ = score(own | {"test_logits": true}, metrics=("accuracy",), method="original", seed=0)
     # 18 of 60 test rows answered wrongly: a drop of 30 %.
     ruined = own | {"test_logits": np.concatenate([-true[:18], true[18:]])}
     by_method = {
-        method: score(ruined, metric="accuracy", method=method, seed=0, original=original)[0]["unlearning_score"]
+        method: score(ruined, metrics=("accuracy",), method=method, seed=0, original=original)[0]["unlearning_score"]
         for method in ("scrub", "neggrad")
     }
     assert by_method["scrub"] == 0 < by_method["neggrad"]
@@ -73,8 +73,8 @@ def test_a_method_may_lose_more_utility_where_it_says_so():
 
 def test_useless_outputs_give_no_number():
     broken = outputs() | {"forget_logits": np.full((20, 6), np.nan, dtype=np.float32)}
-    original, _ = score(outputs(), metric="accuracy", method="original", seed=0)
-    scores, reasons = score(broken, metric="accuracy", method="neggrad", seed=0, seconds=1.0, original=original)
+    original, _ = score(outputs(), metrics=("accuracy",), method="original", seed=0)
+    scores, reasons = score(broken, metrics=("accuracy",), method="neggrad", seed=0, seconds=1.0, original=original)
     assert scores["test_accuracy"] is not None and scores["retain_accuracy"] is not None
     touched = {"forget_accuracy", "mia_confidence_svc", "mia_loss_auc", "zrf", "knowledge_gap", "unlearning_score",
                "average_gap", "retrain_time_ratio"}  # fmt: skip
@@ -83,11 +83,11 @@ def test_useless_outputs_give_no_number():
 
 
 def test_an_untimed_run_says_so():
-    scores, reasons = score(outputs(), metric="accuracy", method="original", seed=0)
+    scores, reasons = score(outputs(), metrics=("accuracy",), method="original", seed=0)
     assert scores["unlearn_seconds"] is None and reasons["unlearn_seconds"] == "the original unlearns nothing"
 
 
 def test_scoring_twice_gives_the_same_numbers():
     own = outputs()
-    first, second = (score(own, metric="accuracy", method="retrain", seed=9, seconds=1.0) for _ in range(2))
+    first, second = (score(own, metrics=("accuracy",), method="retrain", seed=9, seconds=1.0) for _ in range(2))
     assert first == second

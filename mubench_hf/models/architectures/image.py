@@ -6,6 +6,7 @@ processors are the ones that need no torchvision.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ def _config(name: str, **values: Any) -> Any:
     return getattr(transformers, name)(**values)
 
 
-def _processor(name: str, size: dict[str, int], **values: Any) -> Any:
+def _processor(name: str, size: dict[str, int], texts: Sequence[str], **values: Any) -> Any:
     import transformers
 
     return getattr(transformers, name)(size=size, image_mean=HALF, image_std=HALF, **values)
@@ -92,7 +93,10 @@ ARCHITECTURES = (
         "mobilenet-v1",
         "MobileNet V1",
         scales={"1.0": "google/mobilenet_v1_1.0_224"},
-        tiny_config=partial(_config, "MobileNetV1Config", image_size=64, depth_multiplier=0.125),
+        # The class's own dropout, 0.999, is the share that was meant to be kept.
+        tiny_config=partial(
+            _config, "MobileNetV1Config", image_size=64, depth_multiplier=0.125, classifier_dropout_prob=0.001
+        ),
         tiny_processor=partial(
             _processor, "MobileNetV1ImageProcessorPil", {"shortest_edge": 64}, crop_size={"height": 64, "width": 64}
         ),
@@ -101,7 +105,10 @@ ARCHITECTURES = (
         "mobilenet-v2",
         "MobileNet V2",
         scales={"1.0": "google/mobilenet_v2_1.0_224"},
-        tiny_config=partial(_config, "MobileNetV2Config", image_size=64, depth_multiplier=0.125),
+        # Likewise 0.8.
+        tiny_config=partial(
+            _config, "MobileNetV2Config", image_size=64, depth_multiplier=0.125, classifier_dropout_prob=0.2
+        ),
         tiny_processor=partial(
             _processor, "MobileNetV2ImageProcessorPil", {"shortest_edge": 64}, crop_size={"height": 64, "width": 64}
         ),
