@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -113,29 +113,17 @@ def train_run(
             holds another run.
     """
     task, spec = get_task(run.task), get_model(run.model)
-    original = run.method == "original"
-    mini = run.source == "mini"
+    original, mini = run.method == "original", run.source == "mini"
     method = get_method("retrain" if original else run.method)
     manifest = data.manifest if data else load_manifest(task, mini=mini, out=out)
     checkpoint = None if original else find_original(run, out, base)
     model = None if original else load_model(checkpoint, spec.architecture.auto_class)
-    hardware, versions = describe_environment()
-    record = RunRecord(
-        run,
-        changed_arguments(args),
-        manifest["fingerprint"],
-        manifest["deletion_list"]["sha256"],
-        spec.hub_id if original else _hub_name(checkpoint),
-        None if original else weights_sha256(model),
-        hardware={**hardware, "device": _device_name(args), "threads": args.cpu_threads},
-        versions=versions,
-        commit=git_commit(),
-    )
+    record = _new_record(run, args, manifest, spec.hub_id if original else _hub_name(checkpoint), model)
     folder = Path(args.output_dir)
     with args.main_process_first(desc="output folder"):
-        record = replace(claim_folder(folder, record), hardware=record.hardware)
-    if record.finished:
-        return record
+        earlier = claim_folder(folder, record)
+    if earlier.finished:
+        return earlier
     if data is None:
         processor = partial(load_processor, spec) if original else lambda texts: saved_processor(checkpoint)
         # An original has no deletion ratio; its rows are those of every ratio.
@@ -168,6 +156,24 @@ def train_run(
         _finish(folder, trainer.accelerator.unwrap_model(trainer.model), data.processor, record, args)
     trainer.accelerator.wait_for_everyone()
     return record
+
+
+def _new_record(
+    run: RunId, args: UnlearningConfig, manifest: Mapping[str, Any], base: str | None, model: PreTrainedModel | None
+) -> RunRecord:
+    """Return the record of a run that is about to start from the weights of ``model``."""
+    hardware, versions = describe_environment()
+    return RunRecord(
+        run,
+        changed_arguments(args),
+        manifest["fingerprint"],
+        manifest["deletion_list"]["sha256"],
+        base,
+        None if model is None else weights_sha256(model),
+        hardware={**hardware, "device": _device_name(args)},
+        versions=versions,
+        commit=git_commit(),
+    )
 
 
 def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""Rows as a model's inputs: each prepared once, kept while they fit, and the splits of a task that way."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from mubench_hf.data.joined import JoinedRows
+from mubench_hf.data.loading import load_split
+from mubench_hf.data.prepare import PreparedRows, load_task_data, prepare_rows
+from mubench_hf.errors import BadInput
+from mubench_hf.models import get_model
+from mubench_hf.models.loading import load_processor
+
+
+class Prepare:
+    """Counts how often each row is prepared; a row's inputs are 400 bytes."""
+
+    def __init__(self):
+        self.rows = []
+
+    def __call__(self, row):
+        self.rows.append(row["index"])
+        return {"x": torch.full((100,), float(row["index"])), "labels": row["label"]}
+
+
+@pytest.fixture
+def table(rng):
+    index = rng.permutation(1000)[:20]
+    return Dataset.from_dict({"index": index.tolist(), "label": (index % 7).tolist(), "other": ["a"] * 20})
+
+
+def test_rows_are_prepared_once(table, rng):
+    prepare = Prepare()
+    rows = PreparedRows(table, prepare)
+    assert len(rows) == 20 and not prepare.rows, "nothing is prepared before it is read"
+    order = [*rng.permutation(20).tolist(), *rng.permutation(20).tolist()]
+    for position in order:
+        row = rows[position]
+        assert (row["x"] == table[position]["index"]).all() and row["labels"] == table[position]["label"]
+    assert sorted(prepare.rows) == sorted(table["index"])
+
+
+def test_columns(table):
+    rows = PreparedRows(table, Prepare())
+    assert rows.index.tolist() == table["index"][:] and rows.labels.tolist() == table["label"][:]
+    assert rows.index.dtype == rows.labels.dtype == np.int64
+    bare = PreparedRows(table.remove_columns(["index", "label"]), Prepare())
+    assert bare.index is None and bare.labels is None
+    named = PreparedRows(table.rename_column("label", "fine"), Prepare(), label="fine")
+    assert named.labels.tolist() == table["label"][:]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 6, 20])
+def test_rows_past_the_budget_are_prepared_again(table, kept):
+    prepare = Prepare()
+    rows = PreparedRows(table, prepare, memory_budget=400 * kept + 399)
+    for _ in range(3):
+        for position in range(20):
+            assert (rows[position]["x"] == table[position]["index"]).all()
+    assert len(prepare.rows) == 20 + 2 * (20 - kept)
+    assert prepare.rows.count(table[0]["index"]) == (1 if kept else 3)
+
+
+def test_positions_of_any_integer_type(table):
+    prepare = Prepare()
+    rows = PreparedRows(table, prepare)
+    for position in (3, np.int64(3), torch.tensor(3)):
+        assert (rows[position]["x"] == table[3]["index"]).all()
+    assert len(prepare.rows) == 1
+
+
+def test_out_of_range(table):
+    with pytest.raises(IndexError):
+        PreparedRows(table, Prepare())[20]
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return load_processor(get_model("vit-tiny"))
+
+
+@pytest.fixture(scope="module")
+def data(task, mini_out, processor):
+    return load_task_data(task, mini=True, ratio=5, processor=processor, out=mini_out)
+
+
+def test_prepared_the_tasks_way(task, mini_out, processor):
+    raw = load_split(task, mini=True, ratio=2, out=mini_out)["forget"]
+    rows = prepare_rows(raw, task, processor)
+    for position in (0, 7):
+        found, expected = rows[position], task.prepare(raw[position], processor)
+        assert found.keys() == expected.keys() == {"pixel_values", "labels"}
+        assert torch.equal(found["pixel_values"], expected["pixel_values"])
+        pixels = np.asarray(raw[position]["image"], np.float32).transpose(2, 0, 1) / 127.5 - 1
+        np.testing.assert_allclose(found["pixel_values"], pixels, atol=1e-6)
+        assert found["labels"] == raw[position]["label"]
+
+
+def test_task_data(data, task, mini_out):
+    assert {name: len(rows) for name, rows in data.splits.items()} == {"forget": 50, "retain": 950, "test": 797}
+    assert (data.task, data.mini, data.ratio) == (task, True, 5)
+    assert data.label_names == tuple(str(digit) for digit in range(10))
+    assert data.manifest["fingerprint"] and data.cache_dir.parent == mini_out / ".cache"
+    train = JoinedRows(data.splits["forget"], data.splits["retain"])
+    assert (np.sort(np.concatenate([data.splits[name].index for name in ("forget", "retain")])) == range(1000)).all()
+    assert train.is_forget.sum() == 50
+
+
+def test_a_row_has_one_position_at_every_ratio(data, task, mini_out, processor):
+    other = load_task_data(task, mini=True, ratio=10, processor=processor, out=mini_out)
+    one, two = (JoinedRows(each.splits["forget"], each.splits["retain"]) for each in (data, other))
+    assert (one.labels == two.labels).all() and (two.is_forget >= one.is_forget).all()
+    assert two.is_forget.sum() == 100
+    for position in (0, 123, 999):
+        assert torch.equal(one[position]["pixel_values"], two[position]["pixel_values"])
+    assert other.cache_dir == data.cache_dir, "what models say of train serves every ratio"
+
+
+def test_cache_folder_is_of_the_rows_and_their_preparation(data, task, mini_out, processor, tmp_path, monkeypatch):
+    def folder(processor, out=mini_out):
+        return load_task_data(task, mini=True, ratio=5, processor=processor, out=out).cache_dir
+
+    assert folder(load_processor(get_model("vit-tiny"))) == data.cache_dir
+    larger = load_processor(get_model("vit-tiny"))
+    larger.size = {"height": 32, "width": 32}
+    grey = load_processor(get_model("vit-tiny"))
+    grey.image_mean = [0.4, 0.5, 0.5]
+    resnet = load_processor(get_model("resnet-tiny"))
+    folders = {folder(each) for each in (processor, larger, grey, resnet)}
+    assert len(folders) == 4 and {each.parent for each in folders} == {mini_out / ".cache"}
+    monkeypatch.setattr("mubench_hf.__version__", "0.0.0+other")
+    assert folder(processor) not in folders
+
+
+def test_cache_folder_changes_with_the_rows(data, task, mini_out, processor, monkeypatch):
+    from mubench_hf.data import prepare
+
+    changed = {**data.manifest, "fingerprint": hashlib.sha256(b"other rows").hexdigest()}
+    monkeypatch.setattr(prepare, "load_manifest", lambda *args, **kwargs: changed)
+    other = load_task_data(task, mini=True, ratio=5, processor=processor, out=mini_out)
+    assert other.cache_dir != data.cache_dir and other.cache_dir.parent == data.cache_dir.parent
+
+
+def test_processor_text_does_not_depend_on_where_it_came_from(processor, tmp_path):
+    """A processor read back from a checkpoint names the same folder as the one that was saved there."""
+    from mubench_hf.models.loading import saved_processor
+
+    processor.save_pretrained(tmp_path)
+    assert json.loads(saved_processor(tmp_path).to_json_string()) == json.loads(processor.to_json_string())
+    assert saved_processor(tmp_path).to_json_string() == processor.to_json_string()
+
+
+@pytest.mark.parametrize("ratio", [0, 11, 12, -5])
+def test_ratio_that_is_not_there(task, mini_out, processor, ratio):
+    with pytest.raises(BadInput, match=f"{ratio}"):
+        load_task_data(task, mini=True, ratio=ratio, processor=processor, out=mini_out)
+
+
+def test_data_that_was_not_built(task, processor, tmp_path):
+    with pytest.raises(BadInput):
+        load_task_data(task, mini=True, ratio=5, processor=processor, out=tmp_path)
+
+
+def test_another_preparation(task, mini_out, processor):
+    """A task's `prepare` alone says what a row becomes."""
+
+    def upside_down(row, processor):
+        inputs = task.prepare(row, processor)
+        return {**inputs, "pixel_values": inputs["pixel_values"].flip(1)}
+
+    flipped = replace(task, prepare=upside_down)
+    raw = load_split(task, mini=True, ratio=1, out=mini_out)["forget"]
+    one, other = prepare_rows(raw, task, processor)[0], prepare_rows(raw, flipped, processor)[0]
+    assert torch.equal(one["pixel_values"].flip(1), other["pixel_values"])
