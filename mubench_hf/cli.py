@@ -18,6 +18,7 @@ USAGE = """usage: mubench COMMAND ...
   train --task TASK ...                 train an original
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
   evaluate CHECKPOINT ...               evaluate checkpoints
+  table DIR ...                         show the tables of finished runs
   run TASK [--mini] [--out DIR] ...     all of it: data, original, retrained models, methods, table, plots
 
 `mubench COMMAND --help` says more of each."""
@@ -84,6 +85,7 @@ def run_benchmark(argv: Sequence[str]) -> None:
 
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
     pipeline = Pipeline(**given)
     results = pipeline.run()
     (groups,) = aggregate(results)
@@ -105,6 +107,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": _script("train"),
     "unlearn": _script("unlearn"),
     "evaluate": _script("evaluate"),
+    "table": _script("table"),
     "run": run_benchmark,
 }
 

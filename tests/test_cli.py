@@ -61,6 +61,16 @@ def test_unlearn_then_evaluate_agree(own_bench, capsys):
     assert json.loads(file.read_text())["scores"]["unlearning_score"] is not None
 
 
+def test_table_shows_finished_runs_again(own_bench, capsys):
+    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
+    printed = capsys.readouterr().out
+    dispatch(["table", str(own_bench)])
+    assert capsys.readouterr().out == printed
+    dispatch(["table", str(own_bench / "results"), "--markdown"])
+    shown = capsys.readouterr().out
+    assert "| original |" in shown and "not CIFAR-100" in shown and f"mubench_hf {__version__}" in shown
+
+
 def test_importing_the_package_imports_no_torch(offline_env):
     code = "import mubench_hf, mubench_hf.cli, sys; mubench_hf.list_tasks(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=offline_env, capture_output=True, text=True, check=True)
