@@ -33,14 +33,11 @@ def test_rows_stand_in_the_order_of_their_index(split):
     assert len(rows) == 30
     assert (rows.is_forget == np.isin(np.arange(30), forget)).all() and rows.is_forget.dtype == bool
     assert (rows.labels == np.arange(30) % 10).all()
-    for position, row in enumerate(rows):
-        if position == 30:
-            break
+    for position in range(30):
+        row = rows[position]
         assert set(row) == {"x", "labels", IS_FORGET, ROW}
         assert row["x"] == 100 + position and row["labels"] == position % 10
         assert row[ROW] == position and row[IS_FORGET] is (position in forget)
-        if position == 29:
-            break
 
 
 def test_index_may_have_gaps(rng):
@@ -140,7 +137,7 @@ def test_column_is_read_as_it_is_stored(style):
 
 def rows_of(count, rng):
     return [
-        {"x": torch.from_numpy(rng.normal(size=3)), "labels": row % 4, "note": f"row {row}", "id": row, "nested": {},
+        {"x": torch.from_numpy(rng.normal(size=3)), "labels": row % 4, "note": f"row {row}", "id": row,
          IS_FORGET: row % 3 == 0, ROW: 40 + row}
         for row in range(count)
     ]  # fmt: skip
@@ -155,7 +152,7 @@ def test_collator_keeps_the_flags_apart(rng):
 
     rows = rows_of(5, rng)
     batch = FlaggedCollator(collator)(rows)
-    assert all(set(row) == {"x", "labels", "note", "id", "nested"} for row in given) and len(given) == 5
+    assert all(set(row) == {"x", "labels", "note", "id"} for row in given) and len(given) == 5
     assert batch[IS_FORGET].tolist() == [True, False, False, True, False] and batch[IS_FORGET].dtype == torch.bool
     assert batch[ROW].tolist() == [40, 41, 42, 43, 44] and batch[ROW].dtype == torch.int64
     assert torch.equal(batch["x"], torch.stack([row["x"] for row in rows]))

@@ -1,20 +1,21 @@
 """Rows as a model's inputs: each prepared once, kept while they fit, and the splits of a task that way."""
 
 import hashlib
-import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Audio, ClassLabel, Dataset, Features, Value
+from transformers import default_data_collator
 
 from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_split
 from mubench_hf.data.prepare import PreparedRows, load_task_data, prepare_rows
 from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
-from mubench_hf.models.loading import load_processor
+from mubench_hf.models.loading import load_processor, saved_processor
 
 
 class Prepare:
@@ -86,7 +87,7 @@ def processor():
 
 @pytest.fixture(scope="module")
 def data(task, mini_out, processor):
-    return load_task_data(task, mini=True, ratio=5, processor=processor, out=mini_out)
+    return load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
 
 
 def test_prepared_the_tasks_way(task, mini_out, processor):
@@ -112,7 +113,7 @@ def test_task_data(data, task, mini_out):
 
 
 def test_a_row_has_one_position_at_every_ratio(data, task, mini_out, processor):
-    other = load_task_data(task, mini=True, ratio=10, processor=processor, out=mini_out)
+    other = load_task_data(task, mini=True, ratio=10, processor=lambda texts: processor, out=mini_out)
     one, two = (JoinedRows(each.splits["forget"], each.splits["retain"]) for each in (data, other))
     assert (one.labels == two.labels).all() and (two.is_forget >= one.is_forget).all()
     assert two.is_forget.sum() == 100
@@ -123,7 +124,7 @@ def test_a_row_has_one_position_at_every_ratio(data, task, mini_out, processor):
 
 def test_cache_folder_is_of_the_rows_and_their_preparation(data, task, mini_out, processor, tmp_path, monkeypatch):
     def folder(processor, out=mini_out):
-        return load_task_data(task, mini=True, ratio=5, processor=processor, out=out).cache_dir
+        return load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=out).cache_dir
 
     assert folder(load_processor(get_model("vit-tiny"))) == data.cache_dir
     larger = load_processor(get_model("vit-tiny"))
@@ -142,28 +143,70 @@ def test_cache_folder_changes_with_the_rows(data, task, mini_out, processor, mon
 
     changed = {**data.manifest, "fingerprint": hashlib.sha256(b"other rows").hexdigest()}
     monkeypatch.setattr(prepare, "load_manifest", lambda *args, **kwargs: changed)
-    other = load_task_data(task, mini=True, ratio=5, processor=processor, out=mini_out)
+    other = load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
     assert other.cache_dir != data.cache_dir and other.cache_dir.parent == data.cache_dir.parent
 
 
-def test_processor_text_does_not_depend_on_where_it_came_from(processor, tmp_path):
-    """A processor read back from a checkpoint names the same folder as the one that was saved there."""
-    from mubench_hf.models.loading import saved_processor
+@pytest.mark.parametrize("name", ["vit-tiny", "resnet-tiny", "mobilenet-v1-tiny"])
+def test_a_processor_read_back_from_a_checkpoint_names_the_same_folder(name, task, mini_out, tmp_path):
+    made = load_processor(get_model(name))
+    made.save_pretrained(tmp_path)
+    one, other = (
+        load_task_data(task, mini=True, ratio=5, processor=lambda texts, each=each: each, out=mini_out)
+        for each in (made, saved_processor(tmp_path))
+    )
+    assert one.cache_dir == other.cache_dir
 
-    processor.save_pretrained(tmp_path)
-    assert json.loads(saved_processor(tmp_path).to_json_string()) == json.loads(processor.to_json_string())
-    assert saved_processor(tmp_path).to_json_string() == processor.to_json_string()
+
+def test_processor_is_made_from_the_train_texts(data, task, mini_out, processor):
+    """In upstream order, at every ratio; a task without texts has none."""
+    given = []
+
+    def make(texts):
+        given.append(texts)
+        return processor
+
+    for ratio, corpus in [(5, ("label",)), (9, ("label",)), (5, ())]:
+        found = load_task_data(replace(task, corpus=corpus), mini=True, ratio=ratio, processor=make, out=mini_out)
+        assert found.processor is processor
+    labels = JoinedRows(data.splits["forget"], data.splits["retain"]).labels.tolist()
+    assert given == [labels, labels, []]
+
+
+def test_collator_is_the_tasks(data, task, mini_out, processor):
+    assert data.collator is default_data_collator
+    made = []
+    own = replace(task, collator=lambda processor: made.append(processor) or "collator")
+    found = load_task_data(own, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
+    assert found.collator == "collator" and made == [processor]
+
+
+def test_sound_comes_as_stored_bytes(task, mini_out, processor, monkeypatch):
+    """No decoder is asked, whichever is installed."""
+    from mubench_hf.data import prepare
+
+    features = Features({"audio": Audio(), "label": ClassLabel(names=["a", "b"]), "index": Value("int64")})
+    splits = {
+        name: Dataset(pa.table({"audio": [{"bytes": b"not a sound", "path": None}], "label": [1], "index": [index]}))
+        .cast(features)
+        for index, name in enumerate(("forget", "retain"))
+    }  # fmt: skip
+    monkeypatch.setattr(prepare, "load_split", lambda *args, **kwargs: splits)
+    own = replace(task, prepare=lambda row, processor: {"sound": row["audio"]["bytes"], "labels": row["label"]})
+    found = load_task_data(own, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
+    assert found.splits["retain"][0] == {"sound": b"not a sound", "labels": 1}
+    assert found.label_names == ("a", "b")
 
 
 @pytest.mark.parametrize("ratio", [0, 11, 12, -5])
 def test_ratio_that_is_not_there(task, mini_out, processor, ratio):
     with pytest.raises(BadInput, match=f"{ratio}"):
-        load_task_data(task, mini=True, ratio=ratio, processor=processor, out=mini_out)
+        load_task_data(task, mini=True, ratio=ratio, processor=lambda texts: processor, out=mini_out)
 
 
 def test_data_that_was_not_built(task, processor, tmp_path):
     with pytest.raises(BadInput):
-        load_task_data(task, mini=True, ratio=5, processor=processor, out=tmp_path)
+        load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=tmp_path)
 
 
 def test_another_preparation(task, mini_out, processor):

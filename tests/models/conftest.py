@@ -1,5 +1,6 @@
 """Inputs that differ in every run: the seed is printed with a failure, `MUBENCH_TEST_SEED=<seed>` repeats it."""
 
+import gc
 import os
 
 import numpy as np
@@ -9,6 +10,14 @@ from PIL import Image
 
 from mubench_hf.models import get_model, list_models
 from mubench_hf.models.loading import fresh_model, load_processor
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection():
+    """`Trainer` collects garbage before it trains; what is imported by now need not be searched each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -24,7 +33,9 @@ def one_thread():
 
 
 TINY = [
-    name for name in list_models() if get_model(name).hub_id is None and get_model(name).architecture.modality == "image"
+    name
+    for name in list_models()
+    if get_model(name).hub_id is None and get_model(name).architecture.modality == "image"
 ]
 
 

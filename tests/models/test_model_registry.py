@@ -43,8 +43,9 @@ def test_every_name_is_its_models():
 
 
 @pytest.mark.parametrize(
-    ("found", "near"), [("vit-bas", "vit-base"), ("ViT-Tiny", "vit-tiny"), ("resnet18", "resnet-18"), ("swin-mirco", "swin-micro")]
-)  # fmt: skip
+    ("found", "near"),
+    [("vit-bas", "vit-base"), ("ViT-Tiny", "vit-tiny"), ("resnet18", "resnet-18"), ("swin-mirco", "swin-micro")],
+)
 def test_nearest_name(found, near):
     with pytest.raises(BadInput) as error:
         get_model(found)

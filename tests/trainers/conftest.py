@@ -3,6 +3,7 @@
 Inputs differ in every run: the seed is printed with a failure, `MUBENCH_TEST_SEED=<seed>` repeats it.
 """
 
+import gc
 import os
 from types import SimpleNamespace
 
@@ -16,6 +17,14 @@ from mubench_hf.trainers import get_method
 
 CLASSES = 5
 ROWS, FORGET_ROWS = 50, 13
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection():
+    """`Trainer` collects garbage before it trains; what is imported by now need not be searched each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model
 from mubench_hf.trainers import list_methods
-from mubench_hf.trainers._base import STATE_FILE, last_complete_state
+from mubench_hf.trainers._loop import STATE_FILE, last_complete_state
 
 # Weight decay, a schedule, clipping, accumulation and dropout: all that a run carries along.
 SETTINGS = {

@@ -66,7 +66,7 @@ def test_what_the_model_is_given_are_these_rows(method, world, make, spy):
         assert 0 < len(batch.rows) <= 8
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", ["bad_teaching", "rand_label", "scrub"])
 def test_orders_differ_between_epochs_and_seeds_only(method, world, make, spy):
     walks = []
     for seed in (1, 1, 2):
