@@ -89,7 +89,7 @@ def run_benchmark(argv: Sequence[str]) -> None:
     pipeline = Pipeline(**given)
     results = pipeline.run()
     (groups,) = aggregate(results)
-    print_table(groups, pipeline.task.title)
+    print_table(groups, pipeline.task.title, pipeline.task.metric)
     print(f"Results: {pipeline.results}\nPlots: {pipeline.plots}\nData and checkpoints: {pipeline.out / 'mubench'}")
     failed = [result.name for result in results if result.status == "failed"]
     if failed:

@@ -97,7 +97,7 @@ class Pipeline:
                 rescore(load_record(original_folder(plan[0], self.out)), data, self.results)
                 names = {replace(run, del_ratio=self.ratio).name for run in plan}
                 results = [result for result in load_results(self.results) if result.name in names]
-                draw_plots(results, self.results, self.plots, self.task.title)
+                draw_plots(results, self.results, self.plots, self.task.title, self.task.metric)
         return results
 
     def _load_data(self) -> TaskData:

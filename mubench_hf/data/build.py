@@ -158,7 +158,7 @@ def _upstream(task: TaskSpec, mini: bool, raw: Path | str | None) -> dict[str, A
         from huggingface_hub.errors import HTTPError  # That of its HTTP client, whichever it is.
 
         try:
-            revision = HfApi().dataset_info(source.hub_id).sha
+            revision = HfApi().dataset_info(source.hub_id, revision=source.branch).sha
         except (HTTPError, OSError):
             revision = None  # Rows from the cache, with no Hub to ask.
     return {"id": source.hub_id, "revision": revision, "raw": raw is not None}

@@ -78,6 +78,8 @@ def render_card(task: TaskSpec, *, mini: bool, manifest: Mapping[str, Any]) -> s
         "configs": [
             {
                 "config_name": config,
+                # `datasets` names its cache after this text and the folder's name, not after the files.
+                "description": f"Rows with the fingerprint {manifest['fingerprint'][:16]}.",
                 "data_files": [{"split": split, "path": files} for split, files in splits.items()],
             }
             for config, splits in configs(held_out).items()

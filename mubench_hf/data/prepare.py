@@ -16,6 +16,7 @@ from transformers import default_data_collator
 
 import mubench_hf
 from mubench_hf.data.loading import load_manifest, load_split, train_texts
+from mubench_hf.errors import BadInput
 
 if TYPE_CHECKING:
     import datasets
@@ -50,11 +51,20 @@ class PreparedRows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Return the inputs of one row."""
+        """Return the inputs of one row.
+
+        Raises:
+            BadInput: If an image of it cannot be decoded, naming its index.
+        """
         position = int(position)
         if position in self._kept:
             return self._kept[position]
-        inputs = self.prepare(self.rows[position])
+        try:
+            row = self.rows[position]  # Images are decoded here.
+        except (OSError, SyntaxError) as error:
+            index = position if self.index is None else self.index[position]
+            raise BadInput(f"The row at index {index} cannot be decoded: {error}. Build the data set again.") from error
+        inputs = self.prepare(row)
         size = sum(value.nbytes for value in inputs.values() if hasattr(value, "nbytes"))
         if size <= self._budget:
             self._budget -= size
@@ -143,6 +153,10 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
 
 def _content(processor: Any) -> str:
     """Return everything a processor saves, as text."""
+    tokenizer = getattr(getattr(processor, "tokenizer", processor), "backend_tokenizer", None)
+    if tokenizer is not None:  # It saves how it was last called, and is told again with every call.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     with tempfile.TemporaryDirectory() as folder:
         processor.save_pretrained(folder)
         files = sorted(file for file in Path(folder).rglob("*") if file.is_file())

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.registry import ModelSpec
@@ -32,7 +32,8 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
             return auto_class.from_pretrained(spec.hub_id, ignore_mismatched_sizes=True, **labels)
         config = spec.architecture.tiny_config()
         config.id2label, config.label2id = labels["id2label"], labels["label2id"]
-        return auto_class.from_config(config)
+        # A class that no auto class leads to is named itself, and made from a config as any model is.
+        return auto_class.from_config(config) if hasattr(auto_class, "from_config") else auto_class(config)
 
 
 def load_processor(spec: ModelSpec, texts: Sequence[str] = ()) -> Any:
@@ -43,13 +44,24 @@ def load_processor(spec: ModelSpec, texts: Sequence[str] = ()) -> Any:
         texts: Texts of the train set; a tiny model's vocabulary is made from them.
     """
     if spec.hub_id:
-        return saved_processor(spec.hub_id)
+        return saved_processor(spec.hub_id, processor_class=spec.architecture.processor_class)
     return spec.architecture.tiny_processor(texts)
 
 
-def saved_processor(name: str | Path, revision: str | None = None) -> Any:
-    """Return the processor saved beside a checkpoint."""
-    return transformers.AutoProcessor.from_pretrained(str(name), revision=revision, backend="pil")
+def saved_processor(name: str | Path, revision: str | None = None, processor_class: str = "AutoProcessor") -> Any:
+    """Return the processor saved beside a checkpoint, loaded by the auto class of that name.
+
+    Saved again, it makes the same files.
+    """
+    processor = getattr(transformers, processor_class).from_pretrained(str(name), revision=revision, backend="pil")
+    # A tokenizer has backends of its own, and would keep this name.
+    if isinstance(processor, PreTrainedTokenizerBase):
+        processor = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
+    elif hasattr(processor, "tokenizer"):
+        processor.tokenizer = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
+    for where in ("is_local", "local_files_only"):
+        getattr(getattr(processor, "tokenizer", processor), "init_kwargs", {}).pop(where, None)
+    return processor
 
 
 def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = None) -> PreTrainedModel:

@@ -44,14 +44,17 @@ def row_outputs(
 ) -> RowOutputs:
     """Run a classifier over prepared rows in eval mode and return its logits in row order.
 
-    The model keeps its mode and its device.
+    The model keeps its mode and its device, and the caller's random state is left as it was.
     """
     was_training, start = model.training, time.perf_counter()
     model.eval()
     logits = []
-    for batch in DataLoader(rows, batch_size=batch_size, collate_fn=collator):
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
-        logits.append(model(**send_to_device(inputs, model.device)).logits.float().cpu().numpy())
+    # Some models draw random numbers even in eval mode: ViLT puts its patches in an order drawn anew.
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for batch in DataLoader(rows, batch_size=batch_size, collate_fn=collator):
+            inputs = {name: value for name, value in batch.items() if name != "labels"}
+            logits.append(model(**send_to_device(inputs, model.device)).logits.float().cpu().numpy())
     model.train(was_training)
     return RowOutputs(np.concatenate(logits), time.perf_counter() - start)
 

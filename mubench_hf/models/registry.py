@@ -27,6 +27,7 @@ class Architecture:
         tiny_processor: Called with the train set's texts (none for a task without), makes the processor that goes with
             the tiny configuration.
         tiny_scale: What the tiny scale is called; differs from ``tiny`` only where a published scale has that name.
+        processor_class: Name of the ``transformers`` auto class that loads its processor.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Architecture:
     tiny_config: Callable[[], Any]
     tiny_processor: Callable[[Sequence[str]], Any]
     tiny_scale: str = "tiny"
+    processor_class: str = "AutoProcessor"
 
     def __post_init__(self) -> None:
         """Freeze the scales: an architecture is a constant."""

@@ -63,7 +63,9 @@ def _scores(results: Path, pattern: str) -> dict[str, float | None] | None:
     return load_result(files[0]).scores if files else None
 
 
-def draw_plots(results: Sequence[RunResult], logits: Path, plots: Path, title: str | None = None) -> list[Path]:
+def draw_plots(
+    results: Sequence[RunResult], logits: Path, plots: Path, title: str | None = None, metric: str | None = None
+) -> list[Path]:
     """Draw the pictures of one table's results into ``plots`` and return their paths.
 
     Args:
@@ -71,6 +73,7 @@ def draw_plots(results: Sequence[RunResult], logits: Path, plots: Path, title: s
         logits: Folder with their outputs.
         plots: Where the PNG files go.
         title: Title of the task.
+        metric: The task's metric; needed only where the results hold several.
     """
     (groups,) = aggregate(results)
     curves: dict[str, list] = {}
@@ -80,7 +83,7 @@ def draw_plots(results: Sequence[RunResult], logits: Path, plots: Path, title: s
             arrays = (outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
             curves.setdefault(result.method, []).append(loss_roc(*arrays))
     return [
-        plot_forgetting_utility(groups, plots / "forgetting_utility.png", title),
+        plot_forgetting_utility(groups, plots / "forgetting_utility.png", title, metric),
         plot_time(groups, plots / "time.png", title),
         plot_mia_roc(curves, plots / "mia_roc.png", heading(groups, title)),
     ]

@@ -125,7 +125,10 @@ def train_run(
     if earlier.finished:
         return earlier
     if data is None:
-        processor = partial(load_processor, spec) if original else lambda texts: saved_processor(checkpoint)
+        loader = spec.architecture.processor_class
+        processor = (
+            partial(load_processor, spec) if original else lambda _: saved_processor(checkpoint, processor_class=loader)
+        )
         # An original has no deletion ratio; its rows are those of every ratio.
         data = load_task_data(task, mini=mini, ratio=run.del_ratio or 1, processor=processor, out=out)
     model = model or fresh_model(spec, data.label_names, args.seed)

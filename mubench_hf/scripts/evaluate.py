@@ -8,6 +8,7 @@ from pathlib import Path
 from mubench_hf.data.prepare import load_task_data
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
+from mubench_hf.models import get_model
 from mubench_hf.models.loading import saved_processor
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.report import evaluate_checkpoint
@@ -34,7 +35,14 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
     task, mini = get_task(record.run.task), record.run.source == "mini"
     ratio = record.run.del_ratio or check_ratio(ratio or 5)
-    data = load_task_data(task, mini=mini, ratio=ratio, processor=lambda texts: saved_processor(checkpoint), out=out)
+    loader = get_model(record.run.model).architecture.processor_class
+    data = load_task_data(
+        task,
+        mini=mini,
+        ratio=ratio,
+        processor=lambda texts: saved_processor(checkpoint, processor_class=loader),
+        out=out,
+    )
     return evaluate_checkpoint(checkpoint, record, data, Path(out) / "results")
 
 
@@ -52,7 +60,8 @@ def main(argv: Sequence[str]) -> None:
     ratio = check_ratio(arguments.del_ratio)
     results = [evaluate_into(checkpoint, arguments.out, ratio) for checkpoint in arguments.checkpoints]
     for groups in aggregate(results):
-        print_table(groups, get_task(groups[0].task).title)
+        task = get_task(groups[0].task)
+        print_table(groups, task.title, task.metric)
 
 
 if __name__ == "__main__":

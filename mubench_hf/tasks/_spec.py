@@ -27,6 +27,7 @@ class Source:
         citation: BibTeX of the data.
         hub_id: Upstream data set on the Hub, if it has one.
         revision: Commit of ``hub_id`` that is read; ``None`` where none is established, then it is recorded at build.
+        branch: Branch of ``hub_id`` that is read where no commit is; ``None`` for its main one.
         stream: Name of the published random stream the deletion list is drawn from (see ``data/splits.py``);
             ``None`` draws from a fresh one.
         deletion_sha256: Hash of the published deletion list, where there is one: a build must reproduce it.
@@ -43,6 +44,7 @@ class Source:
     default_model: str
     hub_id: str | None = None
     revision: str | None = None
+    branch: str | None = None
     stream: str | None = None
     deletion_sha256: str | None = None
     recipe: Preset = field(default_factory=dict)

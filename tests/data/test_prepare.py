@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from datasets import Audio, ClassLabel, Dataset, Features, Value
+from datasets import Audio, ClassLabel, Dataset, Features, Image, Value
 from transformers import default_data_collator
 
 from mubench_hf.data.joined import JoinedRows
@@ -73,6 +73,16 @@ def test_positions_of_any_integer_type(table):
     for position in (3, np.int64(3), torch.tensor(3)):
         assert (rows[position]["x"] == table[3]["index"]).all()
     assert len(prepare.rows) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_picture_that_cannot_be_decoded_is_named(named):
+    features = Features({"image": Image(), "label": Value("int64"), "index": Value("int64")})
+    picture = {"bytes": b"not a picture", "path": None}
+    table = Dataset.from_dict({"image": [picture] * 2, "label": [0, 1], "index": [40, 70]}, features=features)
+    rows = PreparedRows(table if named else table.remove_columns("index"), lambda row: row)
+    with pytest.raises(BadInput, match=f"^The row at index {70 if named else 1} cannot be decoded: .*Build the data"):
+        rows[1]
 
 
 def test_out_of_range(table):

@@ -45,6 +45,26 @@ def test_model_keeps_its_mode_and_weights(tiny, tiny_rows, training):
     assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
 
 
+def test_random_state_is_left_as_it_was(vit, rows):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    row_outputs(vit, rows)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_model_that_draws_gives_the_same_outputs(vit, rows, monkeypatch):
+    through = vit.forward
+
+    def forward(pixel_values):
+        return through(pixel_values + torch.rand(()))
+
+    monkeypatch.setattr(vit, "forward", forward)
+    one = row_outputs(vit, rows).logits
+    torch.rand(7)
+    np.testing.assert_array_equal(row_outputs(vit, rows).logits, one)
+
+
 def test_users_collator(vit, rows):
     def collator(batch):
         return {"pixel_values": -torch.stack([row["pixel_values"] for row in batch])}

@@ -104,8 +104,8 @@ def test_a_table_is_charged_for_the_rows_that_are_read(now, method, epochs, worl
     assert trainer.unlearn_seconds == pytest.approx(1000 * len(read) / len(world.labels))
 
 
-def test_a_table_is_charged_for_no_more_epochs_than_max_steps_allow(now, world, make, spy, tmp_path):
-    settings = {"teacher_cache_dir": str(tmp_path / "cache"), "num_train_epochs": 50, "max_steps": 4}
+def test_a_table_is_charged_for_no_more_updates_than_max_steps_allow(now, world, make, spy, tmp_path):
+    settings = {"teacher_cache_dir": str(tmp_path / "cache"), "num_train_epochs": 50, "max_steps": 3}
     make("bad_teaching", world, **settings).prepare()
     mark = tmp_path / "cache" / f"{weights_sha256(world.original())[:32]}.json"
     mark.write_text(json.dumps({"seconds": 1000.0}))
