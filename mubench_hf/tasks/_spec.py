@@ -70,8 +70,8 @@ class TaskSpec:
         label: Name of the label column.
         metrics: Metric modules that score predictions on a split; the first is the task's own score.
         tags: Hub ``task_categories`` of the data set.
-        prepare: ``prepare(row, processor)`` returns the model's inputs for one row, with ``labels``. Images are decoded;
-            audio and video come as ``{"bytes", "path"}``, so that no system decoder is needed.
+        prepare: ``prepare(row, processor)`` returns the model's inputs for one row, with ``labels``. Images are
+            decoded; audio and video come as ``{"bytes", "path"}``, so that no system decoder is needed.
         full: The real data.
         mini: Small deterministic stand-in with the same columns, made without a network.
         collator: ``collator(processor)`` returns what makes a batch of prepared rows; ``None`` stacks equal shapes.
