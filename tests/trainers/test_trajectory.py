@@ -123,7 +123,11 @@ def test_two_processes(run, fixed_world, weights_of, tmp_path, offline_env):
     (tmp_path / "worker.py").write_text(WORKER)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*launch, str(tmp_path / "worker.py"), str(tmp_path)], env=offline_env, capture_output=True, text=True
+        [*launch, str(tmp_path / "worker.py"), str(tmp_path)],
+        env=offline_env,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     original = weights_of(fixed_world.original())
