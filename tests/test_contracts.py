@@ -9,10 +9,11 @@ from transformers import PrinterCallback
 
 from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.prepare import load_task_data
+from mubench_hf.kinds import get_kind, kind_of
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models import get_model, list_models
 from mubench_hf.models.loading import fresh_model, load_processor
-from mubench_hf.results.evaluate import measure, score
+from mubench_hf.results.evaluate import score
 from mubench_hf.results.schema import SCORE_KEYS
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.trainers import get_method, list_methods
@@ -46,7 +47,7 @@ def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path
     model = fresh_model(get_model(data.task.mini.default_model), data.label_names, 0)
     trainer = trainer_class(
         model, args, forget_dataset=data.splits["forget"], retain_dataset=data.splits["retain"],
-        eval_dataset=data.splits["test"],
+        eval_dataset=data.splits["test"], data_collator=data.collator,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     output = trainer.train()
@@ -54,7 +55,8 @@ def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path
     assert any(not weight.equal(other) for weight, other in zip(model.parameters(), original.parameters(), strict=True))
     assert all(weight.isfinite().all() for weight in model.parameters())
 
-    outputs = measure(model, data, 4)
+    assert trainer.kind is get_kind(data.task.kind) is kind_of(model)
+    outputs = get_kind(data.task.kind).measure(model, data, 4)
     reference, _ = score(outputs, metrics=data.task.metrics, method="retrain", seed=4, seconds=2.0)
     scores, reasons = score(
         outputs, metrics=data.task.metrics, method=name, seed=4, seconds=1.0, original=reference, retrain=reference

@@ -9,10 +9,10 @@ import mubench_hf
 
 PACKAGE = Path(mubench_hf.__file__).parent
 BASE = ("errors", "files")
-FLOW = (*BASE, "tasks", "data", "models", "trainers", "metrics", "runs", "results", "progress", "pipeline",
+FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "progress", "pipeline",
         "overview", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
-         ("metrics", "trainers")}  # fmt: skip
+         ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
 
 
 def layer(module: str) -> str | None:

@@ -87,7 +87,7 @@ class TaskData:
         ratio: Percent of train to forget.
         splits: ``forget``, ``retain``, ``test`` and the other splits there are.
         manifest: The data set's ``mubench.json``.
-        label_names: Class names in label order.
+        label_names: Class names in label order; empty where rows have no classes.
         processor: What the rows are prepared with.
         collator: Makes a batch of prepared rows.
         cache_dir: Folder for what models say of these rows, prepared this way.
@@ -134,7 +134,7 @@ def load_task_data(
         ratio,
         {name: prepare_rows(_undecoded(rows), task, made) for name, rows in splits.items()},
         manifest,
-        tuple(splits["retain"].features[task.label].names),
+        tuple(getattr(splits["retain"].features[task.label], "names", ())),
         made,
         task.collator(made) if task.collator else default_data_collator,
         Path(out, ".cache", f"{task.dataset_name(mini)}-{manifest['fingerprint'][:12]}-{how[:12]}"),

@@ -21,17 +21,19 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
 
     Args:
         spec: The registered model.
-        label_names: Class names in label order; sets ``num_labels``.
+        label_names: Class names in label order; they set ``num_labels``. Empty for a model without classes.
         seed: Seed of every weight that is not loaded. The caller's random state is left as it was.
     """
     auto_class = getattr(transformers, spec.architecture.auto_class)
     labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
+    labels = labels if label_names else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if spec.hub_id:
             return auto_class.from_pretrained(spec.hub_id, ignore_mismatched_sizes=True, **labels)
         config = spec.architecture.tiny_config()
-        config.id2label, config.label2id = labels["id2label"], labels["label2id"]
+        for name, value in labels.items():
+            setattr(config, name, value)
         # A class that no auto class leads to is named itself, and made from a config as any model is.
         return auto_class.from_config(config) if hasattr(auto_class, "from_config") else auto_class(config)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from transformers import PreTrainedModel, default_data_collator
 
 from mubench_hf.files import write_atomic
 from mubench_hf.models.loading import weights_sha256
 
-BATCH_SIZE = 256
-"""Rows a forward pass. Fixed, because on some hardware a row's last bits depend on the batch it is in."""
+BATCH_SIZE, BATCH_BYTES = 256, 64 << 20
+"""Most rows and bytes of inputs a forward pass. A function of the rows alone, since on some hardware a row's last bits
+depend on the batch it is in."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,48 @@ class RowOutputs:
     seconds: float
 
 
-@torch.inference_mode()
+def row_batches(rows: Dataset, batch_size: int | None = None) -> Iterator[list[dict[str, Any]]]:
+    """Yield all rows in order, in lists of ``batch_size``; by default as many as ``BATCH_BYTES`` hold of the first."""
+    held: list[dict[str, Any]] = []
+    for position in range(len(rows)):
+        held.append(rows[position])
+        if batch_size is None:
+            size = sum(getattr(value, "nbytes", 0) for value in held[0].values())
+            batch_size = min(BATCH_SIZE, max(1, BATCH_BYTES // max(1, size)))
+        if len(held) == batch_size:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, without gradients and with a random state of its own, for as long as this lasts."""
+    was_training = model.training
+    model.eval()
+    # Some models draw random numbers even in eval mode: ViLT puts its patches in an order drawn anew.
+    with torch.inference_mode(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+    model.train(was_training)
+
+
 def row_outputs(
     model: PreTrainedModel,
     rows: Dataset,
     collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> RowOutputs:
     """Run a classifier over prepared rows in eval mode and return its logits in row order.
 
     The model keeps its mode and its device, and the caller's random state is left as it was.
     """
-    was_training, start = model.training, time.perf_counter()
-    model.eval()
-    logits = []
-    # Some models draw random numbers even in eval mode: ViLT puts its patches in an order drawn anew.
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for batch in DataLoader(rows, batch_size=batch_size, collate_fn=collator):
+    start, logits = time.perf_counter(), []
+    with evaluating(model):
+        for batch in map(collator, row_batches(rows, batch_size)):
             inputs = {name: value for name, value in batch.items() if name != "labels"}
             logits.append(model(**send_to_device(inputs, model.device)).logits.float().cpu().numpy())
-    model.train(was_training)
     return RowOutputs(np.concatenate(logits), time.perf_counter() - start)
 
 

@@ -6,60 +6,23 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mubench_hf.data.joined import FlaggedCollator, JoinedRows
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.metrics import get_metric, list_metrics
-from mubench_hf.models.loading import reinitialised
-from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.results.schema import SCORE_KEYS, RunResult
 from mubench_hf.runs.record import RunRecord
 from mubench_hf.trainers import get_method
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-INCOMPETENT_SEED = 1_000_003
-"""Added to the run's seed for ZRF's incompetent model: another draw than the one that Bad-T learns from."""
-
 SPLITS = ("test", "forget", "retain")
+
+ONE_SPLIT = {"logits", "predictions", "predicted_tokens", "generated_logits", "generated_features"}
+"""Parameters by which a metric is known to score any one split."""
 
 Scores = dict[str, float | None]
 Reasons = dict[str, str]
-
-
-def measure(model: PreTrainedModel, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
-    """Run a model over every split once.
-
-    Args:
-        model: The checkpoint; it is not changed.
-        data: The task's rows, prepared for it.
-        seed: Seed of the run, for the incompetent model.
-        keep: Whether to keep the train rows' outputs on disk: worth it for an original, which methods learn from.
-
-    Returns:
-        ``{forget,retain,test}_logits`` (float32 ``[rows, classes]``) and ``_labels`` (int64 ``[rows]``), D_f and D_r in
-        upstream order, and ``incompetent_forget_logits`` of an untrained model on D_f.
-    """
-    forget, retain, test = (data.splits[split] for split in ("forget", "retain", "test"))
-    train, collate = JoinedRows(forget, retain), FlaggedCollator(data.collator).without_flags
-    logits = cached_row_outputs(model, train, data.cache_dir / "train" if keep else None, collate).logits
-    incompetent = reinitialised(model, INCOMPETENT_SEED + seed)
-    incompetent_logits = cached_row_outputs(
-        incompetent, JoinedRows(forget, None), data.cache_dir / f"forget-{data.ratio}", collate
-    ).logits
-    return {
-        "forget_logits": logits[train.is_forget],
-        "forget_labels": train.labels[train.is_forget],
-        "retain_logits": logits[~train.is_forget],
-        "retain_labels": train.labels[~train.is_forget],
-        "test_logits": row_outputs(model, test, data.collator).logits,
-        "test_labels": test.labels,
-        "incompetent_forget_logits": np.asarray(incompetent_logits),
-    }
 
 
 def score(
@@ -77,7 +40,7 @@ def score(
     A metric is called with the arguments that its parameters name; one metric's score can be another's argument.
 
     Args:
-        outputs: What ``measure`` returned for the run.
+        outputs: What the task's kind measured of the run.
         metrics: Metric modules that score a split; the first is the task's own score.
         method: ``original`` or the key of a method.
         seed: Seed of the run.
@@ -88,9 +51,9 @@ def score(
     Returns:
         Score name → value or ``None``, and for each ``None`` the reason.
     """
-    scores, reasons = _split_scores(outputs, metrics)
+    scores, reasons, correctness = _split_scores(outputs, metrics)
     metric = metrics[0]
-    context: dict[str, Any] = {**outputs, "seed": seed, "chance": 1 / outputs["test_logits"].shape[-1]}
+    context: dict[str, Any] = {**outputs, **correctness, "seed": seed, "chance": float(outputs["chance"])}
     if method != "original":
         context["allowed_utility_drop"] = get_method(method).allowed_utility_drop
     scores["unlearn_seconds"] = None if method == "original" else seconds
@@ -117,7 +80,7 @@ def evaluate_run(
 
     Args:
         record: The run; an original is evaluated at ``data.ratio``.
-        outputs: What ``measure`` returned for its checkpoint.
+        outputs: What the task's kind measured of its checkpoint.
         data: The task's rows.
         original: Scores of the original that the run started from.
         retrain: Scores of the retrained model of the same seed.
@@ -147,22 +110,36 @@ def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
     return RunResult(**asdict(replace(record.run, del_ratio=data.ratio)), **{**shared, **failed}, **none)
 
 
-def _split_scores(outputs: Mapping[str, np.ndarray], metrics: Sequence[str]) -> tuple[Scores, Reasons]:
-    scores, reasons = {}, {}
+def _split_scores(
+    outputs: Mapping[str, np.ndarray], metrics: Sequence[str]
+) -> tuple[Scores, Reasons, dict[str, np.ndarray]]:
+    """Return the task's own scores of every split, the reasons for those that are missing, and graded correctness.
+
+    A metric reads the outputs of a split that its parameters name. Where it scores rows, the main one says how right
+    each row is: ``<split>_correctness`` ``[rows]``.
+    """
+    scores, reasons, correctness = {}, {}, {}
     for metric, split in product(metrics, SPLITS):
-        key, call = f"{split}_{metric}", getattr(get_metric(metric), metric)
+        module = get_metric(metric)
+        of_rows = getattr(module, "row_scores", None)
+        call = of_rows or getattr(module, metric)
+        given = {name: outputs.get(f"{split}_{name}") for name in inspect.signature(call).parameters}
         try:
-            scores[key] = call(logits=outputs[f"{split}_logits"], labels=outputs[f"{split}_labels"])[metric]
+            found = call(**{name: value for name, value in given.items() if value is not None})
         except ValueError as error:
-            scores[key], reasons[key] = None, str(error)
-    return scores, reasons
+            scores[f"{split}_{metric}"], reasons[f"{split}_{metric}"] = None, str(error)
+            continue
+        if of_rows and metric == metrics[0]:
+            correctness[f"{split}_correctness"] = found[metric]
+        scores |= {f"{split}_{name}": float(np.mean(value)) for name, value in found.items()}
+    return scores, reasons, correctness
 
 
 def _call_metrics(context: dict[str, Any], method: str, scores: Scores, reasons: Reasons) -> None:
     """Call each metric as soon as all it needs is there; what never comes is why it is missing."""
     waiting = {name: getattr(get_metric(name), name) for name in list_metrics()}
-    # A metric of any one split's logits is a task's own score, which is taken already.
-    waiting = {name: call for name, call in waiting.items() if "logits" not in inspect.signature(call).parameters}
+    # A metric of any one split is a task's own score, which is taken already where it is the task's.
+    waiting = {name: call for name, call in waiting.items() if not ONE_SPLIT & set(inspect.signature(call).parameters)}
     while ready := [name for name, call in waiting.items() if not _missing(call, context)]:
         for name in ready:
             call = waiting.pop(name)

@@ -9,11 +9,12 @@ from typing import Any
 
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
+from mubench_hf.kinds import get_kind
 from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import load_model
 from mubench_hf.results.aggregate import aggregate, heading
-from mubench_hf.results.evaluate import evaluate_run, measure
+from mubench_hf.results.evaluate import evaluate_run
 from mubench_hf.results.plots import plot_forgetting_utility, plot_mia_roc, plot_time
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.store import load_logits, load_result, save_logits, save_result
@@ -38,7 +39,7 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
         )
     run = replace(record.run, del_ratio=data.ratio)
     model = load_model(checkpoint, get_model(run.model).architecture.auto_class)
-    outputs = measure(model, data, run.seed, keep=run.method == "original")
+    outputs = get_kind(data.task.kind).measure(model, data, run.seed, keep=run.method == "original")
     save_logits(run.name, results, outputs)
     return _score(record, outputs, data, results)
 

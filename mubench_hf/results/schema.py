@@ -31,7 +31,8 @@ SCORE_KEYS = (
 )
 """Scores of a classification task. Other tasks bring other main scores (``test_rouge_l``), so a run may differ."""
 
-_NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap")
+_DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
+_NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
 # These become parts of file names and Hub repository names, also when the JSON comes from a stranger.
 _NAME_PARTS = ("task", "model", "method")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

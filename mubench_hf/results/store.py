@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,11 @@ from mubench_hf.errors import BadInput
 from mubench_hf.files import write_atomic
 from mubench_hf.results.schema import RunResult
 
-LOGIT_KEYS = (
-    *(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")),
-    "incompetent_forget_logits",
-)
+LOGIT_KEYS = (*(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")), "chance")
+"""Arrays that the outputs of every run hold."""
+
+OTHER_KEYS = re.compile("(incompetent_forget|forget|retain|test)_[a-z_]+")
+"""Names of the arrays that a kind of task adds."""
 
 
 def save_result(result: RunResult, folder: str | Path) -> Path:
@@ -62,20 +64,20 @@ def save_logits(name: str, folder: str | Path, arrays: Mapping[str, np.ndarray])
     Args:
         name: The run's ``RunResult.name``.
         folder: Where to write.
-        arrays: For each split of forget, retain and test: ``<split>_logits`` [rows, ...] and ``<split>_labels``
-            [rows, ...], numbers.
+        arrays: What a kind measures: for each split of forget, retain and test ``<split>_logits`` [rows, ...] and
+            ``<split>_labels`` [rows, ...]; ``chance``; others as ``<split>_<name>``. Numbers or texts.
 
     Returns:
         Path of the file.
 
     Raises:
-        BadInput: If an array is missing, unknown, not numeric, or logits and labels differ in rows.
+        BadInput: If an array is missing, unknown, neither numbers nor texts, or logits and labels differ in rows.
     """
     if Path(name).name != name or name.startswith("."):
         raise BadInput(f"Logits are named after their run; {name!r} is not a file name.")
     _check_logits(arrays)
     # np.savez stamps every member with 1980-01-01; order and memory layout are all that could vary.
-    ordered = {key: np.asarray(arrays[key], order="C") for key in LOGIT_KEYS}
+    ordered = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
     return write_atomic(Path(folder) / f"{name}.npz", lambda stream: np.savez(stream, allow_pickle=False, **ordered))
 
 
@@ -96,11 +98,16 @@ def load_logits(name: str, folder: str | Path) -> dict[str, np.ndarray]:
 
 
 def _check_logits(arrays: Mapping[str, np.ndarray]) -> None:
-    if set(arrays) != set(LOGIT_KEYS):
-        raise BadInput(f"Logits hold the arrays {sorted(arrays)}; needed are exactly {sorted(LOGIT_KEYS)}.")
-    for key in LOGIT_KEYS:
-        array = np.asarray(arrays[key])
-        if array.dtype.kind not in "fiu" or array.ndim < 1:
+    unknown = sorted(key for key in arrays if key not in LOGIT_KEYS and not OTHER_KEYS.fullmatch(key))
+    if unknown or set(LOGIT_KEYS) - set(arrays):
+        raise BadInput(
+            f"Outputs hold the arrays {sorted(arrays)}; needed are {sorted(LOGIT_KEYS)}, and allowed are others of a "
+            f"split, such as forget_predictions. Unknown: {', '.join(unknown) or 'none'}."
+        )
+    for key, value in arrays.items():
+        array = np.asarray(value)
+        kinds, shape = ("fiuU", 1) if key not in LOGIT_KEYS else ("fiu", 0 if key == "chance" else 1)
+        if array.dtype.kind not in kinds or array.ndim < shape:
             raise BadInput(f"{key!r} is {array.dtype} of shape {array.shape}; needed are numbers, one row an example.")
     for split in ("forget", "retain", "test"):
         logits, labels = len(arrays[f"{split}_logits"]), len(arrays[f"{split}_labels"])

@@ -188,8 +188,8 @@ def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:
 
 
 def _check_labels(model: PreTrainedModel, data: TaskData, checkpoint: str | None) -> None:
-    found, needed = model.config.num_labels, len(data.label_names)
-    if found != needed:
+    found, needed = getattr(model.config, "num_labels", None), len(data.label_names)
+    if needed and found != needed:
         raise BadInput(
             f"The model {checkpoint} has num_labels={found}, but {data.task.dataset_name(data.mini)} has {needed} "
             "classes. Give an original of this task and source."

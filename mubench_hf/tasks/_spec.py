@@ -67,7 +67,7 @@ class TaskSpec:
         modality: What a row is, for tables and tags (``image``).
         kind: How a row's loss and distribution are read from a model's output (``classification``).
         inputs: Names of the input columns.
-        label: Name of the label column.
+        label: Name of the label column: a class, or the text to write.
         metrics: Metric modules that score predictions on a split; the first is the task's own score.
         tags: Hub ``task_categories`` of the data set.
         prepare: ``prepare(row, processor)`` returns the model's inputs for one row, with ``labels``. Images are
@@ -76,6 +76,7 @@ class TaskSpec:
         mini: Small deterministic stand-in with the same columns, made without a network.
         collator: ``collator(processor)`` returns what makes a batch of prepared rows; ``None`` stacks equal shapes.
         corpus: Text columns from which a tiny model's vocabulary is made.
+        max_target_tokens: Most tokens of a text to write, in training and in generation; ``None`` where none is.
     """
 
     name: str
@@ -91,6 +92,7 @@ class TaskSpec:
     mini: Source
     collator: Callable[[Any], Callable[[list[Any]], dict[str, Any]]] | None = None
     corpus: tuple[str, ...] = ()
+    max_target_tokens: int | None = None
 
     @property
     def metric(self) -> str:

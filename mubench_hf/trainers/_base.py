@@ -16,11 +16,12 @@ from transformers import PreTrainedModel
 
 from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows, column
 from mubench_hf.errors import BadInput
+from mubench_hf.kinds import Kind, kind_of
+from mubench_hf.kinds._losses import mean_where
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._loop import RunLoop
-from mubench_hf.trainers._losses import mean_where
 from mubench_hf.trainers._passes import Pass, PassSampler
 from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher, Teacher
 
@@ -30,22 +31,49 @@ class Batch:
     """One micro-batch after the student's forward pass.
 
     Attributes:
-        inputs: What the model was given.
-        logits: Student's logits ``[rows, classes]``.
-        labels: int64 ``[rows]``.
+        inputs: The collated batch.
+        predictions: The student's, one row a row: of a classifier, logits ``[rows, classes]``.
+        labels: What they are compared with: of a classifier, int64 ``[rows]``.
         is_forget: bool ``[rows]``.
         rows: int64 ``[rows]``, positions in the joined data set.
         counts: Number of D_r and of D_f rows in the whole update, ``[2]``.
         scale: Number of processes, by whose number DDP divides gradients.
+        kind: How rows of this task are read.
     """
 
     inputs: dict[str, Any]
-    logits: Tensor
+    predictions: Tensor
     labels: Tensor
     is_forget: Tensor
     rows: Tensor
     counts: Tensor
     scale: int
+    kind: Kind
+
+    def losses(self) -> Tensor:
+        """Return the task's own loss of each row, float32 ``[rows]``, at least 0."""
+        return self.kind.row_losses(self.predictions, self.labels)
+
+    def divergences(self, teacher: Teacher, temperature: float, where: Tensor | None = None) -> Tensor:
+        """Return how far the student is from a teacher on each row, float32 ``[rows]``, at least 0.
+
+        Args:
+            teacher: Asked for the rows that count, and for no others.
+            temperature: Of both distributions, where the kind has distributions.
+            where: bool ``[rows]``, the rows that count; the others get 0. Default: all.
+        """
+        if where is None or where.all():
+            taught = teacher(self.inputs, self.rows)
+            return self.kind.row_divergences(taught, self.predictions, self.labels, temperature)
+        student, chosen = self.predictions[where], where.nonzero().squeeze(1)
+        inputs = {
+            name: value[where] if isinstance(value, Tensor) and len(value) == len(where) else value
+            for name, value in self.inputs.items()
+        }
+        # Of no rows a model cannot be asked; what they then add is nothing, but still of the student.
+        taught = teacher(inputs, self.rows[where]) if len(chosen) else student.detach()
+        found = self.kind.row_divergences(taught, student, self.labels[where], temperature)
+        return torch.zeros(len(where), device=found.device).index_put((chosen,), found)
 
     def mean(self, losses: Tensor) -> Tensor:
         """Return this batch's share of the mean of per-row ``losses`` over all rows of the update."""
@@ -107,6 +135,7 @@ class UnlearningTrainer(RunLoop):
         **kwargs: Any,
     ):
         args = args or self.config_class()
+        self.kind = kind_of(model)
         self._check(model, forget_dataset, retain_dataset)
         self.rows = JoinedRows(forget_dataset, retain_dataset)
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
@@ -135,6 +164,8 @@ class UnlearningTrainer(RunLoop):
                     "one row in it. Load both sets from one configuration, such as df_5pct."
                 )
             labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
+            if not self.kind.label_is_class:
+                continue
             if getattr(rows, "format", {}).get("type") == "custom":
                 continue  # A transform may make other labels of those that are stored.
             if labels is None or classes is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -162,13 +193,17 @@ class UnlearningTrainer(RunLoop):
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's batches in the order of ``self.sampler``."""
         return DataLoader(
-            self.rows,
+            self.training_rows(),
             batch_sampler=self.sampler,
             collate_fn=self.collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             persistent_workers=self.args.dataloader_persistent_workers,
         )
+
+    def training_rows(self) -> Dataset:
+        """Return the rows as the student sees them in training: ``self.rows``, unless a method changes them."""
+        return self.rows
 
     @property
     def collator(self) -> FlaggedCollator:
@@ -184,12 +219,18 @@ class UnlearningTrainer(RunLoop):
     ) -> tuple[Batch, Any]:
         """Run the student once; return the batch and the model's outputs."""
         inputs = dict(inputs)
-        is_forget, rows, labels = inputs.pop(IS_FORGET), inputs.pop(ROW), inputs.pop("labels")
-        outputs = model(**inputs)
+        is_forget, rows = inputs.pop(IS_FORGET), inputs.pop(ROW)
+        inputs = self.kind.noised(inputs, self._draw_keys(rows))
+        outputs, predictions, labels = self.kind.run(model, inputs)
         counts = num_items_in_batch
         if counts is None:
             counts = torch.stack([(~is_forget).sum(), is_forget.sum()])
-        return Batch(inputs, outputs.logits, labels, is_forget, rows, counts, self.accelerator.num_processes), outputs
+        scale = self.accelerator.num_processes
+        return Batch(inputs, predictions, labels, is_forget, rows, counts, scale, self.kind), outputs
+
+    def _draw_keys(self, rows: Tensor) -> Tensor:
+        """Return a key for whatever is drawn of each row in this epoch, int64 ``[rows]``, whatever batch it is in."""
+        return (self.args.seed * 1_000_003 + self.sampler.epoch) * len(self.rows) + rows
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
         """Count the D_r and the D_f rows of an update over its micro-batches and processes."""
@@ -209,14 +250,18 @@ class UnlearningTrainer(RunLoop):
 
     # Teachers --------------------------------------------------------------------------------------------------------
 
+    @property
+    def _keeps_outputs(self) -> bool:
+        return self.args.cache_teacher_outputs and self.kind.keeps_outputs
+
     def original_teacher(self, served: np.ndarray) -> Teacher:
         """Return the original as a teacher of the rows where ``served`` (bool ``[rows]``) is true; for ``prepare``.
 
         A table may come from an earlier run and covers all rows, so the clock is charged for the rows that this run
         reads, at the rate at which the table was computed.
         """
-        if not self.args.cache_teacher_outputs:
-            return LiveTeacher(copy.deepcopy(self.model))
+        if not self._keeps_outputs:
+            return LiveTeacher(copy.deepcopy(self.model), self.kind)
         with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
             outputs = cached_row_outputs(
                 self.model, self.rows, self.args.teacher_cache_dir, self.collator.without_flags
@@ -230,8 +275,8 @@ class UnlearningTrainer(RunLoop):
 
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:
         """Return ``model`` as a teacher of the D_f rows alone; for ``prepare``."""
-        if not self.args.cache_teacher_outputs:
-            return LiveTeacher(model)
+        if not self._keeps_outputs:
+            return LiveTeacher(model, self.kind)
         rows = np.flatnonzero(self.rows.is_forget)
         return TableTeacher(
             row_outputs(model, Subset(self.rows, rows.tolist()), self.collator.without_flags).logits, rows

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from mubench_hf.kinds import Kind
 from mubench_hf.models.loading import frozen
 
 
 class Teacher(Protocol):
-    """Gives the teacher's logits ``[rows, classes]`` of a batch."""
+    """Gives the teacher's predictions of a batch, such as logits ``[rows, classes]``."""
 
     def __call__(self, inputs: Mapping[str, Any], rows: Tensor) -> Tensor:
-        """Return logits for the model's ``inputs``, whose positions in the joined data set are ``rows``."""
+        """Return predictions for a batch's ``inputs``, whose positions in the joined data set are ``rows``."""
 
 
 class TableTeacher:
@@ -44,10 +45,10 @@ class TableTeacher:
 class LiveTeacher:
     """Runs a frozen model on each batch."""
 
-    def __init__(self, model: PreTrainedModel):
-        self.model = frozen(model)
+    def __init__(self, model: PreTrainedModel, kind: Kind):
+        self.model, self.kind = frozen(model), kind
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Any], rows: Tensor) -> Tensor:
-        """Return the model's logits of the batch."""
-        return self.model(**inputs).logits
+        """Return the model's predictions of the batch."""
+        return self.kind.run(self.model, inputs)[1]

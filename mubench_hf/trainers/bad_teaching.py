@@ -11,7 +11,6 @@ from torch import Tensor
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._losses import row_kl
 from mubench_hf.trainers._passes import Pass
 
 
@@ -26,15 +25,17 @@ class BadTeachingConfig(UnlearningConfig):
     )
 
 
-def bad_teaching_loss(
-    student_logits: Tensor, good_logits: Tensor, bad_logits: Tensor, is_forget: Tensor, temperature: float = 1.0
-) -> Tensor:
+def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) -> Tensor:
     """Return ``KL_T(bad || student)`` of D_f rows and ``KL_T(good || student)`` of D_r rows, ``[rows]``, at least 0.
 
     Source: arXiv 2205.08096, eq. 3.
+
+    Args:
+        from_good: Divergences from the original, ``[rows]``; those of D_f are not read.
+        from_bad: Divergences from the incompetent teacher, ``[rows]``; those of D_r are not read.
+        is_forget: bool ``[rows]``.
     """
-    teacher_logits = torch.where(is_forget[:, None], bad_logits, good_logits)
-    return row_kl(teacher_logits, student_logits, temperature)
+    return torch.where(is_forget, from_bad, from_good)
 
 
 class BadTeachingTrainer(UnlearningTrainer):
@@ -60,8 +61,9 @@ class BadTeachingTrainer(UnlearningTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean KL divergence of the batch from its rows' teachers."""
+        """Return the mean divergence of the batch from its rows' teachers."""
         batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        good, bad = self.good(batch.inputs, batch.rows), self.bad(batch.inputs, batch.rows)
-        loss = batch.mean(bad_teaching_loss(batch.logits, good, bad, batch.is_forget, self.args.temperature))
+        good = batch.divergences(self.good, self.args.temperature, ~batch.is_forget)
+        bad = batch.divergences(self.bad, self.args.temperature, batch.is_forget)
+        loss = batch.mean(bad_teaching_loss(good, bad, batch.is_forget))
         return (loss, outputs) if return_outputs else loss

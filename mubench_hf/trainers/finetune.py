@@ -7,7 +7,6 @@ from typing import Any
 
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._losses import row_cross_entropy
 from mubench_hf.trainers._passes import Pass
 
 
@@ -19,7 +18,7 @@ class FinetuneConfig(UnlearningConfig):
 
 
 class FinetuneTrainer(UnlearningTrainer):
-    """Minimises cross-entropy on D_r from the original's weights."""
+    """Minimises the task's loss on D_r from the original's weights."""
 
     config_class = FinetuneConfig
     title = "Fine-tune"
@@ -34,7 +33,7 @@ class FinetuneTrainer(UnlearningTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean cross-entropy of the batch's D_r rows."""
+        """Return the mean loss of the batch's D_r rows."""
         batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.retain_mean(row_cross_entropy(batch.logits, batch.labels))
+        loss = batch.retain_mean(batch.losses())
         return (loss, outputs) if return_outputs else loss

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._losses import row_cross_entropy
 from mubench_hf.trainers._passes import Pass
 
 
@@ -20,13 +19,13 @@ class NegGradConfig(UnlearningConfig):
     learning_rate: float = 1e-5
 
 
-def neggrad_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return ``-CE(logits, label)`` of each row: ``[rows]``, at most 0, unbounded below."""
-    return -row_cross_entropy(logits, labels)
+def neggrad_loss(losses: Tensor) -> Tensor:
+    """Return the negated loss of each D_f row: ``[rows]``, at most 0, unbounded below."""
+    return -losses
 
 
 class NegGradTrainer(UnlearningTrainer):
-    """Maximises cross-entropy on D_f only; nothing holds the rest."""
+    """Maximises the task's loss on D_f only; nothing holds the rest."""
 
     config_class = NegGradConfig
     title = "NegGrad"
@@ -41,7 +40,7 @@ class NegGradTrainer(UnlearningTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the negated mean cross-entropy of the batch's D_f rows."""
+        """Return the negated mean loss of the batch's D_f rows."""
         batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.forget_mean(neggrad_loss(batch.logits, batch.labels))
+        loss = batch.forget_mean(neggrad_loss(batch.losses()))
         return (loss, outputs) if return_outputs else loss

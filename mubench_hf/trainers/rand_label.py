@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch.utils.data import Dataset
 
-from mubench_hf.trainers._base import Batch, UnlearningTrainer
+from mubench_hf.data.joined import IS_FORGET, JoinedRows
+from mubench_hf.errors import BadInput
+from mubench_hf.kinds import Kind
+from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._losses import row_cross_entropy
 from mubench_hf.trainers._passes import Pass
 
 
@@ -25,21 +26,44 @@ class RandLabelConfig(UnlearningConfig):
     )
 
 
-def label_offsets(rows: int, num_labels: int, seed: int, epoch: int = 0) -> np.ndarray:
-    """Return an int64 array ``[rows]`` drawn uniformly from 1..num_labels-1.
+class RelabelledRows(Dataset):
+    """The joined rows, each of D_f with its random target.
 
-    A label plus its offset, modulo ``num_labels``, is uniform among the other classes and never the label itself.
+    Args:
+        rows: D_f and D_r.
+        kind: Says what another target is.
+        num_labels: Number of the model's classes, where it has classes.
+        seed: Seed of the draws.
+
+    Attributes:
+        epoch: The draws are a function of seed and epoch.
     """
-    return np.random.default_rng([seed, epoch]).integers(1, num_labels, size=rows)
 
+    def __init__(self, rows: JoinedRows, kind: Kind, num_labels: int | None, seed: int):
+        self.rows, self.kind, self.num_labels, self.seed = rows, kind, num_labels, seed
+        self.epoch, self._drawn_in = 0, None
 
-def rand_label_loss(logits: Tensor, labels: Tensor, random_labels: Tensor, is_forget: Tensor) -> Tensor:
-    """Return ``CE(logits, y')`` of D_f rows and ``CE(logits, y)`` of D_r rows, ``[rows]``, at least 0."""
-    return row_cross_entropy(logits, torch.where(is_forget, random_labels, labels))
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """Return one row."""
+        row = self.rows[position]
+        if not row[IS_FORGET]:
+            return row
+        if self._drawn_in != self.epoch:
+            rng = np.random.default_rng([self.seed, self.epoch])
+            self._drawn = self.kind.draw_targets(self.rows.is_forget, self.num_labels, rng)
+            self._drawn_in = self.epoch
+        return self.kind.retarget(row, int(self._drawn[position]), self.rows, self.num_labels)
 
 
 class RandLabelTrainer(UnlearningTrainer):
-    """Minimises cross-entropy over the shuffled union, D_f with random other labels."""
+    """Minimises the task's loss over the shuffled union, D_f with random targets.
+
+    A class is drawn uniformly from the row's other classes; where targets are not classes, from those of D_r's rows.
+    """
 
     config_class = RandLabelConfig
     title = "RandLabel"
@@ -50,17 +74,30 @@ class RandLabelTrainer(UnlearningTrainer):
         """Return one pass over the shuffled union."""
         return (Pass("union"),)
 
-    def random_labels(self, batch: Batch) -> Tensor:
-        """Return each row's random label ``[rows]``; a row keeps it through an epoch, and by default throughout."""
-        num_labels = batch.logits.shape[-1]
-        epoch = self.sampler.epoch if self.args.redraw_labels else 0
-        offsets = label_offsets(len(self.rows), num_labels, self.args.seed, epoch)
-        return (batch.labels + torch.from_numpy(offsets).to(batch.rows.device)[batch.rows]) % num_labels
+    def training_rows(self) -> RelabelledRows:
+        """Return the rows with random targets; a row keeps its own through an epoch, and by default throughout.
+
+        Raises:
+            BadInput: If the loader's workers would not see targets that are drawn anew.
+        """
+        if self.args.redraw_labels and self.args.dataloader_persistent_workers:
+            raise BadInput(
+                "redraw_labels draws anew each epoch, which workers that outlive an epoch do not see. "
+                "Leave out one of redraw_labels and dataloader_persistent_workers."
+            )
+        num_labels = getattr(self.model.config, "num_labels", None)
+        self._relabelled = RelabelledRows(self.rows, self.kind, num_labels, self.args.seed)
+        return self._relabelled
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:
+        if self.args.redraw_labels:
+            self._relabelled.epoch = epoch
+        super()._run_epoch(epoch=epoch, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean cross-entropy of the batch, its D_f rows relabelled."""
+        """Return the mean loss of the batch, its D_f rows relabelled."""
         batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.mean(rand_label_loss(batch.logits, batch.labels, self.random_labels(batch), batch.is_forget))
+        loss = batch.mean(batch.losses())
         return (loss, outputs) if return_outputs else loss

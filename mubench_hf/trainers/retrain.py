@@ -8,7 +8,6 @@ from typing import Any
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._losses import row_cross_entropy
 from mubench_hf.trainers._passes import Pass
 
 
@@ -47,7 +46,7 @@ class RetrainTrainer(UnlearningTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean cross-entropy of the batch's D_r rows."""
+        """Return the mean loss of the batch's D_r rows."""
         batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.retain_mean(row_cross_entropy(batch.logits, batch.labels))
+        loss = batch.retain_mean(batch.losses())
         return (loss, outputs) if return_outputs else loss

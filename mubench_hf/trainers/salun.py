@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers._losses import row_cross_entropy
 from mubench_hf.trainers.rand_label import RandLabelConfig, RandLabelTrainer
 
 
@@ -74,14 +73,14 @@ class SalUnTrainer(RandLabelTrainer):
         self._tied = [(parameters[name], mask, parameters[name].detach().clone()) for name, mask in self.masks.items()]
 
     def forget_gradients(self) -> dict[str, Tensor]:
-        """Return the sum over all of D_f of the gradient of cross-entropy, in eval mode, by parameter name."""
+        """Return the sum over all of D_f of the gradient of the task's loss, in eval mode, by parameter name."""
         model, was_training = self.model, self.model.training
         rows = Subset(self.rows, self.rows.is_forget.nonzero()[0].tolist())
         model.eval()
         model.zero_grad()
         for inputs in DataLoader(rows, batch_size=self._train_batch_size, collate_fn=self.collator):
             batch, _ = self.forward(model, self._prepare_inputs(inputs), None)
-            row_cross_entropy(batch.logits, batch.labels).sum().backward()
+            batch.losses().sum().backward()
         gradients = {
             name: torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
             for name, weight in model.named_parameters()

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._losses import row_cross_entropy, row_kl
 from mubench_hf.trainers._passes import Pass
 
 
@@ -27,25 +26,17 @@ class ScrubConfig(UnlearningConfig):
     )
 
 
-def scrub_max_loss(original_logits: Tensor, student_logits: Tensor, temperature: float = 4.0) -> Tensor:
+def scrub_max_loss(divergences: Tensor) -> Tensor:
     """Return ``-KL_T(original || student)`` of each D_f row: ``[rows]``, at most 0 (arXiv 2302.09880, eq. 3)."""
-    return -row_kl(original_logits, student_logits, temperature)
+    return -divergences
 
 
-def scrub_min_loss(
-    original_logits: Tensor,
-    student_logits: Tensor,
-    labels: Tensor,
-    gamma: float = 0.99,
-    alpha: float = 0.001,
-    temperature: float = 4.0,
-) -> Tensor:
+def scrub_min_loss(losses: Tensor, divergences: Tensor, gamma: float = 0.99, alpha: float = 0.001) -> Tensor:
     """Return ``gamma CE + alpha KL_T(original || student)`` of each D_r row: ``[rows]``, at least 0.
 
     Source: arXiv 2302.09880, eq. 3.
     """
-    kl = row_kl(original_logits, student_logits, temperature)
-    return gamma * row_cross_entropy(student_logits, labels) + alpha * kl
+    return gamma * losses + alpha * divergences
 
 
 class ScrubTrainer(UnlearningTrainer):
@@ -70,12 +61,9 @@ class ScrubTrainer(UnlearningTrainer):
     ) -> Any:
         """Return the max loss of a batch of D_f rows or the min loss of a batch of D_r rows."""
         batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        original = self.teacher(batch.inputs, batch.rows)
+        divergences = batch.divergences(self.teacher, self.args.temperature)
         if batch.is_forget.all():
-            loss = batch.forget_mean(scrub_max_loss(original, batch.logits, self.args.temperature))
+            loss = batch.forget_mean(scrub_max_loss(divergences))
         else:
-            losses = scrub_min_loss(
-                original, batch.logits, batch.labels, self.args.gamma, self.args.alpha, self.args.temperature
-            )
-            loss = batch.retain_mean(losses)
+            loss = batch.retain_mean(scrub_min_loss(batch.losses(), divergences, self.args.gamma, self.args.alpha))
         return (loss, outputs) if return_outputs else loss

@@ -61,3 +61,25 @@ def test_evaluate_agrees_and_gives_none_with_a_reason(rows, rng, load):
     assert result["knowledge_gap"] is None and result["knowledge_gap_reason"].startswith("retain_logits is empty")
     with pytest.raises(ValueError, match=r"Unknown groups \['val'\]; allowed are \['forget', 'retain', 'test'\]"):
         metric.compute(predictions=logits, references=labels, groups=["val"] * 90)
+
+
+def test_graded_correctness_is_scikit_learns_auc(rng):
+    forget, retain = (np.round(rng.random(size), 1) for size in (40, 90))  # rounded, so that some tie
+    found = knowledge_gap(None, None, None, None, forget, retain)["knowledge_gap"]
+    truth = np.r_[np.ones(40), np.zeros(90)]
+    assert found == pytest.approx(roc_auc_score(truth, np.r_[forget, retain]))
+
+
+def test_right_or_wrong_is_a_case_of_graded_correctness(rng):
+    logits = {name: rng.normal(size=(size, 4)) for name, size in (("forget", 30), ("retain", 50))}
+    labels = {name: rng.integers(4, size=len(values)) for name, values in logits.items()}
+    right = {name: (logits[name].argmax(axis=1) == labels[name]).astype(float) for name in logits}
+    plain = knowledge_gap(logits["forget"], labels["forget"], logits["retain"], labels["retain"])
+    graded = knowledge_gap(None, None, None, None, right["forget"], right["retain"])
+    assert graded["knowledge_gap"] == pytest.approx(plain["knowledge_gap"])
+
+
+@pytest.mark.parametrize("spoiled", [[0.5, 1.5], [np.nan, 0.5], [], [[0.5]], ["a"]])
+def test_impossible_correctness_is_named(spoiled):
+    with pytest.raises(ValueError, match="forget_correctness"):
+        knowledge_gap(None, None, None, None, spoiled, [0.5])

@@ -19,6 +19,9 @@ from mubench_hf.metrics import get_metric, list_metrics, metric_folder
 # What the evaluator can fill in by name; any other parameter needs a default.
 CONTEXT = {"logits", "labels", "incompetent_forget_logits", "original_test_score", "chance", "seed"}
 CONTEXT |= {f"{group}_{column}" for group in ("forget", "retain", "test") for column in ("logits", "labels", "score")}
+# What a kind of task measures of one split besides.
+CONTEXT |= {"predictions", "references", "predicted_tokens", "label_tokens"}
+CONTEXT |= {"generated_logits", "generated_labels", "generated_features", "real_features"}
 CONTEXT |= {"mia_confidence_svc"} | {
     f"retrain_{name}" for name in ("forget_score", "retain_score", "test_score", "mia_confidence_svc")
 }
@@ -100,8 +103,11 @@ def test_module_stands_alone_with_one_package_an_import(name):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, ast.unparse(node)
             imported.add(node.module.split(".")[0])
-    assert imported <= {"datasets", "evaluate", "numpy", "scipy", "sklearn"}
-    assert {{"sklearn": "scikit-learn"}.get(package, package) for package in imported} == requirements
+    assert imported <= {"collections", "datasets", "evaluate", "numpy", "rouge_score", "scipy", "sklearn"}
+    imported -= {"collections"}
+    assert {
+        {"sklearn": "scikit-learn", "rouge_score": "rouge-score"}.get(package, package) for package in imported
+    } == requirements
 
 
 def test_copies_of_a_helper_agree():

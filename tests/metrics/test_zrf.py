@@ -91,3 +91,16 @@ def test_evaluate_agrees_and_gives_none_with_a_reason(rng, load):
     result = metric.compute(predictions=logits, references=other)
     assert result["zrf"] is None and result["zrf_reason"].startswith("incompetent_forget_logits")
     assert metric.compute(predictions=logits, references=logits[:, :3])["zrf"] is None
+
+
+def test_divergences_of_rows_in_place_of_logits(rng):
+    divergences = rng.random(30)
+    found = zrf(incompetent_forget_divergences=divergences)["zrf"]
+    assert found == pytest.approx(1 - divergences.mean())
+
+
+def test_nothing_to_compare_is_said(rng):
+    with pytest.raises(ValueError, match="no class distributions to compare"):
+        zrf(forget_logits=rng.normal(size=(3, 4)))
+    with pytest.raises(ValueError, match="incompetent_forget_divergences is 1.5 in row 1"):
+        zrf(incompetent_forget_divergences=[0.5, 1.5])

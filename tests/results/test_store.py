@@ -29,6 +29,7 @@ def arrays():
         for split, rows in (("forget", 5), ("retain", 9), ("test", 7))
         for what in ("logits", "labels")
     }
+    outputs |= {"chance": np.asarray(0.25), "test_predictions": np.array(["a text", "", "ümlaut"])}
     return outputs | {"incompetent_forget_logits": rng.normal(size=(5, 4)).astype(np.float32)}
 
 
@@ -130,7 +131,7 @@ def test_logits_bytes_depend_on_the_arrays_alone(tmp_path, monkeypatch, arrays):
     later = time.time() + 10_000_000
     monkeypatch.setattr(time, "time", lambda: later)
     monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(later))
-    shuffled = {key: np.asfortranarray(arrays[key]) for key in reversed(arrays)}
+    shuffled = {key: np.asarray(arrays[key], order="F") for key in reversed(arrays)}
     assert store.save_logits("b", tmp_path, shuffled).read_bytes() == first
     arrays["test_logits"][0, 0] += 1
     changed = store.save_logits("c", tmp_path, arrays).read_bytes()
@@ -139,7 +140,7 @@ def test_logits_bytes_depend_on_the_arrays_alone(tmp_path, monkeypatch, arrays):
 
 def test_unfit_logits_are_refused_before_anything_is_written(tmp_path, arrays):
     bad = {
-        "exactly": {key: value for key, value in arrays.items() if key != "test_labels"},
+        "needed are": {key: value for key, value in arrays.items() if key != "test_labels"},
         "extra": arrays | {"extra": np.zeros(3)},
         "forget_labels": arrays | {"forget_labels": np.array(list("abcde"))},
         "retain_logits": arrays | {"retain_logits": np.array([object()] * 9)},

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from mubench_hf.trainers._losses import mean_where, row_cross_entropy, row_kl
+from mubench_hf.kinds._losses import mean_where, row_cross_entropy, row_js, row_kl
 from mubench_hf.trainers.bad_teaching import bad_teaching_loss
 from mubench_hf.trainers.neggrad import neggrad_loss
-from mubench_hf.trainers.rand_label import rand_label_loss
-from mubench_hf.trainers.scrub import scrub_max_loss, scrub_min_loss
+from mubench_hf.trainers.scrub import ScrubConfig, scrub_max_loss, scrub_min_loss
 
 ROWS, CLASSES = 40, 7
 
@@ -126,16 +126,69 @@ def test_shares_of_an_update_add_up_to_its_mean(rng):
     assert sum(shares).item() == pytest.approx(mean_where(losses, where).item(), abs=1e-6)
 
 
+def positions(rng, scale=1.0):
+    """Draw logits ``[ROWS, 6, CLASSES]`` and labels of 1 to 6 scored positions a row, anywhere among the six."""
+    scored = rng.random((ROWS, 6)) < 0.5
+    scored[np.arange(ROWS), rng.integers(6, size=ROWS)] = True
+    labels = np.where(scored, rng.integers(CLASSES, size=(ROWS, 6)), -100)
+    return (
+        [torch.from_numpy((scale * rng.normal(size=(ROWS, 6, CLASSES))).astype("f4")) for _ in range(2)],
+        torch.from_numpy(labels),
+    )
+
+
+def over_positions(value, labels):
+    """Mean of ``value(row, position)`` over each row's scored positions, written out."""
+    return np.array(
+        [np.mean([value(row, t) for t in range(6) if labels[row, t] != -100]) for row in range(len(labels))]
+    )
+
+
+def test_a_rows_cross_entropy_is_the_mean_over_its_label_positions(rng):
+    (z, _), labels = positions(rng)
+    log_p = log_softmax(z.double().numpy(), axis=-1)
+    close(row_cross_entropy(z, labels), over_positions(lambda row, t: -log_p[row, t, labels[row, t]], labels.numpy()))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_rows_kl_is_the_mean_over_its_label_positions(rng, temperature):
+    (teacher, student), labels = positions(rng)
+    p, q = (softmax(z.double().numpy() / temperature, axis=-1) for z in (teacher, student))
+    expected = over_positions(lambda row, t: temperature**2 * entropy(p[row, t], q[row, t]), labels.numpy())
+    close(row_kl(teacher, student, temperature, labels), expected)
+
+
+def test_a_rows_js_is_scipys_over_its_label_positions(rng):
+    (one, other), labels = positions(rng, scale=2.0)
+    p, q = (softmax(z.double().numpy(), axis=-1) for z in (one, other))
+    expected = over_positions(lambda row, t: jensenshannon(p[row, t], q[row, t], base=2) ** 2, labels.numpy())
+    close(row_js(one, other, labels), expected)
+    assert (row_js(one, one, labels) < 1e-6).all()
+    far = torch.where(torch.arange(CLASSES) == 0, 100.0, -100.0).expand(ROWS, 6, CLASSES)
+    assert row_js(far, far.flip(-1), labels).tolist() == [1.0] * ROWS
+
+
+def test_positions_without_a_label_neither_count_nor_pull(rng):
+    """Whatever a model says there: padding and prompts are no part of the loss."""
+    (teacher, student), labels = positions(rng)
+    other = student.clone()
+    other[labels == -100] = 1e4 * torch.randn((labels == -100).sum(), CLASSES)
+    assert row_cross_entropy(other, labels).equal(row_cross_entropy(student, labels))
+    assert row_kl(teacher, other, 1.0, labels).equal(row_kl(teacher, student, 1.0, labels))
+    student.requires_grad_()
+    (row_cross_entropy(student, labels) + row_kl(teacher, student, 1.0, labels)).sum().backward()
+    assert not student.grad[labels == -100].any() and student.grad[labels != -100].any(-1).all()
+
+
+def test_a_row_without_a_label_position_has_no_loss(rng):
+    (teacher, student), labels = positions(rng)
+    labels[3] = -100
+    assert row_cross_entropy(student, labels)[3] == 0 and row_kl(teacher, student, 1.0, labels)[3] == 0
+
+
 def test_neggrad_loss(logits, labels):
     z = logits()
-    close(neggrad_loss(z, labels), -cross_entropy(z, labels))
-
-
-def test_rand_label_loss(logits, labels, rng):
-    z, is_forget = logits(), torch.from_numpy(rng.random(ROWS) < 0.5)
-    random_labels = torch.from_numpy(rng.integers(CLASSES, size=ROWS))
-    expected = np.where(is_forget, cross_entropy(z, random_labels), cross_entropy(z, labels))
-    close(rand_label_loss(z, labels, random_labels, is_forget), expected)
+    close(neggrad_loss(row_cross_entropy(z, labels)), -cross_entropy(z, labels))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
@@ -143,28 +196,23 @@ def test_bad_teaching_loss(logits, rng, temperature):
     student, good, bad = logits(), logits(), logits()
     is_forget = torch.from_numpy(rng.random(ROWS) < 0.5)
     expected = np.where(is_forget, kl(bad, student, temperature), kl(good, student, temperature))
-    # A teacher says nothing of the rows it does not teach.
-    good[is_forget], bad[~is_forget] = float("nan"), float("nan")
-    student.requires_grad_()
-    found = bad_teaching_loss(student, good, bad, is_forget, temperature)
-    close(found.detach(), expected)
-    found.sum().backward()
-    assert student.grad.isfinite().all()
+    found = bad_teaching_loss(row_kl(good, student, temperature), row_kl(bad, student, temperature), is_forget)
+    close(found, expected)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_scrub_losses(logits, labels, rng, temperature):
     original, student = logits(), logits()
-    close(scrub_max_loss(original, student, temperature), -kl(original, student, temperature))
+    divergences, losses = row_kl(original, student, temperature), row_cross_entropy(student, labels)
+    close(scrub_max_loss(divergences), -kl(original, student, temperature))
     gamma, alpha = rng.random(2)
     expected = gamma * cross_entropy(student, labels) + alpha * kl(original, student, temperature)
-    close(scrub_min_loss(original, student, labels, gamma, alpha, temperature), expected)
+    close(scrub_min_loss(losses, divergences, gamma, alpha), expected)
 
 
 def test_scrub_defaults_are_the_papers(logits, labels):
     original, student = logits(), logits()
-    close(scrub_max_loss(original, student), -kl(original, student, 4))
-    close(
-        scrub_min_loss(original, student, labels),
-        0.99 * cross_entropy(student, labels) + 0.001 * kl(original, student, 4),
-    )
+    settings = ScrubConfig(output_dir="unused", use_cpu=True)
+    assert (settings.temperature, settings.gamma, settings.alpha, settings.msteps) == (4, 0.99, 0.001, 2)
+    found = scrub_min_loss(row_cross_entropy(student, labels), row_kl(original, student, 4))
+    close(found, 0.99 * cross_entropy(student, labels) + 0.001 * kl(original, student, 4))

@@ -5,7 +5,15 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from mubench_hf.trainers.rand_label import RandLabelTrainer, label_offsets
+from mubench_hf.errors import BadInput
+from mubench_hf.kinds import get_kind
+from mubench_hf.trainers.rand_label import RandLabelTrainer, RelabelledRows
+
+
+def label_offsets(rows, num_labels, seed, epoch=0):
+    """Return how far each row's random label is from its own."""
+    rng = np.random.default_rng([seed, epoch])
+    return get_kind("classification").draw_targets(np.ones(rows, dtype=bool), num_labels, rng)
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 10, 100])
@@ -43,25 +51,45 @@ def test_a_function_of_seed_and_epoch():
     assert (label_offsets(200, 10, seed=5, epoch=1) != first).any()
 
 
-class Recording(RandLabelTrainer):
-    def random_labels(self, batch):
-        drawn = super().random_labels(batch)
-        epoch = self.__dict__.setdefault("drawn", {}).setdefault(self.sampler.epoch, {})
-        epoch |= dict(zip(batch.rows.tolist(), drawn.tolist(), strict=True))
-        return drawn
-
-
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("redraw", [False, True])
-def test_labels_of_a_run(world, make, redraw):
-    trainer = make(Recording, world, num_train_epochs=3, redraw_labels=redraw)
+def test_labels_of_a_run(world, make, spy, redraw, workers):
+    settings = {"num_train_epochs": 3, "redraw_labels": redraw, "dataloader_num_workers": workers}
+    trainer = make("rand_label", world, **settings)
+    seen = spy(trainer)
     trainer.train()
-    epochs = [trainer.drawn[epoch] for epoch in range(3)]
-    for drawn in epochs:
+    epochs = []
+    for batches in seen.epochs():
+        drawn = {row: label for batch in batches for row, label in zip(batch.rows, batch.labels, strict=True)}
         assert len(drawn) == len(world.labels)
-        assert all(drawn[row] != world.labels[row] for row in drawn)
+        own = np.array([drawn[row] == world.labels[row] for row in range(len(drawn))])
+        assert (own == ~world.is_forget).all(), "rows of D_f get another label, those of D_r keep theirs"
+        epochs.append(drawn)
     same = [drawn == epochs[0] for drawn in epochs]
     assert same == ([True, False, False] if redraw else [True, True, True])
     assert (epochs[1] != epochs[2]) is redraw
+
+
+def test_workers_that_would_not_see_new_labels_are_refused(world, make):
+    settings = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    with pytest.raises(BadInput, match="redraw_labels"):
+        make("rand_label", world, redraw_labels=True, **settings).train()
+
+
+def test_a_row_without_a_label_is_named(world):
+    row = {"pixel_values": 0, "is_forget": True}
+    with pytest.raises(BadInput, match="cannot be relabelled"):
+        get_kind("classification").retarget(row, 1, [], 5)
+
+
+def test_relabelled_rows_change_nothing_else(world, make):
+    trainer = make("rand_label", world)
+    rows, plain = RelabelledRows(trainer.rows, trainer.kind, 5, seed=3), trainer.rows
+    for position in range(len(plain)):
+        changed, kept = rows[position], plain[position]
+        assert (changed.pop("labels") != kept.pop("labels")) == world.is_forget[position]
+        assert changed.keys() == kept.keys() and changed["row"] == kept["row"]
+        assert changed["pixel_values"].equal(kept["pixel_values"])
 
 
 def test_default_keeps_the_labels():

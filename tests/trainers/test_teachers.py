@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mubench_hf.kinds import get_kind
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.models.outputs import row_outputs
 from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher
@@ -29,9 +30,10 @@ def forwards(monkeypatch, cls):
 
 def test_live_teacher(dropout_world):
     model = dropout_world.original().train()
-    teacher = LiveTeacher(model)
+    teacher = LiveTeacher(model, get_kind("classification"))
     pixels = torch.from_numpy(dropout_world.pixels)
-    found = teacher({"pixel_values": pixels}, torch.arange(len(pixels)))
+    inputs = {"pixel_values": pixels, "labels": torch.from_numpy(dropout_world.labels)}
+    found = teacher(inputs, torch.arange(len(pixels)))
     assert not found.requires_grad and not any(weight.requires_grad for weight in model.parameters())
     torch.testing.assert_close(found, dropout_world.original().eval()(pixel_values=pixels).logits.detach())
 

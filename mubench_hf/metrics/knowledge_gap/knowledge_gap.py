@@ -56,6 +56,20 @@ def _check_labels(name: str, values: ArrayLike, logits: np.ndarray) -> np.ndarra
     return labels.astype(np.int64)
 
 
+def _check_shares(name: str, values: ArrayLike) -> np.ndarray:
+    """Return `values` as float64 [n] in [0, 1], or raise a ValueError that says what does not fit."""
+    try:
+        shares = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is not an array of numbers; float [n] is needed") from None
+    if shares.ndim != 1 or not shares.size:
+        raise ValueError(f"{name} has shape {shares.shape}; one number for each of one or more rows is needed")
+    broken = np.flatnonzero(~((shares >= 0) & (shares <= 1)))  # also NaN
+    if broken.size:
+        raise ValueError(f"{name} is {shares[broken[0]]} in row {broken[0]}; numbers in [0, 1] are needed")
+    return shares
+
+
 def _check_same_classes(**groups: ArrayLike) -> None:
     """Raise a ValueError unless the logits of all groups have the same number of classes."""
     classes = {name: np.shape(logits)[1] for name, logits in groups.items()}
@@ -77,7 +91,12 @@ def _by_group(predictions: list, references: list, groups: list[str], names: tup
 
 
 def knowledge_gap(
-    forget_logits: ArrayLike, forget_labels: ArrayLike, retain_logits: ArrayLike, retain_labels: ArrayLike
+    forget_logits: ArrayLike,
+    forget_labels: ArrayLike,
+    retain_logits: ArrayLike,
+    retain_labels: ArrayLike,
+    forget_correctness: ArrayLike | None = None,
+    retain_correctness: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Gap in correctness between D_f and D_r; the retrained model's value is the target.
 
@@ -91,6 +110,9 @@ def knowledge_gap(
         forget_labels: int [n_f], 0 to C - 1.
         retain_logits: float [n_r, C].
         retain_labels: int [n_r].
+        forget_correctness: float [n_f] in [0, 1], how right each row is, where that is a matter of degree (ROUGE of a
+            text); logits and labels are then not read.
+        retain_correctness: float [n_r] in [0, 1].
 
     Returns:
         `knowledge_gap` in [0, 1].
@@ -100,6 +122,12 @@ def knowledge_gap(
 
     Source: arXiv 2302.13406 (AUC between deleted and remaining elements; there by predicted probability of an edge).
     """
+    if forget_correctness is not None and retain_correctness is not None:
+        forget = _check_shares("forget_correctness", forget_correctness)
+        retain = np.sort(_check_shares("retain_correctness", retain_correctness))
+        # Rows of D_r that a row of D_f beats, and those that it beats or ties with.
+        beaten, not_above = (np.searchsorted(retain, forget, side) for side in ("left", "right"))
+        return {"knowledge_gap": float(np.mean(beaten + not_above) / (2 * len(retain)))}
     gap = _accuracy("forget", forget_logits, forget_labels) - _accuracy("retain", retain_logits, retain_labels)
     _check_same_classes(forget=forget_logits, retain=retain_logits)
     return {"knowledge_gap": float(0.5 + 0.5 * gap)}

@@ -39,7 +39,25 @@ def _check_logits(name: str, values: ArrayLike) -> np.ndarray:
     return logits
 
 
-def zrf(forget_logits: ArrayLike, incompetent_forget_logits: ArrayLike) -> dict[str, float]:
+def _check_shares(name: str, values: ArrayLike) -> np.ndarray:
+    """Return `values` as float64 [n] in [0, 1], or raise a ValueError that says what does not fit."""
+    try:
+        shares = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is not an array of numbers; float [n] is needed") from None
+    if shares.ndim != 1 or not shares.size:
+        raise ValueError(f"{name} has shape {shares.shape}; one number for each of one or more rows is needed")
+    broken = np.flatnonzero(~((shares >= 0) & (shares <= 1)))  # also NaN
+    if broken.size:
+        raise ValueError(f"{name} is {shares[broken[0]]} in row {broken[0]}; numbers in [0, 1] are needed")
+    return shares
+
+
+def zrf(
+    forget_logits: ArrayLike | None = None,
+    incompetent_forget_logits: ArrayLike | None = None,
+    incompetent_forget_divergences: ArrayLike | None = None,
+) -> dict[str, float]:
     """Zero retrain forgetting score; the retrained model's value is the target.
 
     1 - mean over D_f of JS(p, q), where p and q are the softmax of the unlearned and of an incompetent model (random
@@ -50,15 +68,22 @@ def zrf(forget_logits: ArrayLike, incompetent_forget_logits: ArrayLike) -> dict[
     Args:
         forget_logits: float [n_f, C], unnormalised, finite, C >= 2; the unlearned model's.
         incompetent_forget_logits: float [n_f, C], the same rows through the incompetent model.
+        incompetent_forget_divergences: float [n_f] in [0, 1], JS in bits of each row, in place of the logits: for
+            sequences, whose distributions (one a token; JS is their mean) are too large to keep.
 
     Returns:
         `zrf` in [0, 1].
 
     Raises:
-        ValueError: if there are no rows, the two shapes differ or a logit is not finite.
+        ValueError: if there are no rows, the two shapes differ, a logit is not finite or there is nothing to compare.
 
     Source: arXiv 2205.08096.
     """
+    if incompetent_forget_divergences is not None:
+        shares = _check_shares("incompetent_forget_divergences", incompetent_forget_divergences)
+        return {"zrf": float(1 - np.mean(shares))}
+    if forget_logits is None or incompetent_forget_logits is None:
+        raise ValueError("no class distributions to compare: the outputs hold no logits of an incompetent model on D_f")
     forget = _check_logits("forget_logits", forget_logits)
     incompetent = _check_logits("incompetent_forget_logits", incompetent_forget_logits)
     if forget.shape != incompetent.shape:

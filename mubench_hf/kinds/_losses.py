@@ -1,0 +1,64 @@
+"""Pure per-row losses over classes: of a row's one label, or of its label positions.
+
+Shapes: ``logits`` float ``[rows, classes]`` with ``labels`` int ``[rows]``, or ``[rows, positions, classes]`` with
+``[rows, positions]``, where a label of -100 marks a position that is not scored. Every function returns float32
+``[rows]``; a row's value is the mean over its scored positions, and 0 if it has none.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""Label of a position that is not scored, as everywhere in ``transformers``."""
+
+
+def row_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return ``-log softmax(logits)[label]`` of each row, in nats, at least 0."""
+    losses = F.cross_entropy(logits.float().movedim(-1, 1), labels, reduction="none", ignore_index=IGNORED)
+    return _over_positions(losses, labels)
+
+
+def row_kl(
+    teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0, labels: Tensor | None = None
+) -> Tensor:
+    """Return ``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of each row, in nats, at least 0.
+
+    The square of the temperature keeps the gradient's size independent of it (arXiv 1503.02531, section 2.1). Both
+    sides are log-probabilities, so the value is finite for finite logits and does not change when a constant is added
+    to a row's logits. ``labels`` say which positions count; they are needed only where there are positions.
+    """
+    teacher = F.log_softmax(teacher_logits.float() / temperature, dim=-1)
+    student = F.log_softmax(student_logits.float() / temperature, dim=-1)
+    return _over_positions(temperature**2 * (teacher.exp() * (teacher - student)).sum(-1), labels)
+
+
+def row_js(one_logits: Tensor, other_logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the Jensen-Shannon divergence of two models' distributions of each row, in bits, in [0, 1]."""
+    one, other = (F.log_softmax(logits.float(), dim=-1) for logits in (one_logits, other_logits))
+    middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0))
+    both = (one.exp() * (one - middle)).sum(-1) + (other.exp() * (other - middle)).sum(-1)
+    return (_over_positions(both, labels) / (2 * torch.log(torch.tensor(2.0)))).clamp(0, 1)
+
+
+def _over_positions(values: Tensor, labels: Tensor | None) -> Tensor:
+    """Return the mean of ``values`` over a row's scored positions; those of rows without positions as they are."""
+    if values.ndim == 1:
+        return values
+    scored = labels != IGNORED
+    return torch.where(scored, values, 0.0).sum(-1) / scored.sum(-1).clamp(min=1)
+
+
+def mean_where(losses: Tensor, where: Tensor, count: Tensor | None = None) -> Tensor:
+    """Return the sum of ``losses`` at the rows ``where`` is true over ``count`` such rows; 0 where there are none.
+
+    Args:
+        losses: ``[rows]``.
+        where: bool ``[rows]``.
+        count: Number of such rows in the whole optimizer update. Micro-batches and processes that share an update
+            then add up to its mean. Default: their number in this batch.
+    """
+    count = where.sum() if count is None else count
+    return torch.where(where, losses, 0.0).sum() / count.clamp(min=1)

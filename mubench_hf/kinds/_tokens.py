@@ -1,0 +1,110 @@
+"""What generation of text has in common: losses over label positions, greedy texts, and one probability a row."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from accelerate.utils import send_to_device
+from torch import Tensor
+
+from mubench_hf.data.joined import FlaggedCollator, JoinedRows
+from mubench_hf.kinds._base import Kind, incompetent, truth_logits
+from mubench_hf.kinds._losses import IGNORED, row_cross_entropy, row_js, row_kl
+from mubench_hf.models.outputs import evaluating, row_batches
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from mubench_hf.data.prepare import TaskData
+
+GENERATION_BATCH = 32
+"""Rows generated at once: texts end at different lengths, and a batch goes on until its last one has."""
+
+
+class TokenKind(Kind):
+    """Cross-entropy and KL divergence, each the mean over a row's label positions; texts are decoded greedily."""
+
+    def row_losses(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of each row's label tokens, in nats a token."""
+        return row_cross_entropy(predictions, labels)
+
+    def row_divergences(self, teacher: Tensor, student: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        """Return the mean of ``T^2 KL_T(teacher || student)`` over each row's label tokens, in nats a token."""
+        return row_kl(teacher, student, temperature, labels)
+
+    def draw_targets(self, is_forget: np.ndarray, num_labels: int | None, rng: np.random.Generator) -> np.ndarray:
+        """Return a row of D_r for each row, uniform: the one whose target it takes."""
+        return rng.choice(np.flatnonzero(~is_forget), size=len(is_forget))
+
+    @abstractmethod
+    def prompt(self, row: Mapping[str, Any]) -> list[int]:
+        """Return the tokens of a prepared row that a text is generated from."""
+
+    @abstractmethod
+    def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
+        """Return what was generated anew, ``[rows, tokens]``, of what ``generate`` returned."""
+
+    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+        """Return, for each split in upstream order, what its rows say and what the model makes of them.
+
+        ``<split>_logits`` and ``_labels``: see ``truth_logits``, with the mean loss of a row's tokens.
+        ``<split>_predicted_tokens`` and ``_label_tokens``: int32 ``[rows, positions]``, most likely and true token,
+        -100 past a row's end. ``<split>_predictions`` and ``_references``: texts ``[rows]``, greedily generated and
+        true. ``incompetent_forget_divergences``: mean Jensen-Shannon divergence of a D_f row's token distributions from
+        those of an untrained model, in bits.
+        """
+        outputs: dict[str, np.ndarray] = {"chance": np.asarray(0.0)}
+        for split in ("forget", "retain", "test"):
+            rows = JoinedRows(data.splits[split], None)
+            other = incompetent(model, seed) if split == "forget" else None
+            outputs |= {f"{split}_{name}": value for name, value in self._tokens(model, rows, data, other).items()}
+            outputs[f"{split}_predictions"] = self._texts(model, rows, data)
+            outputs[f"{split}_references"] = np.asarray(rows.labels, dtype=np.str_)
+        outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
+        return outputs
+
+    def _tokens(self, model: Any, rows: Dataset, data: TaskData, other: Any) -> dict[str, np.ndarray]:
+        """Return what one pass over the rows says of their true tokens, compared with ``other`` where it is given."""
+        collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
+        with evaluating(model):
+            for held in row_batches(rows, GENERATION_BATCH):
+                inputs = send_to_device(dict(collate(held)), model.device)
+                _, predictions, labels = self.run(model, inputs)
+                losses.append(self.row_losses(predictions, labels).cpu().numpy())
+                if other is not None:
+                    with evaluating(other):
+                        divergences.append(row_js(predictions, self.run(other, inputs)[1], labels).cpu().numpy())
+                predicted += list(predictions.argmax(-1).int().cpu().numpy())
+                true += list(labels.int().cpu().numpy())
+        logits, labels = truth_logits(np.concatenate(losses))
+        found = {"logits": logits, "labels": labels, "label_tokens": _padded(true)}
+        found["predicted_tokens"] = np.where(
+            found["label_tokens"] == IGNORED, np.int32(IGNORED), _padded(predicted)
+        ).astype(np.int32)
+        return found | ({"divergences": np.concatenate(divergences)} if divergences else {})
+
+    def _texts(self, model: Any, rows: Dataset, data: TaskData) -> np.ndarray:
+        tokenizer, texts = getattr(data.processor, "tokenizer", data.processor), []
+        limit = data.task.max_target_tokens
+        with evaluating(model):
+            for held in row_batches(rows, GENERATION_BATCH):
+                # A text goes on from where its prompt ends, so shorter ones are filled up before it.
+                inputs = tokenizer.pad(
+                    {"input_ids": [self.prompt(row) for row in held]}, padding_side="left", return_tensors="pt"
+                )
+                inputs = send_to_device(dict(inputs), model.device)
+                generated = model.generate(**inputs, max_new_tokens=limit, do_sample=False, num_beams=1)
+                generated = self.continuation(generated, inputs["input_ids"].shape[1])
+                texts += tokenizer.batch_decode(generated, skip_special_tokens=True)
+        return np.asarray(texts, dtype=np.str_)
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Return rows of different lengths as one array ``[rows, positions]``, filled up with -100."""
+    padded = np.full((len(rows), max(map(len, rows))), IGNORED, dtype=np.int32)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row
+    return padded

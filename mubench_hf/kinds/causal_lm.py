@@ -1,0 +1,48 @@
+"""Causal language models: the target goes on where the prompt ends, as in biographies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from mubench_hf.kinds._losses import IGNORED
+from mubench_hf.kinds._tokens import TokenKind
+
+
+class CausalLM(TokenKind):
+    """A prepared row is prompt and target in one; its labels are -100 over the prompt.
+
+    The logits at a position are of the token after it, so labels are compared one place on.
+    """
+
+    def reads(self, model: Any) -> bool:
+        """Return whether the model's class goes on writing a text."""
+        return type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+
+    def run(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Tensor, Tensor]:
+        """Return outputs, logits ``[rows, positions - 1, tokens]`` and the label after each."""
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        return outputs, outputs.logits[:, :-1], inputs["labels"][:, 1:]
+
+    def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
+        """Return the row's prompt with the target of row ``drawn``."""
+        prompt, donor = self.prompt(row), rows[drawn]
+        target = [label for label in donor["labels"] if label != IGNORED]
+        ids = [*prompt, *target]
+        labels = [IGNORED] * len(prompt) + target
+        return {**row, "input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
+
+    def prompt(self, row: Mapping[str, Any]) -> list[int]:
+        """Return the tokens before the target."""
+        return [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED]
+
+    def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
+        """Return what comes after the prompt."""
+        return generated[:, prompt_length:]
+
+
+KIND = CausalLM()

@@ -1,0 +1,34 @@
+"""Space that computes `reference_probability` from inputs typed as JSON."""
+
+import json
+from pathlib import Path
+
+import evaluate
+import gradio as gr
+from evaluate.utils import parse_readme
+
+FOLDER = Path(__file__).parent
+EXAMPLE = """{"predictions": [[0.0, 0.0], [0.0, 1.0]], "references": [0, 1]}"""
+
+metric = evaluate.load(str(FOLDER / "reference_probability.py"))
+
+
+def compute(inputs: str) -> dict:
+    try:
+        return metric.compute(**json.loads(inputs))
+    except (TypeError, ValueError) as error:  # shown to the visitor in place of a stack trace
+        raise gr.Error(str(error)) from error
+
+
+demo = gr.Interface(
+    fn=compute,
+    inputs=gr.Code(EXAMPLE, language="json", label="Inputs"),
+    outputs=gr.JSON(label="Result"),
+    title="reference_probability",
+    description=metric.description,
+    article=parse_readme(FOLDER / "README.md"),
+    flagging_mode="never",
+)
+
+if __name__ == "__main__":
+    demo.launch()
