@@ -8,9 +8,12 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mubench_hf.errors import unknown_name
+from mubench_hf.errors import BadInput, unknown_name
+
+if TYPE_CHECKING:
+    from mubench_hf.tasks import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -127,3 +130,22 @@ def get_model(name: str) -> ModelSpec:
     if name not in _models():
         raise unknown_name("model", name, _models())
     return _models()[name]
+
+
+def check_fits(task: TaskSpec, spec: ModelSpec) -> None:
+    """Check that a model reads a task's rows and does what the task asks.
+
+    Raises:
+        BadInput: If it does not; the models that do are listed.
+    """
+    needed = (task.modality, task.kind)
+    if _reads(spec) != needed:
+        fitting = ", ".join(name for name, each in _models().items() if _reads(each) == needed)
+        raise BadInput(
+            f"Model {spec.name!r} is for {' '.join(_reads(spec))}, but {task.name} needs {' '.join(needed)}. "
+            f"Allowed: {fitting or 'no registered model'}."
+        )
+
+
+def _reads(spec: ModelSpec) -> tuple[str, str]:
+    return spec.architecture.modality, spec.architecture.kind
