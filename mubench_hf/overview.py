@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Rows = list[list[str]]
+NO_CHECKPOINT = "tiny, from its configuration"
 
 
 def task_rows() -> Rows:
@@ -30,13 +31,28 @@ def task_rows() -> Rows:
 
 
 def model_rows() -> Rows:
-    """Return a header and one row a model; tiny models have no Hub checkpoint."""
-    header = ["Model", "Architecture", "Reads", "Hub checkpoint"]
+    """Return a header and one row a model; tiny models have no Hub checkpoint, and the size their task needs."""
+    header = ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence"]
+    rows = [header]
+    for model in map(get_model, list_models()):
+        arch, size = model.architecture, model.published
+        facts = [size.hub_id, short_count(size.parameters), size.licence] if size else [NO_CHECKPOINT, "-", "-"]
+        rows.append([model.name, arch.title, model.scale, arch.kind, arch.modality, *facts])
+    return rows
+
+
+def short_count(number: int) -> str:
+    """Return a count of parameters as people say it: ``2.2M``, ``86M``, ``6.7B``."""
+    unit, name = (1e9, "B") if number >= 1e9 else (1e6, "M")
+    return f"{number / unit:.{0 if number >= 10 * unit else 1}f}{name}"
+
+
+def model_line() -> str:
+    """Return how many architectures and published scales there are."""
     models = [get_model(name) for name in list_models()]
-    return [header] + [
-        [m.name, m.architecture.title, m.architecture.modality, m.hub_id or "tiny, from its configuration"]
-        for m in models
-    ]
+    architectures = {model.architecture.name for model in models}
+    published = sum(model.hub_id is not None for model in models)
+    return f"{len(architectures)} architectures at {published} published scales, and each as a tiny model."
 
 
 def method_rows() -> Rows:
@@ -60,6 +76,9 @@ def metric_rows() -> Rows:
     ]
 
 
+LINES: dict[str, Callable[[], str]] = {"models": model_line}
+"""What stands below a table."""
+
 TABLES: dict[str, Callable[[], Rows]] = {
     "tasks": task_rows,
     "models": model_rows,
@@ -73,17 +92,19 @@ def terminal_table(name: str) -> Table:
     from rich.table import Table
 
     header, *rows = TABLES[name]()
-    table = Table(*header, title=f"{len(rows)} {name}", title_justify="left")
+    caption = LINES[name]() if name in LINES else None
+    table = Table(*header, title=f"{len(rows)} {name}", title_justify="left", caption=caption, caption_justify="left")
     for row in rows:
         table.add_row(*row)
     return table
 
 
 def markdown(name: str) -> str:
-    """Return one of ``TABLES`` as Markdown."""
+    """Return one of ``TABLES`` as Markdown, with the line below it."""
     header, *rows = TABLES[name]()
     lines = [header, ["---"] * len(header), *([f"`{row[0]}`", *row[1:]] for row in rows)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    return f"{text}\n\n{LINES[name]()}" if name in LINES else text
 
 
 def with_tables(text: str) -> str:

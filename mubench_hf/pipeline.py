@@ -12,7 +12,7 @@ from mubench_hf.data.build import build
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
-from mubench_hf.models import get_model
+from mubench_hf.models import check_fits, get_model
 from mubench_hf.models.loading import load_processor
 from mubench_hf.progress import RunProgress
 from mubench_hf.results.evaluate import failed_run
@@ -45,7 +45,7 @@ class Pipeline:
         raw: Folder of upstream files, for a full source.
 
     Raises:
-        BadInput: If a name is unknown, the ratio is not allowed or a seed repeats.
+        BadInput: If a name is unknown, the model does not fit the task, the ratio is not allowed or a seed repeats.
     """
 
     def __init__(
@@ -61,7 +61,9 @@ class Pipeline:
         raw: Path | None = None,
     ):
         self.task, self.mini, self.out, self.raw = get_task(task), mini, Path(out), raw
-        self.model = get_model(model or self.task.source(mini).default_model).name
+        spec = get_model(model or self.task.source(mini).default_model)
+        check_fits(self.task, spec)
+        self.model = spec.name
         self.ratio, self.seeds = check_ratio(del_ratio), list(seeds)
         self.methods = [name for name in methods if get_method(name) and name != "retrain"]
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:

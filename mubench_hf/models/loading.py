@@ -21,21 +21,39 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
 
     Args:
         spec: The registered model.
-        label_names: Class names in label order; they set ``num_labels``. Empty for a model without classes.
+        label_names: Class names in label order; sets ``num_labels``. Empty for a model that does not classify.
         seed: Seed of every weight that is not loaded. The caller's random state is left as it was.
     """
-    auto_class = getattr(transformers, spec.architecture.auto_class)
-    labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
-    labels = labels if label_names else {}
+    labels = {}
+    if label_names:
+        labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if spec.hub_id:
+            auto_class = getattr(transformers, spec.architecture.auto_class)
             return auto_class.from_pretrained(spec.hub_id, ignore_mismatched_sizes=True, **labels)
-        config = spec.architecture.tiny_config()
-        for name, value in labels.items():
-            setattr(config, name, value)
-        # A class that no auto class leads to is named itself, and made from a config as any model is.
-        return auto_class.from_config(config) if hasattr(auto_class, "from_config") else auto_class(config)
+        return random_model(spec, **labels)
+
+
+def random_model(spec: ModelSpec, **fields: Any) -> PreTrainedModel:
+    """Return a model of a registered size with random weights, made from its configuration alone.
+
+    Args:
+        spec: The registered model, published or tiny.
+        fields: Fields of its configuration to set, such as ``id2label``.
+    """
+    config = spec.config()
+    for name, value in fields.items():
+        setattr(config, name, value)
+    auto_class = getattr(transformers, spec.architecture.auto_class)
+    # A class that no auto class leads to is named itself, and made from a config as any model is.
+    model = auto_class.from_config(config) if hasattr(auto_class, "from_config") else auto_class(config)
+    own_head = spec.published and spec.published.config.get("tie_word_embeddings") is False
+    head = model.get_output_embeddings() if own_head else None
+    if head is not None and head.weight is model.get_input_embeddings().weight:
+        # T5's config class ties every head, but v1.1's checkpoints have one of their own, which loading keeps.
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    return model
 
 
 def load_processor(spec: ModelSpec, texts: Sequence[str] = ()) -> Any:

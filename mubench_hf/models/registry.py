@@ -1,16 +1,41 @@
-"""Which models the benchmark knows: architecture x scale -> Hub checkpoint, processor and a tiny configuration."""
+"""Which models the benchmark knows: architecture x scale -> Hub checkpoint, size and configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mubench_hf.errors import unknown_name
+from mubench_hf.errors import BadInput, unknown_name
+
+if TYPE_CHECKING:
+    from mubench_hf.tasks import TaskSpec
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A published size of an architecture.
+
+    Attributes:
+        hub_id: Hub id of the pretrained checkpoint.
+        parameters: Numbers in the weights of the model with the task's head, of two classes where it is a classifier.
+        licence: The checkpoint's licence as the Hub names it; ``unknown`` where none is established.
+        config: Configuration fields that make the network what it is where the defaults of its config class do not:
+            with them a model of this size is made offline. Most settings of training alone, as dropout, are left out.
+    """
+
+    hub_id: str
+    parameters: int
+    licence: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the fields: a scale is a constant."""
+        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
 
 
 @dataclass(frozen=True)
@@ -22,23 +47,29 @@ class Architecture:
         title: Name for tables.
         modality: What it reads (``image``).
         auto_class: Name of the ``transformers`` auto class that loads it with a head.
-        scales: Scale → Hub id of the pretrained backbone.
+        scales: Scale's name → the published size.
+        config: Called with a scale's fields, makes its configuration.
         tiny_config: Makes the tiny configuration.
         tiny_processor: Called with the train set's texts (none for a task without), makes the processor that goes with
             the tiny configuration.
         tiny_scale: What the tiny scale is called; differs from ``tiny`` only where a published scale has that name.
         processor_class: Name of the ``transformers`` auto class that loads its processor.
+        real_processor: Makes the processor of the published input size; ``None`` where it needs a vocabulary.
+        kind: What it is trained to do, as tasks name it: ``classification``, ``seq2seq``, ``causal_lm``, ``diffusion``.
     """
 
     name: str
     title: str
     modality: str
     auto_class: str
-    scales: Mapping[str, str]
+    scales: Mapping[str, Scale]
+    config: Callable[..., Any]
     tiny_config: Callable[[], Any]
     tiny_processor: Callable[[Sequence[str]], Any]
     tiny_scale: str = "tiny"
     processor_class: str = "AutoProcessor"
+    real_processor: Callable[[], Any] | None = None
+    kind: str = "classification"
 
     def __post_init__(self) -> None:
         """Freeze the scales: an architecture is a constant."""
@@ -47,16 +78,31 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One registered model: an architecture at one scale. A tiny one has no ``hub_id``; it is made from its config."""
+    """One registered model: an architecture at one scale.
+
+    Attributes:
+        architecture: The architecture.
+        scale: The scale's name.
+        published: The published size; ``None`` for the tiny one, which is made from its configuration.
+    """
 
     architecture: Architecture
     scale: str
-    hub_id: str | None
+    published: Scale | None
 
     @property
     def name(self) -> str:
         """Key of the model, ``vit-base``."""
         return f"{self.architecture.name}-{self.scale}"
+
+    @property
+    def hub_id(self) -> str | None:
+        """Hub id of the pretrained checkpoint; ``None`` for a tiny model."""
+        return self.published.hub_id if self.published else None
+
+    def config(self) -> Any:
+        """Return a new configuration of this size, from which a model with random weights can be made offline."""
+        return self.architecture.config(**self.published.config) if self.published else self.architecture.tiny_config()
 
 
 @cache
@@ -65,7 +111,7 @@ def _models() -> Mapping[str, ModelSpec]:
     models = []
     for file in sorted(Path(__file__).parent.glob("architectures/[!_]*.py")):
         for arch in import_module(f"mubench_hf.models.architectures.{file.stem}").ARCHITECTURES:
-            models += [ModelSpec(arch, scale, hub_id) for scale, hub_id in arch.scales.items()]
+            models += [ModelSpec(arch, name, scale) for name, scale in arch.scales.items()]
             models.append(ModelSpec(arch, arch.tiny_scale, None))
     return MappingProxyType({model.name: model for model in models})
 
@@ -84,3 +130,22 @@ def get_model(name: str) -> ModelSpec:
     if name not in _models():
         raise unknown_name("model", name, _models())
     return _models()[name]
+
+
+def check_fits(task: TaskSpec, spec: ModelSpec) -> None:
+    """Check that a model reads a task's rows and does what the task asks.
+
+    Raises:
+        BadInput: If it does not; the models that do are listed.
+    """
+    needed = (task.modality, task.kind)
+    if _reads(spec) != needed:
+        fitting = ", ".join(name for name, each in _models().items() if _reads(each) == needed)
+        raise BadInput(
+            f"Model {spec.name!r} is for {' '.join(_reads(spec))}, but {task.name} needs {' '.join(needed)}. "
+            f"Allowed: {fitting or 'no registered model'}."
+        )
+
+
+def _reads(spec: ModelSpec) -> tuple[str, str]:
+    return spec.architecture.modality, spec.architecture.kind

@@ -19,7 +19,7 @@ from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
 from mubench_hf.files import write_atomic
-from mubench_hf.models import get_model
+from mubench_hf.models import check_fits, get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.runs.environment import describe_environment, git_commit
 from mubench_hf.runs.record import RunId, RunRecord, changed_arguments, claim_folder, load_record
@@ -109,10 +109,11 @@ def train_run(
         The finished run's record. A finished run is returned as it is.
 
     Raises:
-        BadInput: If the task, model, method or ratio is unknown, something the run needs is missing, or the folder
-            holds another run.
+        BadInput: If the task, model, method or ratio is unknown, the model does not fit the task, something the run
+            needs is missing, or the folder holds another run.
     """
     task, spec = get_task(run.task), get_model(run.model)
+    check_fits(task, spec)
     original, mini = run.method == "original", run.source == "mini"
     method = get_method("retrain" if original else run.method)
     manifest = data.manifest if data else load_manifest(task, mini=mini, out=out)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from mubench_hf.models.registry import Architecture
+from mubench_hf.models.architectures._parts import HALF, IMAGENET, LARGE, maker, without_texts
+from mubench_hf.models.registry import Architecture, Scale
 
 
-def _tiny_config() -> Any:
-    from transformers import VideoMAEConfig
-
-    return VideoMAEConfig(
-        image_size=24,
-        patch_size=8,
-        num_frames=16,
-        tubelet_size=4,
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=128,
-        # At the usual 0.02 a model this small does not get to the motion in a few epochs.
-        initializer_range=0.1,
-    )
+def _published(scale: str, parameters: int, **config: int) -> Scale:
+    return Scale(f"MCG-NJU/videomae-{scale}-finetuned-kinetics", parameters, "cc-by-nc-4.0", config)
 
 
-def _tiny_processor(texts: Sequence[str]) -> Any:
-    from transformers import VideoMAEImageProcessorPil
-
-    half, size = [0.5, 0.5, 0.5], {"height": 24, "width": 24}
-    return VideoMAEImageProcessorPil(size={"shortest_edge": 24}, crop_size=size, image_mean=half, image_std=half)
+def _processor(side: int, **values: Any) -> Any:
+    size = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    return maker("VideoMAEImageProcessorPil", **size, **values)
 
 
 ARCHITECTURES = (
@@ -40,12 +25,33 @@ ARCHITECTURES = (
         auto_class="AutoModelForVideoClassification",
         # The checkpoints that were published at all four scales; their head for Kinetics is replaced.
         scales={
-            "small": "MCG-NJU/videomae-small-finetuned-kinetics",
-            "base": "MCG-NJU/videomae-base-finetuned-kinetics",
-            "large": "MCG-NJU/videomae-large-finetuned-kinetics",
-            "huge": "MCG-NJU/videomae-huge-finetuned-kinetics",
+            "small": _published("small", 21_880_706, hidden_size=384, num_attention_heads=6, intermediate_size=1536),
+            "base": _published("base", 86_228_738),
+            "large": _published("large", 303_862_786, **LARGE),
+            "huge": _published(
+                "huge",
+                631_609_602,
+                hidden_size=1280,
+                num_hidden_layers=32,
+                num_attention_heads=16,
+                intermediate_size=5120,
+            ),
         },
-        tiny_config=_tiny_config,
-        tiny_processor=_tiny_processor,
+        config=maker("VideoMAEConfig"),
+        tiny_config=maker(
+            "VideoMAEConfig",
+            image_size=24,
+            patch_size=8,
+            num_frames=16,
+            tubelet_size=4,
+            hidden_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            intermediate_size=128,
+            # At the usual 0.02 a model this small does not get to the motion in a few epochs.
+            initializer_range=0.1,
+        ),
+        tiny_processor=without_texts(_processor(24, **HALF)),
+        real_processor=_processor(224, **IMAGENET),
     ),
 )
