@@ -132,7 +132,12 @@ def _deletion_order(task: TaskSpec, mini: bool, train: Dataset) -> tuple[np.ndar
 
     source = task.source(mini)
     rng, feature = splits.stream(source.stream), train.features[task.label]
-    if isinstance(feature, ClassLabel):
+    if task.forgets_classes:
+        order, rule = (
+            splits.class_order(column(train, task.label).to_numpy(), feature.num_classes, rng),
+            "whole_classes",
+        )
+    elif isinstance(feature, ClassLabel):
         order = splits.deletion_order(column(train, task.label).to_numpy(), feature.num_classes, rng)
         rule = "by_class"
     else:

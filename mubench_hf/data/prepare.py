@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from transformers import default_data_collator
 
 import mubench_hf
+from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest, load_split, train_texts
 from mubench_hf.errors import BadInput
 
@@ -102,6 +103,12 @@ class TaskData:
     processor: Any
     collator: Callable[[list[Any]], dict[str, Any]]
     cache_dir: Path
+
+    @cached_property
+    def judge(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """The fixed classifier of generated images, the same at every ratio; see ``Source.judge``."""
+        train = JoinedRows(self.splits["forget"], self.splits["retain"])
+        return self.task.source(self.mini).judge(train, self.label_names)
 
 
 def load_task_data(

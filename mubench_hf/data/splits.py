@@ -147,6 +147,28 @@ def unlabelled_order(num_rows: int, rng: np.random.RandomState) -> np.ndarray:
     return np.sort(sample).astype(np.int64)
 
 
+def class_order(labels: Any, num_labels: int, rng: np.random.RandomState) -> np.ndarray:
+    """Return the rows to forget where classes are forgotten whole, one class after the other.
+
+    For a model that is asked for a class, such as a generator of images: rows of every class would leave nothing
+    forgotten to ask for. The classes come in a random order, and so do a class's rows; the list is the first tenth.
+
+    Args:
+        labels: Class of every train row in upstream order, integers in ``[0, num_labels)``, shape ``[rows]``.
+        num_labels: Number of classes, with or without rows.
+        rng: Stream to draw from. It is advanced.
+
+    Returns:
+        Row numbers, int64, shape ``[rows // 10]``.
+
+    Raises:
+        BadInput: If the labels are not such integers, or there are fewer than 100 rows.
+    """
+    labels = _check_labels(labels, num_labels)
+    order = [rng.permutation(np.flatnonzero(labels == label)) for label in rng.permutation(num_labels)]
+    return np.concatenate(order)[: len(labels) // 10].astype(np.int64)
+
+
 def deletion_size(length: int, ratio: int) -> int:
     """Return how many entries of a deletion list of ``length`` rows make up D_f at ``ratio`` percent."""
     return int(check_ratio(ratio) / 10 * length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if spec.hub_id:
-            auto_class = getattr(transformers, spec.architecture.auto_class)
+            auto_class = named_class(spec.architecture.auto_class)
             return auto_class.from_pretrained(spec.hub_id, ignore_mismatched_sizes=True, **labels)
         return random_model(spec, **labels)
 
@@ -45,7 +46,7 @@ def random_model(spec: ModelSpec, **fields: Any) -> PreTrainedModel:
     config = spec.config()
     for name, value in fields.items():
         setattr(config, name, value)
-    auto_class = getattr(transformers, spec.architecture.auto_class)
+    auto_class = named_class(spec.architecture.auto_class)
     # A class that no auto class leads to is named itself, and made from a config as any model is.
     model = auto_class.from_config(config) if hasattr(auto_class, "from_config") else auto_class(config)
     own_head = spec.published and spec.published.config.get("tie_word_embeddings") is False
@@ -73,7 +74,7 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
 
     Saved again, it makes the same files.
     """
-    processor = getattr(transformers, processor_class).from_pretrained(str(name), revision=revision, backend="pil")
+    processor = named_class(processor_class).from_pretrained(str(name), revision=revision, backend="pil")
     # A tokenizer has backends of its own, and would keep this name.
     if isinstance(processor, PreTrainedTokenizerBase):
         processor = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
@@ -88,7 +89,7 @@ def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = Non
     """Return a model of the same class and config with fresh weights.
 
     Every weight is new, class tokens and position embeddings too: the model is built from its config, not by resetting
-    the layers that know how to.
+    the layers that know how to. Only parts that a model says are never trained stay as they are.
 
     Args:
         model: Model whose class and config are used; it is not changed.
@@ -102,7 +103,17 @@ def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = Non
             fresh = type(model).from_pretrained(init_from, config=config, ignore_mismatched_sizes=True)
         else:
             fresh = type(model)(config)
+            if hasattr(model, "keep_frozen"):
+                model.keep_frozen(fresh)
     return fresh.to(device=model.device, dtype=model.dtype)
+
+
+def named_class(name: str) -> Any:
+    """Return the class called ``name``: one of ``transformers``, or ``module:Class`` for one from elsewhere."""
+    if ":" not in name:
+        return getattr(transformers, name)
+    module, _, found = name.partition(":")
+    return getattr(import_module(module), found)
 
 
 def frozen(model: PreTrainedModel) -> PreTrainedModel:
@@ -117,7 +128,7 @@ def load_model(name: str | Path, auto_class: str, revision: str | None = None) -
         BadInput: If there is no checkpoint there.
     """
     try:
-        return getattr(transformers, auto_class).from_pretrained(
+        return named_class(auto_class).from_pretrained(
             str(name), revision=revision, trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError) as error:

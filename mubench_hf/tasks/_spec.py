@@ -35,6 +35,9 @@ class Source:
         recipe: Training arguments that make the original.
         presets: Method name → the config fields this source changes.
         published_scores: Model name → published test score of the reference's original.
+        judge: Of a task that generates images: ``judge(train, label_names)``, with prepared train rows, returns the
+            fixed classifier: called with images (float32 ``[images, 3, height, width]`` in [0, 1]) it returns their
+            logits ``[images, classes]`` and features ``[images, width]``, float32.
     """
 
     load: Callable[[Path | None], DatasetDict]
@@ -50,6 +53,7 @@ class Source:
     recipe: Preset = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
     published_scores: Mapping[str, float] = field(default_factory=dict)
+    judge: Callable[[Any, tuple[str, ...]], Callable[[Any], tuple[Any, Any]]] | None = None
 
     def __post_init__(self) -> None:
         """Freeze the mappings too: a task is a constant."""
@@ -75,6 +79,8 @@ class TaskSpec:
         full: The real data.
         mini: Small deterministic stand-in with the same columns, made without a network.
         collator: ``collator(processor)`` returns what makes a batch of prepared rows; ``None`` stacks equal shapes.
+        forgets_classes: Whether classes are forgotten whole, where a class is what a model is asked for; otherwise rows
+            of every class.
         corpus: Text columns from which a tiny model's vocabulary is made.
         max_target_tokens: Most tokens of a text to write, in training and in generation; ``None`` where none is.
     """
@@ -91,6 +97,7 @@ class TaskSpec:
     full: Source
     mini: Source
     collator: Callable[[Any], Callable[[list[Any]], dict[str, Any]]] | None = None
+    forgets_classes: bool = False
     corpus: tuple[str, ...] = ()
     max_target_tokens: int | None = None
 

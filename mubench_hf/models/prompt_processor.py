@@ -1,0 +1,65 @@
+"""What prepares rows for a text-to-image model: a prompt's tokens and an image's pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mubench_hf.models.text_to_image import pipeline_folder
+
+IMAGE_SIZE = "preprocessor_config.json"
+
+
+class PromptProcessor:
+    """A tokenizer and an image size; saved beside a pipeline's other parts.
+
+    Args:
+        tokenizer: Makes a prompt's tokens, filled up to its ``model_max_length``.
+        image_size: Width and height that images are brought to, in pixels.
+    """
+
+    def __init__(self, tokenizer: Any, image_size: int):
+        self.tokenizer, self.image_size = tokenizer, image_size
+
+    def __call__(self, prompt: str, image: Any) -> dict[str, torch.Tensor]:
+        """Return ``input_ids`` int64 ``[tokens]`` and ``pixel_values`` float32 ``[3, size, size]`` in [-1, 1]."""
+        from PIL import Image
+
+        image = image.convert("RGB")
+        if image.size != (self.image_size, self.image_size):
+            image = image.resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+        tokens = self.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt")
+        return {"input_ids": tokens["input_ids"][0], "pixel_values": pixels}
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the tokenizer into ``tokenizer`` and the image size beside it."""
+        self.tokenizer.save_pretrained(Path(folder, "tokenizer"))
+        text = json.dumps({"image_size": self.image_size}, indent=2) + "\n"
+        Path(folder, IMAGE_SIZE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, revision: str | None = None, **_: Any) -> PromptProcessor:
+        """Load what belongs to a pipeline, in a folder or a Hub repository.
+
+        Raises:
+            OSError: If there is none.
+        """
+        from transformers import AutoTokenizer
+
+        folder = pipeline_folder(name, revision)
+        if Path(folder, IMAGE_SIZE).is_file():
+            size = json.loads(Path(folder, IMAGE_SIZE).read_text(encoding="utf-8"))["image_size"]
+        else:
+            size = json.loads(Path(folder, "unet", "config.json").read_text(encoding="utf-8"))["sample_size"]
+            if Path(folder, "vae", "config.json").is_file():
+                # Each block of the autoencoder but the first halves the side.
+                blocks = json.loads(Path(folder, "vae", "config.json").read_text(encoding="utf-8"))[
+                    "block_out_channels"
+                ]
+                size *= 2 ** (len(blocks) - 1)
+        return cls(AutoTokenizer.from_pretrained(folder / "tokenizer"), size)

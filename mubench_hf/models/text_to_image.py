@@ -1,0 +1,228 @@
+"""A text-to-image diffusion model as one module: text encoder, denoiser and, for latents, an autoencoder."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
+
+PARTS = {
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+}
+"""Part → library and class, as a pipeline's ``model_index.json`` names them."""
+
+SCHEDULER = ("diffusers", "DDPMScheduler")
+SAMPLER = "DDIMScheduler"
+SAMPLING_STEPS = 20
+"""Steps of the deterministic sampler, without guidance: guidance changes every score, and not monotonically."""
+
+
+class TextToImageConfig(PreTrainedConfig):
+    """Configuration of each part.
+
+    Args:
+        unet: Of the denoiser, which predicts noise.
+        text_encoder: Of the text encoder.
+        vae: Of the autoencoder; ``None`` for diffusion of the pixels themselves.
+        scheduler: Of the noise schedule.
+        trains_text_encoder: Whether the text encoder is trained; a pretrained one is usually left alone.
+    """
+
+    model_type = "text-to-image"
+
+    def __init__(
+        self,
+        unet: dict[str, Any] | None = None,
+        text_encoder: dict[str, Any] | None = None,
+        vae: dict[str, Any] | None = None,
+        scheduler: dict[str, Any] | None = None,
+        trains_text_encoder: bool = True,
+        **kwargs: Any,
+    ):
+        self.unet, self.text_encoder, self.vae = unet or {}, text_encoder or {}, vae
+        self.scheduler, self.trains_text_encoder = scheduler or {}, trains_text_encoder
+        super().__init__(**kwargs)
+
+
+@dataclass
+class DenoisingOutput(ModelOutput):
+    """What the denoiser says.
+
+    Attributes:
+        loss: Mean squared error of the predicted noise.
+        logits: Predicted noise ``[rows, channels, height, width]``; named as ``Trainer`` expects.
+        noise: The noise that was added, of the same shape.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    noise: Tensor | None = None
+
+
+class TextToImage(PreTrainedModel):
+    """Latent or pixel diffusion, conditioned on a text; saved in the layout of a ``diffusers`` pipeline."""
+
+    config_class = TextToImageConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: TextToImageConfig):
+        super().__init__(config)
+        for name in PARTS:
+            values = getattr(config, name)
+            setattr(self, name, None if values is None else _part(name, values))
+        self.noise_scheduler = _class(SCHEDULER).from_config(copy.deepcopy(config.scheduler))
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for part in (self.vae, None if self.config.trains_text_encoder else self.text_encoder):
+            if part is not None:
+                part.requires_grad_(False)
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, noise_keys: Tensor | None = None, labels: Tensor | None = None
+    ) -> DenoisingOutput:
+        """Add noise to images at one random time each and predict it.
+
+        Args:
+            pixel_values: In [-1, 1], ``[rows, channels, height, width]``.
+            input_ids: Prompts' tokens, ``[rows, tokens]``.
+            noise_keys: int64 ``[rows]``; time and noise of a row are a function of its key. Default: its place.
+            labels: Not read; classes of the prompts.
+        """
+        keys = torch.arange(len(pixel_values)) if noise_keys is None else noise_keys
+        clean = self.encode(pixel_values)
+        noise, times = self.draw(keys, clean)
+        noisy = self.noise_scheduler.add_noise(clean, noise, times)
+        predicted = self.unet(noisy, times, encoder_hidden_states=self.text_encoder(input_ids)[0]).sample
+        return DenoisingOutput(torch.nn.functional.mse_loss(predicted.float(), noise.float()), predicted, noise)
+
+    def draw(self, keys: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the noise (as ``like``) and the times (int64 ``[rows]``) that belong to ``keys``."""
+        noise, times = [], []
+        for key in keys.tolist():
+            generator = torch.Generator().manual_seed(key)
+            times.append(torch.randint(self.noise_scheduler.config.num_train_timesteps, (), generator=generator))
+            noise.append(torch.randn(like.shape[1:], generator=generator))
+        return torch.stack(noise).to(like), torch.stack(times).to(like.device)
+
+    def encode(self, pixel_values: Tensor) -> Tensor:
+        """Return what noise is added to: the pixels, or their latents."""
+        if self.vae is None:
+            return pixel_values.to(self.dtype)
+        with torch.no_grad():
+            return self.vae.encode(pixel_values.to(self.dtype)).latent_dist.mode() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def generate_images(self, input_ids: Tensor, keys: Sequence[int]) -> Tensor:
+        """Return an image for each prompt, float32 in [0, 1], ``[rows, channels, height, width]``.
+
+        Args:
+            input_ids: ``[rows, tokens]``.
+            keys: What each image starts from is a function of its key.
+        """
+        sampler = _class(("diffusers", SAMPLER)).from_config(self.noise_scheduler.config)
+        sampler.set_timesteps(min(SAMPLING_STEPS, sampler.config.num_train_timesteps), device=self.device)
+        side, channels = self.unet.config.sample_size, self.unet.config.in_channels
+        starts = [torch.randn((channels, side, side), generator=torch.Generator().manual_seed(key)) for key in keys]
+        state, hidden = torch.stack(starts).to(self.device, self.dtype), self.text_encoder(input_ids)[0]
+        for time in sampler.timesteps:
+            state = sampler.step(self.unet(state, time, encoder_hidden_states=hidden).sample, time, state).prev_sample
+        if self.vae is not None:
+            state = self.vae.decode(state / self.vae.config.scaling_factor).sample
+        return (state.float().clamp(-1, 1) + 1) / 2
+
+    def keep_frozen(self, fresh: TextToImage) -> None:
+        """Give a newly drawn model the parts of this one that are never trained: they are no part of what it learns."""
+        for name in PARTS:
+            part = getattr(self, name)
+            if part is not None and not any(weight.requires_grad for weight in part.parameters()):
+                getattr(fresh, name).load_state_dict(part.state_dict())
+
+    # Saving and loading, in the layout of a pipeline ------------------------------------------------------------------
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write each part into a folder of its own, beside a pipeline's index."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        index: dict[str, Any] = {
+            "_class_name": "StableDiffusionPipeline" if self.vae is not None else "DiffusionPipeline"
+        }
+        for name, found in PARTS.items():
+            part = getattr(self, name)
+            index[name] = list(found) if part is not None else [None, None]
+            if part is not None:
+                part.save_pretrained(folder / name, safe_serialization=True)
+        self.noise_scheduler.save_pretrained(folder / "scheduler")
+        index |= {"scheduler": list(SCHEDULER), "tokenizer": ["transformers", "PreTrainedTokenizerFast"]}
+        index["trains_text_encoder"] = self.config.trains_text_encoder
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *_: Any, revision: str | None = None, dtype: torch.dtype | None = None, **kwargs: Any
+    ) -> TextToImage:
+        """Load a pipeline from a folder or a Hub repository.
+
+        Raises:
+            OSError: If there is none.
+        """
+        folder = pipeline_folder(name, revision)
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        parts = {
+            part: _class(found).from_pretrained(folder / part, torch_dtype=dtype, use_safetensors=True)
+            for part, found in PARTS.items()
+            if index.get(part, [None])[0]
+        }
+        scheduler = _class(SCHEDULER).from_pretrained(folder / "scheduler")
+        configs = {part: _plain(model.config) for part, model in parts.items()}
+        trains = index.get("trains_text_encoder", False)
+        config = TextToImageConfig(**configs, scheduler=dict(scheduler.config), trains_text_encoder=trains)
+        model = cls.__new__(cls)
+        PreTrainedModel.__init__(model, config)
+        for part in PARTS:
+            setattr(model, part, parts.get(part))
+        model.noise_scheduler = scheduler
+        model._freeze()
+        return model.eval()
+
+
+def pipeline_folder(name: str | Path, revision: str | None = None) -> Path:
+    """Return the local folder of a pipeline, fetched from the Hub if it is not one.
+
+    Raises:
+        OSError: If it is neither a folder with ``model_index.json`` nor a repository.
+    """
+    if Path(name).is_dir():
+        if not Path(name, "model_index.json").is_file():
+            raise OSError(f"{name} has no model_index.json, so it is no text-to-image pipeline.")
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    kinds = ["*.json", "*.txt", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors"]
+    return Path(snapshot_download(str(name), revision=revision, allow_patterns=kinds))
+
+
+def _class(found: Sequence[str]) -> Any:
+    library, name = found
+    return getattr(__import__(library), name)
+
+
+def _part(name: str, values: dict[str, Any]) -> torch.nn.Module:
+    made = _class(PARTS[name])
+    if hasattr(made, "config_class") and made.config_class is not None:
+        return made(made.config_class(**copy.deepcopy(values)))
+    return made.from_config(copy.deepcopy(values))
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return config.to_dict() if hasattr(config, "to_dict") else dict(config)

@@ -1,0 +1,67 @@
+"""Fixed classifiers that judge generated images: what they show, and by which features they are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Images, float32 ``[images, 3, height, width]`` in [0, 1] → float32 logits ``[images, classes]`` and features."""
+
+CLIP = "openai/clip-vit-base-patch32"
+CLIP_REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+CLIP_BATCH = 64
+
+
+def pixel_judge(train: Any, label_names: tuple[str, ...]) -> Judge:
+    """Return a logistic regression on the grey pixels of the real train images; the pixels are the features.
+
+    Args:
+        train: Prepared train rows with ``pixel_values`` in [-1, 1] and a ``labels`` array.
+        label_names: Class names.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    images = np.stack([(train[row]["pixel_values"].numpy() + 1) / 2 for row in range(len(train))])
+    classifier = LogisticRegression(C=1.0, max_iter=2000).fit(_grey(images), train.labels)
+
+    def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = _grey(images)
+        return classifier.decision_function(features).astype(np.float32), features
+
+    return judge
+
+
+def clip_judge(train: Any, label_names: tuple[str, ...]) -> Judge:
+    """Return CLIP (arXiv 2103.00020), which picks the class whose name fits best; image embeddings are the features.
+
+    Args:
+        train: Not read: CLIP knows the classes by their names.
+        label_names: Class names.
+    """
+    import torch
+    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+    model = CLIPModel.from_pretrained(CLIP, revision=CLIP_REVISION, use_safetensors=True).eval()
+    processor = CLIPImageProcessorPil.from_pretrained(CLIP, revision=CLIP_REVISION)
+    prompts = AutoTokenizer.from_pretrained(CLIP, revision=CLIP_REVISION)(
+        [f"a photo of a {name}" for name in label_names], padding=True, return_tensors="pt"
+    )
+
+    @torch.inference_mode()
+    def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, features = [], []
+        for batch in np.split(images, range(CLIP_BATCH, len(images), CLIP_BATCH)):
+            pixels = processor(list(batch), do_rescale=False, input_data_format="channels_first", return_tensors="pt")
+            found = model(**prompts, pixel_values=pixels["pixel_values"])
+            logits.append(found.logits_per_image.numpy())
+            features.append(found.image_embeds.numpy())
+        return np.concatenate(logits), np.concatenate(features)
+
+    return judge
+
+
+def _grey(images: np.ndarray) -> np.ndarray:
+    return images.mean(axis=1).reshape(len(images), -1).astype(np.float32)
