@@ -51,6 +51,7 @@ def test_tiny_size(spec):
     dropouts = {key: value for key, value in model.config.to_dict().items() if "drop" in key and value is not None}
     assert not any(dropouts.values()), dropouts
     assert (model.config.pad_token_id, model.config.eos_token_id) == (0, 1)
+    assert spec.architecture.kind == "causal_lm" or model.config.decoder_start_token_id == 0, "the padding token"
 
 
 def test_seeds_and_new_weights(spec):

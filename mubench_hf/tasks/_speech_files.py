@@ -1,0 +1,186 @@
+"""Speech Commands as upstream has it: SUPERB's parquet files, or the two archives its lists are made of."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mubench_hf.errors import BadInput
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict, Features
+
+SAMPLING_RATE = 16_000
+WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+SILENCE, UNKNOWN = "_silence_", "_unknown_"
+LABELS = (*WORDS, SILENCE, UNKNOWN)
+
+ARCHIVE, TEST_ARCHIVE = "speech_commands_v0.01", "speech_commands_test_set_v0.01"
+NOISE_FOLDERS = (SILENCE, "_background_noise_")
+
+
+def decode(audio: Mapping[str, Any]) -> np.ndarray:
+    """Decode one stored sound.
+
+    Args:
+        audio: Its encoded ``bytes``, or the ``path`` of a file where there are none.
+
+    Returns:
+        float32 samples in [-1, 1], 16,000 a second, channels averaged, shape ``[samples]``.
+
+    Raises:
+        ValueError: If it is no sound that libsndfile reads, is empty or has another sampling rate.
+        BadInput: If soundfile is not installed.
+    """
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the package without its library.
+        raise BadInput(f"Reading sound needs soundfile ({error}). Run: pip install 'mubench_hf[audio]'") from error
+
+    stored, path = audio["bytes"], audio["path"]
+    try:
+        sound, rate = soundfile.read(path if stored is None else io.BytesIO(stored), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    if rate != SAMPLING_RATE:
+        raise ValueError(f"{rate} samples a second")
+    if not len(sound):
+        raise ValueError("no samples")
+    return sound.mean(1)
+
+
+def undecodable(where: str, error: ValueError) -> BadInput:
+    """Return the error for a sound that ``decode`` does not read; ``where`` names its row."""
+    return BadInput(
+        f"{where}: column 'audio' cannot be decoded ({error}). Needed: sound of {SAMPLING_RATE:,} samples a second "
+        "that libsndfile reads, such as WAV or FLAC; check the upstream files."
+    )
+
+
+def check_sounds(data: DatasetDict) -> DatasetDict:
+    """Decode every sound once, so that a corrupt one is found before anything is written.
+
+    Raises:
+        BadInput: If one cannot be decoded, naming its split, row and file.
+    """
+    from datasets import Audio
+    from tqdm import tqdm
+
+    for split, rows in data.items():
+        column = rows.select_columns("audio").cast_column("audio", Audio(decode=False))
+        for index, row in enumerate(tqdm(column, desc=f"Checking {split}", unit="row", disable=None)):
+            try:
+                decode(row["audio"])
+            except ValueError as error:
+                raise undecodable(f"Split {split!r}, row {index} ({row['audio']['path']})", error) from error
+    return data
+
+
+def features() -> Features:
+    """Return the task's columns."""
+    from datasets import Audio, ClassLabel, Features
+
+    return Features({"audio": Audio(sampling_rate=SAMPLING_RATE), "label": ClassLabel(names=list(LABELS))})
+
+
+def sound_rows(labels: Iterable[str], stored: Iterable[bytes | None], paths: Iterable[str]) -> Dataset:
+    """Return rows as an Arrow table; the usual constructors want a decoder for audio that is not decoded.
+
+    Args:
+        labels: Label of each row, by name.
+        stored: Encoded sound of each row; ``None`` for one that lies in its file.
+        paths: Name or path of each row's file.
+    """
+    import pyarrow as pa
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    schema = features().arrow_schema
+    audio = pa.StructArray.from_arrays(
+        [pa.array(stored, pa.binary()), pa.array(paths, pa.string())], fields=list(schema.field("audio").type)
+    )
+    return Dataset(InMemoryTable(pa.table([audio, pa.array(map(LABELS.index, labels), pa.int64())], schema=schema)))
+
+
+def read_folder(raw: Path) -> DatasetDict:
+    """Read the three splits from a folder of either layout.
+
+    Raises:
+        BadInput: If the folder has neither, or a list names a file that is not there.
+    """
+    from datasets import load_dataset
+
+    if (raw / ARCHIVE).is_dir():
+        return _read_archives(raw)
+    folder = raw / "ks" if (raw / "ks").is_dir() else raw
+    found = {split: sorted(map(str, folder.glob(f"{split}/*.parquet"))) for split in ("train", "validation", "test")}
+    missing = [split for split, files in found.items() if not files]
+    if missing:
+        raise BadInput(
+            f"No files {folder}/{missing[0]}/*.parquet. Needed in {raw}: ks/train, ks/validation and ks/test with "
+            f"SUPERB's parquet files, or {ARCHIVE} and {TEST_ARCHIVE}, the two unpacked archives."
+        )
+    return with_task_columns(load_dataset("parquet", data_files=found))
+
+
+def with_task_columns(data: DatasetDict) -> DatasetDict:
+    """Return SUPERB's rows with the task's columns only.
+
+    Raises:
+        BadInput: If they have no sound, or other classes.
+    """
+    for split, rows in data.items():
+        label = rows.features.get("label")
+        if "audio" not in rows.features or list(getattr(label, "names", ())) != list(LABELS):
+            raise BadInput(
+                f"Split {split!r} has the features {rows.features}. Needed: audio, and label with the classes "
+                f"{', '.join(LABELS)} in this order."
+            )
+    return data.select_columns(["audio", "label"]).cast(features())
+
+
+def _read_archives(raw: Path) -> DatasetDict:
+    """List the rows of SUPERB's three splits: all files sorted by path, and all of the test archive for test."""
+    from datasets import DatasetDict
+
+    train, test = raw / ARCHIVE, raw / TEST_ARCHIVE
+    files = {"train": _sounds(train), "test": _sounds(test)}
+    files["validation"] = _listed(train / "validation_list.txt", files["train"])
+    files["train"] -= files["validation"] | _listed(train / "testing_list.txt", files["train"])
+    rows = {}
+    for split, folder in (("train", train), ("validation", train), ("test", test)):
+        paths = sorted(files[split])
+        labels = [_label(path.split("/")[0]) for path in paths]
+        rows[split] = sound_rows(labels, [None] * len(paths), [str(folder / path) for path in paths])
+    return DatasetDict(rows)
+
+
+def _sounds(folder: Path) -> set[str]:
+    """Return the sounds one folder below ``folder``, as ``word/name.wav``."""
+    found = {file.relative_to(folder).as_posix() for file in folder.glob("*/*.wav")}
+    if not found:
+        raise BadInput(f"No files {folder}/*/*.wav. Needed: {folder.name}.tar.gz unpacked into {folder}.")
+    return found
+
+
+def _listed(file: Path, sounds: set[str]) -> set[str]:
+    """Return the sounds that a list of an archive names, a line each."""
+    if not file.is_file():
+        raise BadInput(f"There is no file {file}. Unpack {ARCHIVE}.tar.gz into {file.parent}.")
+    named = set()
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip() not in sounds:
+            raise BadInput(
+                f"{file}, line {number}: {line!r} is not a file below {file.parent}. Needed: word/name.wav of one that "
+                f"is; unpack {ARCHIVE}.tar.gz afresh."
+            )
+        named.add(line.strip())
+    return named
+
+
+def _label(word: str) -> str:
+    return word if word in WORDS else SILENCE if word in NOISE_FOLDERS else UNKNOWN
