@@ -18,6 +18,7 @@ from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
+from mubench_hf.kinds import get_kind
 from mubench_hf.files import write_atomic
 from mubench_hf.models import check_fits, get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
@@ -190,7 +191,7 @@ def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:
 
 def _check_labels(model: PreTrainedModel, data: TaskData, checkpoint: str | None) -> None:
     found, needed = getattr(model.config, "num_labels", None), len(data.label_names)
-    if needed and found != needed:
+    if get_kind(data.task.kind).label_is_class and found != needed:
         raise BadInput(
             f"The model {checkpoint} has num_labels={found}, but {data.task.dataset_name(data.mini)} has {needed} "
             "classes. Give an original of this task and source."
