@@ -1,0 +1,184 @@
+"""Text classifiers. Tiny configurations read up to 128 tokens.
+
+Configurations and tokenizers are imported when made, so that listing models does not import torch. Whatever kind of
+tokenizer an architecture has on the Hub, its tiny one knows whole words, and spells the others by their characters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from mubench_hf.models.registry import Architecture
+
+TOKENS = 128
+"""Most tokens a tiny model reads."""
+
+VOCABULARY = 800
+"""Most entries of a tiny model's vocabulary."""
+
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+
+SMALL = {"vocab_size": VOCABULARY, "max_position_embeddings": TOKENS, "pad_token_id": 0, "initializer_range": 0.05}
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def vocabulary(words: Mapping[str, int], size: int) -> dict[str, int]:
+    """Return the tokens of a tiny tokenizer and their numbers, a function of the counts alone.
+
+    Special tokens come first, then characters at a word's start and within it, the most frequent ones if they would
+    take up more than half, then whole words by falling count; words that tie stand in alphabetical order.
+
+    Args:
+        words: Word → how often it occurs.
+        size: Most tokens.
+    """
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for character in word:
+            counts[character] += count
+
+    def most_frequent(found: Mapping[str, int]) -> list[str]:
+        return sorted(found, key=lambda token: (-found[token], token))
+
+    characters = sorted(most_frequent(counts)[: (size // 2 - len(SPECIAL)) // 2])
+    tokens = [*SPECIAL.values(), *characters, *(f"##{character}" for character in characters)]
+    tokens += most_frequent({word: count for word, count in words.items() if len(word) > 1 and word not in tokens})
+    return {token: number for number, token in enumerate(tokens[:size])}
+
+
+def tiny_tokenizer(texts: Sequence[str], size: int = VOCABULARY) -> Any:
+    """Return a fast tokenizer whose lower-case vocabulary is made from ``texts``.
+
+    Args:
+        texts: Texts of the train set.
+        size: Most tokens in the vocabulary.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    numbers = vocabulary(words, size)
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token=SPECIAL["unk_token"]))
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, splitter, decoders.WordPiece()
+    ends = [SPECIAL["cls_token"], SPECIAL["sep_token"]]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[(token, numbers[token]) for token in ends],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=TOKENS,
+        model_input_names=["input_ids", "attention_mask"],
+        **SPECIAL,
+    )
+
+
+def _config(name: str, **values: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, name)(**values)
+
+
+def _text(name: str, title: str, scales: Mapping[str, str], config: str = "BertConfig", **values: Any) -> Architecture:
+    return Architecture(
+        name,
+        title,
+        modality="text",
+        auto_class="AutoModelForSequenceClassification",
+        scales=scales,
+        tiny_config=partial(_config, config, **(values or {**SMALL, **SIZES, **NO_DROPOUT})),
+        tiny_processor=tiny_tokenizer,
+    )
+
+
+ARCHITECTURES = (
+    _text("bert", "BERT", {"base": "google-bert/bert-base-uncased", "large": "google-bert/bert-large-uncased"}),
+    _text(
+        "roberta",
+        "RoBERTa",
+        {"base": "FacebookAI/roberta-base", "large": "FacebookAI/roberta-large"},
+        "RobertaConfig",
+        # Positions are counted from the one after the padding token's number.
+        **{**SMALL, "max_position_embeddings": TOKENS + 1},
+        **SIZES,
+        **NO_DROPOUT,
+        type_vocab_size=1,
+        bos_token_id=2,
+        eos_token_id=3,
+    ),
+    _text(
+        "distilbert",
+        "DistilBERT",
+        {"base": "distilbert/distilbert-base-uncased"},
+        "DistilBertConfig",
+        **SMALL,
+        dim=64,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=128,
+        dropout=0.0,
+        attention_dropout=0.0,
+        seq_classif_dropout=0.0,
+    ),
+    _text(
+        "electra",
+        "ELECTRA",
+        {"base": "google/electra-base-discriminator"},
+        "ElectraConfig",
+        **SMALL,
+        **SIZES,
+        **NO_DROPOUT,
+        embedding_size=64,
+    ),
+    _text(
+        "deberta-v3",
+        "DeBERTa-v3",
+        {"base": "microsoft/deberta-v3-base"},
+        "DebertaV2Config",
+        **SMALL,
+        **SIZES,
+        **NO_DROPOUT,
+        relative_attention=True,
+        position_buckets=32,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        type_vocab_size=0,
+        pooler_dropout=0.0,
+    ),
+    _text(
+        "albert",
+        "ALBERT",
+        {"base-v2": "albert/albert-base-v2"},
+        "AlbertConfig",
+        **SMALL,
+        **SIZES,
+        **NO_DROPOUT,
+        embedding_size=64,
+        classifier_dropout_prob=0.0,
+        bos_token_id=2,
+        eos_token_id=3,
+    ),
+    _text("biobert", "BioBERT", {"v1.1": "dmis-lab/biobert-v1.1"}),
+    _text(
+        "biomedbert",
+        "BiomedBERT",
+        {
+            "abstract": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            "fulltext": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
+        },
+    ),
+)
