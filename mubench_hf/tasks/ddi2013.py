@@ -205,12 +205,14 @@ TASK = TaskSpec(
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="biobert-tiny",
         recipe={**MINI, "num_train_epochs": 25, "learning_rate": 2e-3, "warmup_steps": 0.05},
+        # Chosen by hand on seeds 1 and 2, ten trials in all, by accuracy on D_f and loss AUC next to retraining's. The
+        # rates of NegGrad, random labels and SalUn were not tried themselves: they follow from those on either side.
         presets={
-            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
-            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 2e-4},
-            "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 3e-4},
-            "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 4e-4},
-            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 2.5e-4},
+            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 1.5e-3},
+            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 4e-4},
+            "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 2.5e-4},
+            "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 3e-4},
+            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 2e-4},
             "scrub": {
                 **MINI,
                 "num_train_epochs": 5,

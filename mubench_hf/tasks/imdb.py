@@ -221,17 +221,19 @@ TASK = TaskSpec(
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="bert-tiny",
         recipe={**MINI, "num_train_epochs": 15, "learning_rate": 2e-3, "warmup_steps": 0.05},
+        # Chosen by hand on seed 1 alone, one to two rates a method, by accuracy on D_f and loss AUC next to retraining's;
+        # NegGrad's lies between the two that were tried, since nothing holds its test accuracy.
         presets={
-            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
-            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 2e-4},
-            "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 3e-4},
+            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 2e-3},
+            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 4e-4},
+            "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
             "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 4e-4},
-            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 2.5e-4},
+            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
             "scrub": {
                 **MINI,
                 "num_train_epochs": 5,
                 "msteps": 3,
-                "learning_rate": 5e-4,
+                "learning_rate": 1e-3,
                 "forget_batch_size": 8,
                 "temperature": 1.0,
                 "alpha": 0.1,
