@@ -224,7 +224,25 @@ TASK = TaskSpec(
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="vilt-tiny",
+        # Fewer epochs at a higher rate (18 at 1.2e-3, 16 at 2e-3) left train accuracy below 0.95.
         recipe={**MINI, "num_train_epochs": 24, "learning_rate": 1e-3, "warmup_steps": 0.05},
-        presets={},
+        # Chosen by hand on seed 1, by accuracy on D_f and loss AUC next to retraining's. The rates of NegGrad and bad
+        # teaching were not tried themselves: 2e-4 and 2.5e-4 cost too much test accuracy, 1e-4 changed little.
+        presets={
+            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 1e-3},
+            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 1.5e-4},
+            "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 3e-4},
+            "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 4e-4},
+            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 1.5e-4},
+            "scrub": {
+                **MINI,
+                "num_train_epochs": 5,
+                "msteps": 3,
+                "learning_rate": 1e-3,
+                "forget_batch_size": 8,
+                "temperature": 1.0,
+                "alpha": 0.1,
+            },
+        },
     ),
 )
