@@ -221,8 +221,8 @@ TASK = TaskSpec(
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="bert-tiny",
         recipe={**MINI, "num_train_epochs": 15, "learning_rate": 2e-3, "warmup_steps": 0.05},
-        # Chosen by hand on seed 1 alone, one to two rates a method, by accuracy on D_f and loss AUC next to retraining's;
-        # NegGrad's lies between the two that were tried, since nothing holds its test accuracy.
+        # Chosen by hand on seed 1 alone, one or two rates a method, by accuracy on D_f and loss AUC next to
+        # retraining's; NegGrad's lies between the two that were tried, since nothing holds its test accuracy.
         presets={
             "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 2e-3},
             "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 4e-4},
