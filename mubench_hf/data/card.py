@@ -122,9 +122,9 @@ RULES = {
         "percent of the train set in all, and fills up from all remaining rows where a class has run out."
     ),
     "whole_classes": (
-        "With {stream}, classes in a random order, each with all of its rows in a random order: the first tenth of them. "
-        "A class is what a model is asked for here, so classes are forgotten whole; at a ratio that is no multiple of a "
-        "class's share, the last one is forgotten in part."
+        "With {stream}, classes in a random order, each with all of its rows in a random order: the first tenth of "
+        "them. A class is what a model is asked for here, so classes are forgotten whole; at a ratio that is no "
+        "multiple of a class's share, the last one is forgotten in part."
     ),
     "unlabelled": (
         "With {stream}, one sample of a tenth of the train rows without replacement, the last of twenty samples of "

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.registry import ModelSpec
@@ -78,7 +78,7 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
     # A tokenizer has backends of its own, and would keep this name.
     if isinstance(processor, PreTrainedTokenizerBase):
         processor = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
-    elif hasattr(processor, "tokenizer"):
+    elif isinstance(processor, ProcessorMixin) and hasattr(processor, "tokenizer"):
         processor.tokenizer = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
     for where in ("is_local", "local_files_only"):
         getattr(getattr(processor, "tokenizer", processor), "init_kwargs", {}).pop(where, None)

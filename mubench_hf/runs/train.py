@@ -18,8 +18,8 @@ from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds import get_kind
 from mubench_hf.files import write_atomic
+from mubench_hf.kinds import get_kind
 from mubench_hf.models import check_fits, get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.runs.environment import describe_environment, git_commit

@@ -29,7 +29,11 @@ def pixel_judge(train: Any, label_names: tuple[str, ...]) -> Judge:
 
     def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features = _grey(images)
-        return classifier.decision_function(features).astype(np.float32), features
+        found = classifier.predict_log_proba(features)
+        # A class without train images is never seen.
+        logits = np.full((len(images), len(label_names)), found.min() - 1, dtype=np.float32)
+        logits[:, classifier.classes_] = found
+        return logits, features
 
     return judge
 

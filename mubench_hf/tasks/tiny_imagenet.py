@@ -190,9 +190,9 @@ TASK = TaskSpec(
     full=Source(
         load=load_full,
         origin=(
-            "Tiny ImageNet, 64 x 64 photographs of 200 classes: the first 100 train rows of each class, as MU-Bench uses "
-            "20,000, and all 10,000 validation rows as test. A prompt is a class's name. Which rows MU-Bench took and "
-            "which it deleted is not published."
+            "Tiny ImageNet, 64 x 64 photographs of 200 classes: the first 100 train rows of each class, as MU-Bench "
+            "uses 20,000, and all 10,000 validation rows as test. A prompt is a class's name. Which rows MU-Bench took "
+            "and which it deleted is not published."
         ),
         licence="unknown",
         citation=(

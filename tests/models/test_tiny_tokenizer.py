@@ -13,7 +13,10 @@ from mubench_hf.models.loading import fresh_model, load_processor, saved_process
 
 TEXTS = ["The cat saw the dog.", "The dog saw a bird, twice!", "Müller’s café: ein Hund"]
 TINY = [
-    name for name in list_models() if get_model(name).hub_id is None and get_model(name).architecture.modality == "text"
+    name
+    for name in list_models()
+    if (get_model(name).hub_id, get_model(name).architecture.modality, get_model(name).architecture.kind)
+    == (None, "text", "classification")
 ]
 
 

@@ -15,7 +15,7 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 
 def published_config() -> Any:
-    """Return the configuration of Stable Diffusion v1.4; the parts' class defaults are those of version 1 but for these."""
+    """Return the configuration of Stable Diffusion v1.4; other fields of its parts are their classes' defaults."""
     from mubench_hf.models.text_to_image import TextToImageConfig
 
     down = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
