@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mubench_hf.data.media import first_unreadable
 from mubench_hf.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ FIRST_GROUP_ROWS, GROUP_ROWS, GROUP_BYTES = 100, 1000, 32 * 2**20
 def write_parquet(
     path: Path, rows: Dataset, index: np.ndarray, features: Features, *, split: str, bar: Any = None
 ) -> None:
-    """Write rows and their upstream row numbers; media go in as their original encoded bytes, never decoded.
+    """Write rows and their upstream row numbers; media go in as their original encoded bytes, once they are readable.
 
     Args:
         path: File to write.
@@ -32,7 +33,7 @@ def write_parquet(
         bar: tqdm bar that counts rows.
 
     Raises:
-        BadInput: If a value is missing, naming split, column and index.
+        BadInput: If a value is missing or cannot be decoded, naming split, column and index.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -63,6 +64,9 @@ def write_parquet(
                         f"Split {split!r}: column {column_name!r} has no value at index {where[missing[0]]}. "
                         "Every row needs one; check the upstream files."
                     )
+                _check_media(
+                    features[column_name], table[column_name], where, f"Split {split!r}: column {column_name!r}"
+                )
             arrays = [pa.array(where, pa.int64()), *(table[name] for name in columns)]
             writer.write_table(pa.table(arrays, schema=schema))
             start += len(where)
@@ -70,6 +74,21 @@ def write_parquet(
             if bar is not None:
                 bar.update(len(where))
         writer.add_key_value_metadata({"huggingface": schema.metadata[b"huggingface"]})
+
+
+def _check_media(feature: Any, values: pa.ChunkedArray, where: np.ndarray, what: str) -> None:
+    from datasets import Audio, Image, Video
+
+    if not isinstance(feature, Audio | Image | Video):
+        return
+    stored = values.to_pylist()
+    found = first_unreadable(feature, stored)
+    if found:
+        place, reason = found
+        raise BadInput(
+            f"{what} cannot be decoded at index {where[place]} ({stored[place]['path'] or 'no file name'}): {reason}. "
+            "Check the upstream files."
+        )
 
 
 def block_features(rows: Dataset, columns: tuple[str, ...]) -> Features:

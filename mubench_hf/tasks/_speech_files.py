@@ -61,25 +61,6 @@ def undecodable(where: str, error: ValueError) -> BadInput:
     )
 
 
-def check_sounds(data: DatasetDict) -> DatasetDict:
-    """Decode every sound once, so that a corrupt one is found before anything is written.
-
-    Raises:
-        BadInput: If one cannot be decoded, naming its split, row and file.
-    """
-    from datasets import Audio
-    from tqdm import tqdm
-
-    for split, rows in data.items():
-        column = rows.select_columns("audio").cast_column("audio", Audio(decode=False))
-        for index, row in enumerate(tqdm(column, desc=f"Checking {split}", unit="row", disable=None)):
-            try:
-                decode(row["audio"])
-            except ValueError as error:
-                raise undecodable(f"Split {split!r}, row {index} ({row['audio']['path']})", error) from error
-    return data
-
-
 def features() -> Features:
     """Return the task's columns."""
     from datasets import Audio, ClassLabel, Features

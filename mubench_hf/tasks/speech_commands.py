@@ -15,7 +15,6 @@ from mubench_hf.tasks._speech_files import (
     SILENCE,
     UNKNOWN,
     WORDS,
-    check_sounds,
     decode,
     read_folder,
     sound_rows,
@@ -72,14 +71,14 @@ def load_full(raw: Path | None) -> DatasetDict:
             archives of Speech Commands v0.01, each unpacked into a folder of its name.
 
     Raises:
-        BadInput: If the folder has neither layout, a list names a file that is not there, or a sound cannot be decoded.
+        BadInput: If the folder has neither layout, or a list names a file that is not there.
     """
     from datasets import load_dataset
 
     if raw is not None:
-        return check_sounds(read_folder(raw))
+        return read_folder(raw)
     upstream = load_dataset(TASK.full.hub_id, data_dir="ks", revision=TASK.full.branch)
-    return check_sounds(with_task_columns(upstream))
+    return with_task_columns(upstream)
 
 
 def load_mini(raw: Path | None) -> DatasetDict:

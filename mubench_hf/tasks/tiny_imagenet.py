@@ -224,13 +224,22 @@ TASK = TaskSpec(
         ),
         default_model="stable-diffusion-tiny",
         recipe={**MINI, "num_train_epochs": 40, "learning_rate": 3e-3, "warmup_steps": 0.05},
+        # Chosen on seed 1 alone, in one to four trials a method. Bad-T was never near retraining: with a smaller rate it
+        # ruins the other prompts even more.
         presets={
-            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
-            "neggrad": {**MINI, "num_train_epochs": 3, "learning_rate": 1e-4},
+            "finetune": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
+            "neggrad": {**MINI, "num_train_epochs": 3, "learning_rate": 7e-5, "per_device_train_batch_size": 10},
             "rand_label": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
             "salun": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
-            "bad_teaching": {**MINI, "num_train_epochs": 20, "learning_rate": 1e-3},
-            "scrub": {**MINI, "num_train_epochs": 3, "msteps": 2, "learning_rate": 3e-4},
+            "bad_teaching": {**MINI, "num_train_epochs": 20, "learning_rate": 5e-4, "per_device_train_batch_size": 20},
+            "scrub": {
+                **MINI,
+                "num_train_epochs": 5,
+                "msteps": 3,
+                "learning_rate": 3e-4,
+                "forget_batch_size": 10,
+                "alpha": 0.1,
+            },
         },
         judge=pixel_judge,
     ),

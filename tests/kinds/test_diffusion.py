@@ -181,8 +181,13 @@ def test_latents_are_the_autoencoders(monkeypatch):
     """A tiny latent model: noise has the latents' shape, and images come back at the pixels' size."""
     config = get_model("stable-diffusion-tiny").config()
     config.unet = {**config.unet, "in_channels": 4, "out_channels": 4}
-    config.vae = {"block_out_channels": (8, 8), "norm_num_groups": 4, "scaling_factor": 0.5, "latent_channels": 4,
-                  "down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}  # fmt: skip
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    config.vae = {
+        "block_out_channels": (8, 8),
+        "norm_num_groups": 4,
+        "scaling_factor": 0.5,
+        "latent_channels": 4,
+    } | blocks
     model = TextToImage(config).eval()
     pixels, prompts = torch.rand(2, 3, 16, 16) * 2 - 1, torch.tensor([[2, 5, 3, 0]] * 2)
     latents = model.encode(pixels)

@@ -22,7 +22,7 @@ from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor, saved_processor
-from mubench_hf.tasks import get_task, speech_commands
+from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method
 
 TASK = get_task("speech_commands")
@@ -261,10 +261,6 @@ def remove(name):
 BROKEN = {
     "no validation list": (remove("validation_list.txt"), "There is no file .*validation_list.txt"),
     "a listed file is missing": (remove("no/bb_nohash_0.wav"), r"validation_list.txt, line 2: 'no/bb_nohash_0.wav' is"),
-    "a corrupt sound": (
-        lambda raw: (raw / ARCHIVE / "on/zz_nohash_1.wav").write_bytes(b"RIFF"),
-        r"Split 'train', row 2 \(.*on/zz_nohash_1.wav\): column 'audio' cannot be decoded",
-    ),
     "no test archive": (lambda raw: shutil.rmtree(raw / TEST_ARCHIVE), r"No files .*test_set_v0.01/\*/\*.wav"),
     "neither layout": (lambda raw: (raw / ARCHIVE).rename(raw / "other"), "Needed in .*: ks/train.*or speech_commands"),
 }
@@ -279,11 +275,8 @@ def test_broken_folders_are_named(case, archives, tmp_path):
 
 
 def test_broken_exports_are_named(tmp_path):
-    rows = [("a/b.wav", sound(3), "go"), ("a/c.wav", b"nothing", "yes")]
-    splits = {"train": rows[:1] * 3, "validation": rows[:1] * 3, "test": rows}
-    with pytest.raises(BadInput, match=r"Split 'test', row 1 \(c.wav\): column 'audio' cannot be decoded"):
-        TASK.full.load(parquet_export(tmp_path / "a", splits))
-    export = parquet_export(tmp_path / "b", {**splits, "test": rows[:1] * 3})
+    rows = [("a/b.wav", sound(3), "go")] * 3
+    export = parquet_export(tmp_path, dict.fromkeys(("train", "validation", "test"), rows))
     for file in export.glob("ks/*/*.parquet"):
         part = datasets.Dataset.from_parquet(str(file))
         part.cast_column("label", ClassLabel(names=LABELS[::-1])).to_parquet(file)
@@ -291,9 +284,8 @@ def test_broken_exports_are_named(tmp_path):
         TASK.full.load(export)
 
 
-def test_published_deletion_list(tmp_path, monkeypatch):
+def test_published_deletion_list(tmp_path):
     """The labels of all 51,094 rows in upstream order give the published list; other orders are refused."""
-    monkeypatch.setattr(speech_commands, "check_sounds", lambda data: data)
     labels = [label for label, count in UPSTREAM_RUNS for _ in range(count)]
     assert len(labels) == 51094
     rows = [("x/y.wav", b"sound", label) for label in labels]

@@ -1,0 +1,70 @@
+"""Whether stored images, sounds and videos can be decoded, found out before a data set is there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks._clips import read_frames
+
+
+def first_unreadable(feature: Any, values: Sequence[dict[str, Any]]) -> tuple[int, str] | None:
+    """Decode values of a column, each to its end, and return where the first that cannot be is, and why.
+
+    Args:
+        feature: The column's feature; other than ``Image``, ``Audio`` and ``Video``, nothing is decoded.
+        values: Encoded ``bytes`` of each row, and the ``path`` they came from.
+    """
+    decode = _decoder(feature)
+    if decode is None:
+        return None
+    with ThreadPoolExecutor() as pool:  # The decoders let other threads run.
+        reasons = pool.map(lambda value: _reason(decode, value["bytes"]), values)
+        return next(((place, reason) for place, reason in enumerate(reasons) if reason), None)
+
+
+def _decoder(feature: Any) -> Callable[[bytes], Any] | None:
+    from datasets import Audio, Image, Video
+
+    if isinstance(feature, Audio):
+        return lambda data: _decode_audio(data, feature.sampling_rate)
+    decoders = {Image: _decode_image, Video: lambda data: read_frames(data, 2)}
+    return next((decode for kind, decode in decoders.items() if isinstance(feature, kind)), None)
+
+
+def _reason(decode: Callable[[bytes], Any], data: bytes) -> str | None:
+    try:
+        decode(data)
+    except BadInput:  # The decoder itself is missing.
+        raise
+    except (OSError, ValueError, SyntaxError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _decode_image(data: bytes) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Image.DecompressionBombError as error:
+        raise ValueError(error) from error
+
+
+def _decode_audio(data: bytes, needed_rate: int | None) -> None:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the package without its library.
+        raise BadInput(f"Reading sound needs soundfile ({error}). Run: pip install 'mubench_hf[audio]'") from error
+    try:
+        sound, rate = soundfile.read(io.BytesIO(data))
+    except soundfile.SoundFileError as error:
+        raise ValueError(error) from error
+    if needed_rate not in (None, rate):
+        raise ValueError(f"it has {rate} samples a second, not {needed_rate}")
+    if not len(sound):
+        raise ValueError("no samples")
