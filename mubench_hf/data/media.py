@@ -64,6 +64,10 @@ def _decode_audio(data: bytes, needed_rate: int | None) -> None:
         sound, rate = soundfile.read(io.BytesIO(data))
     except soundfile.SoundFileError as error:
         raise ValueError(error) from error
+    announced = int.from_bytes(data[4:8], "little") + 8
+    # A WAV file that is cut off still reads; one written as a stream announces no length, or the most there is.
+    if data[:4] == b"RIFF" and len(data) < announced and announced not in (8, 2**32 + 7):
+        raise ValueError(f"it is cut off after {len(data):,} of {announced:,} bytes")
     if needed_rate not in (None, rate):
         raise ValueError(f"it has {rate} samples a second, not {needed_rate}")
     if not len(sound):

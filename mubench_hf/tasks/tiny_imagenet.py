@@ -224,8 +224,8 @@ TASK = TaskSpec(
         ),
         default_model="stable-diffusion-tiny",
         recipe={**MINI, "num_train_epochs": 40, "learning_rate": 3e-3, "warmup_steps": 0.05},
-        # Chosen on seed 1 alone, in one to four trials a method. Bad-T was never near retraining: with a smaller rate it
-        # ruins the other prompts even more.
+        # Chosen on seed 1 alone, in one to four trials a method. Bad-T was never near retraining: a smaller rate ruins
+        # the other prompts even more.
         presets={
             "finetune": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
             "neggrad": {**MINI, "num_train_epochs": 3, "learning_rate": 7e-5, "per_device_train_batch_size": 10},
