@@ -6,10 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mubench_hf import __version__
 from mubench_hf.errors import unknown_name
 from mubench_hf.scripts._arguments import CommandParser, exit_with
+
+if TYPE_CHECKING:
+    from mubench_hf.pipeline import Pipeline
 
 USAGE = """usage: mubench COMMAND ...
 
@@ -19,7 +24,7 @@ USAGE = """usage: mubench COMMAND ...
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
   evaluate CHECKPOINT ...               evaluate checkpoints
   table DIR ...                         show the tables of finished runs
-  run TASK [--mini] [--out DIR] ...     all of it: data, original, retrained models, methods, table, plots
+  run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
 
 `mubench COMMAND --help` says more of each."""
 
@@ -58,7 +63,7 @@ def build_data(argv: Sequence[str]) -> None:
 
 
 def run_benchmark(argv: Sequence[str]) -> None:
-    """Run one task's whole benchmark and print its table.
+    """Run the whole benchmark of one task, or of several one after the other, and print its table.
 
     Raises:
         SystemExit: With code 1, if a run failed; the others are finished.
@@ -66,7 +71,7 @@ def run_benchmark(argv: Sequence[str]) -> None:
     parser = CommandParser(
         "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
     )
-    parser.add_argument("task", help="Key of the task.")
+    parser.add_argument("tasks", nargs="+", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
     parser.add_argument("--mini", action="store_true", help="The small stand-in data, which need no network.")
     parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
     parser.add_argument("--model", help="Registered model; default: the task's.")
@@ -75,26 +80,38 @@ def run_benchmark(argv: Sequence[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
+    tasks, out = given.pop("tasks"), Path(given.pop("out"))
+
+    from mubench_hf.tasks import get_task, list_tasks
+
+    tasks = list_tasks() if tasks == ["all"] else [get_task(name).name for name in tasks]
 
     import datasets
     import transformers
 
     from mubench_hf.pipeline import Pipeline
-    from mubench_hf.results.aggregate import aggregate
-    from mubench_hf.results.tables import print_table
 
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    pipeline = Pipeline(**given)
+    # Every mistake of the command comes before the first hour of work.
+    pipelines = [Pipeline(task, **given, out=out / task if len(tasks) > 1 else out) for task in tasks]
+    failed = [name for pipeline in pipelines for name in _run(pipeline)]
+    if failed:
+        print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _run(pipeline: Pipeline) -> list[str]:
+    """Run one benchmark, print its table, and return the names of the runs that failed."""
+    from mubench_hf.results.aggregate import aggregate
+    from mubench_hf.results.tables import print_table
+
     results = pipeline.run()
     (groups,) = aggregate(results)
     print_table(groups, pipeline.task.title, pipeline.task.metric)
     print(f"Results: {pipeline.results}\nPlots: {pipeline.plots}\nData and checkpoints: {pipeline.out / 'mubench'}")
-    failed = [result.name for result in results if result.status == "failed"]
-    if failed:
-        print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
-        raise SystemExit(1)
+    return [result.name for result in results if result.status == "failed"]
 
 
 def _script(name: str) -> Callable[[Sequence[str]], None]:

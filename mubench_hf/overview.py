@@ -32,13 +32,21 @@ def task_rows() -> Rows:
 
 def model_rows() -> Rows:
     """Return a header and one row a model; tiny models have no Hub checkpoint, and the size their task needs."""
-    header = ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence"]
+    header = ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence", "Published"]
     rows = [header]
     for model in map(get_model, list_models()):
         arch, size = model.architecture, model.published
         facts = [size.hub_id, short_count(size.parameters), size.licence] if size else [NO_CHECKPOINT, "-", "-"]
-        rows.append([model.name, arch.title, model.scale, arch.kind, arch.modality, *facts])
+        published = published_scores(model.name) or "-"
+        rows.append([model.name, arch.title, model.scale, arch.kind, arch.modality, *facts, published])
     return rows
+
+
+def published_scores(model: str) -> str:
+    """Return the published test scores of MU-Bench's originals from a model, by task; empty where none is known."""
+    tasks = [get_task(name) for name in list_tasks()]
+    scores = {task.title: task.full.published_scores.get(model) for task in tasks}
+    return ", ".join(f"{title} {score:.3f}" for title, score in scores.items() if score is not None)
 
 
 def short_count(number: int) -> str:
@@ -52,7 +60,10 @@ def model_line() -> str:
     models = [get_model(name) for name in list_models()]
     architectures = {model.architecture.name for model in models}
     published = sum(model.hub_id is not None for model in models)
-    return f"{len(architectures)} architectures at {published} published scales, and each as a tiny model."
+    return (
+        f"{len(architectures)} architectures at {published} published scales, and each as a tiny model. Published: "
+        "test score of the original that MU-Bench's authors made from it (https://huggingface.co/jialicheng)."
+    )
 
 
 def method_rows() -> Rows:

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from mubench_hf import __version__, overview
 from mubench_hf.cli import COMMANDS, dispatch
+from mubench_hf.errors import BadInput
 from mubench_hf.metrics import list_metrics
 from mubench_hf.models import list_models
 from mubench_hf.tasks import list_tasks
@@ -69,6 +72,50 @@ def test_table_shows_finished_runs_again(own_bench, capsys):
     dispatch(["table", str(own_bench / "results"), "--markdown"])
     shown = capsys.readouterr().out
     assert "| original |" in shown and "not CIFAR-100" in shown and f"mubench_hf {__version__}" in shown
+
+
+def test_a_printed_file_says_when_and_how(own_bench, capsys):
+    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
+    capsys.readouterr()
+    dispatch(["table", str(own_bench), "--markdown"])
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"Printed by `mubench table {own_bench.name} --markdown` on {time.strftime('%Y-%m-%d')}."
+
+
+class Recorded:
+    """Stands for a pipeline: notes what is to be run, and runs nothing."""
+
+    made = []
+
+    def __init__(self, task, **given):
+        self.made.append((task, given["out"]))
+
+    def run(self):
+        raise BadInput("ran")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        (["cifar100"], [("cifar100", Path("o"))]),
+        (["imdb", "cifar100"], [("imdb", Path("o/imdb")), ("cifar100", Path("o/cifar100"))]),
+        (["all"], [(name, Path("o", name)) for name in list_tasks()]),
+    ],
+)
+def test_several_tasks_run_each_in_a_folder_of_its_own(tasks, expected, monkeypatch):
+    monkeypatch.setattr("mubench_hf.pipeline.Pipeline", Recorded)
+    monkeypatch.setattr(Recorded, "made", [])
+    with pytest.raises(BadInput, match="ran"):
+        dispatch(["run", *tasks, "--mini", "--out", "o"])
+    assert Recorded.made == expected
+
+
+def test_a_wrong_task_among_several_stops_before_any_work(monkeypatch):
+    monkeypatch.setattr("mubench_hf.pipeline.Pipeline", Recorded)
+    monkeypatch.setattr(Recorded, "made", [])
+    with pytest.raises(BadInput, match="imbd.*Did you mean 'imdb'"):
+        dispatch(["run", "cifar100", "imbd", "--mini", "--out", "o"])
+    assert not Recorded.made
 
 
 def test_importing_the_package_imports_no_torch(offline_env):

@@ -115,15 +115,20 @@ def check_comparable(groups: Sequence[Group]) -> None:
             raise BadInput(f"Results differ in {name} ({', '.join(map(str, found))}); show them in separate tables.")
 
 
+def split_metrics(groups: Sequence[Group]) -> list[str]:
+    """Return the names of all metrics whose ``test_``, ``forget_`` and ``retain_`` scores the groups hold, sorted."""
+    names = set().union(*(group.scores for group in groups))
+    suffixes = ({name.removeprefix(split) for name in names if name.startswith(split)} for split in MAIN_PREFIXES)
+    return sorted(set.intersection(*suffixes))
+
+
 def main_metric(groups: Sequence[Group]) -> str | None:
     """Return the task metric whose ``test_``, ``forget_`` and ``retain_`` scores the groups hold, ``None`` if none.
 
     Raises:
         BadInput: If they hold several.
     """
-    names = set().union(*(group.scores for group in groups))
-    suffixes = ({name.removeprefix(split) for name in names if name.startswith(split)} for split in MAIN_PREFIXES)
-    found = sorted(set.intersection(*suffixes))
+    found = split_metrics(groups)
     if len(found) > 1:
         raise BadInput(f"Results hold several main metrics ({', '.join(found)}); say which one to show with metric=.")
     return found[0] if found else None

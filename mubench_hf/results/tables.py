@@ -16,56 +16,15 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from mubench_hf.results.aggregate import MAIN_PREFIXES, Group, check_comparable, heading, main_metric
+from mubench_hf.results.aggregate import Group, check_comparable, heading, main_metric
+from mubench_hf.results.columns import COLUMNS, Column, other_columns
 
 MISSING = "–"
+OTHER_SCORES = "Other scores"
 REASON_LENGTH = 100
-_ARROWS = {"higher": "↑", "lower": "↓", "match_retrained": "→"}
-
 
 FILE_WIDTH = 120
 """Characters a line where the table does not go to a terminal."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column.
-
-    Attributes:
-        key: Score it shows; a prefix that ends in ``_`` is completed by the task's metric.
-        header: Title, without the arrow of its direction.
-        direction: ``higher``, ``lower`` or ``match_retrained``: what the best method has.
-        digits: Digits after the decimal point.
-    """
-
-    key: str
-    header: str
-    direction: str
-    digits: int = 3
-
-    @property
-    def arrow(self) -> str:
-        """Sign of the direction: ``↑``, ``↓`` or ``→`` (towards retrain)."""
-        return _ARROWS[self.direction]
-
-    def score_key(self, metric: str | None) -> str:
-        """Return the name of the score, given the task's metric."""
-        return f"{self.key}{metric}" if self.key in MAIN_PREFIXES else self.key
-
-
-COLUMNS = (
-    Column("test_", "D_Test", "higher"),
-    Column("forget_", "D_f", "match_retrained"),
-    Column("retain_", "D_r", "higher"),
-    Column("unlearn_seconds", "Seconds", "lower", digits=1),
-    Column("retrain_time_ratio", "× retrain", "lower"),
-    Column("mia_confidence_svc", "MIA conf", "match_retrained"),
-    Column("mia_loss_auc", "MIA loss AUC", "match_retrained"),
-    Column("zrf", "ZRF", "match_retrained"),
-    Column("knowledge_gap", "Knowledge gap", "match_retrained"),
-    Column("unlearning_score", "Score", "higher"),
-    Column("average_gap", "Gap", "lower"),
-)
 
 
 @dataclass(frozen=True)
@@ -81,30 +40,38 @@ class Cell:
 class ResultTable:
     """Renderable that keeps numbers whole at any width: cells in one line, stacked, or in several tables."""
 
-    def __init__(self, groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        title: str | None = None,
+        metric: str | None = None,
+        columns: Sequence[Column] = COLUMNS,
+    ) -> None:
         """Prepare the table.
 
         Args:
             groups: One list of ``aggregate``.
             title: Title of the task; its key by default.
             metric: The task's metric; needed only where the results hold several.
+            columns: What to show; notes stand below the standard columns alone.
 
         Raises:
             BadInput: If the groups do not belong into one table, or ``metric`` is needed.
         """
         check_comparable(groups)
         metric = metric or main_metric(groups)
-        self.title = heading(groups, title)
-        self.rows = [(group, [make_cell(groups, group, column, metric) for column in COLUMNS]) for group in groups]
-        self.notes = list(_notes(groups, title, metric))
+        self.columns = columns
+        self.title = heading(groups, title) if columns is COLUMNS else f"{OTHER_SCORES} · {heading(groups, title)}"
+        self.rows = [(group, [make_cell(groups, group, column, metric) for column in columns]) for group in groups]
+        self.notes = list(_notes(groups, title, metric)) if columns is COLUMNS else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the widest layout that fits."""
-        every = range(len(COLUMNS))
+        every = range(len(self.columns))
         unlimited = options.update(width=sys.maxsize)  # a measurement is cut to the width it is given
         for separator, parts in ((" ", 1), ("\n", 1), ("\n", 2), ("\n", 3), ("\n", 4)):
-            size = -(-len(COLUMNS) // parts)
-            tables = [self._table(every[start : start + size], separator) for start in range(0, len(COLUMNS), size)]
+            size = -(-len(every) // parts)
+            tables = [self._table(every[start : start + size], separator) for start in range(0, len(every), size)]
             if all(Measurement.get(console, unlimited, table).maximum <= options.max_width for table in tables):
                 break
         yield Text(self.title, style="bold")
@@ -115,7 +82,7 @@ class ResultTable:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
         table.add_column("Method", no_wrap=True)
         for index in chosen:
-            header, arrow = COLUMNS[index].header, COLUMNS[index].arrow
+            header, arrow = self.columns[index].header, self.columns[index].arrow
             table.add_column(f"{header.replace(' ', separator)}{separator}{arrow}", justify="right", no_wrap=True)
         for group, cells in self.rows:
             label = Text(group.method, style="" if group.is_method else "italic")
@@ -132,7 +99,8 @@ def print_table(
     # A file or a log has no edge to wrap at.
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = console or Console(width=FILE_WIDTH if wide else None)
-    console.print(ResultTable(groups, title, metric))
+    for table in _tables(groups, title, metric):
+        console.print(table)
 
 
 def markdown_table(groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> str:
@@ -146,14 +114,29 @@ def markdown_table(groups: Sequence[Group], title: str | None = None, metric: st
     Raises:
         BadInput: If the groups do not belong into one table, or ``metric`` is needed.
     """
-    table = ResultTable(groups, title, metric)
+    main, *others = _tables(groups, title, metric)
+    lines = _markdown_lines(main) + [f"- {_escape(note)}" for note in main.notes]
+    for table in others:
+        lines += ["", *_markdown_lines(table)[:-1]]
+    return "\n".join(lines) + "\n"
+
+
+def _tables(groups: Sequence[Group], title: str | None, metric: str | None) -> list[ResultTable]:
+    """Return the table of the standard columns and, where a task has other scores of its splits, that of those."""
+    metric = metric or main_metric(groups)
+    columns = other_columns(groups, metric)
+    tables = [ResultTable(groups, title, metric)]
+    return tables + [ResultTable(groups, title, metric, columns)] * bool(columns)
+
+
+def _markdown_lines(table: ResultTable) -> list[str]:
     lines = [f"**{_escape(table.title)}**", ""]
-    lines.append(f"| Method | {' | '.join(f'{column.header} {column.arrow}' for column in COLUMNS)} |")
-    lines.append("|---|" + "---:|" * len(COLUMNS))
+    header = " | ".join(f"{column.header} {column.arrow}" for column in table.columns)
+    lines += [f"| Method | {header} |", "|---|" + "---:|" * len(table.columns)]
     for group, cells in table.rows:
         label = _escape(group.method) + (f" (**{group.status}**)" if group.status != "ok" else "")
         lines.append(f"| {label} | {' | '.join(map(_markdown_cell, cells))} |")
-    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.notes)]) + "\n"
+    return [*lines, ""]
 
 
 def best_mean(groups: Sequence[Group], column: Column, metric: str | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("folders", nargs="+", help="Output folders of `mubench run` or their results/ folders.")
     parser.add_argument("--markdown", action="store_true", help="Markdown, with what the numbers were made with.")
     arguments = parser.parse_args(list(argv))
+    if arguments.markdown:
+        folders = " ".join(Path(folder).name for folder in arguments.folders)
+        print(f"Printed by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
     results = [result for folder in arguments.folders for result in load_results(_results_folder(Path(folder)))]
     for groups in aggregate(results):
         task = get_task(groups[0].task)

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, heading
+from mubench_hf.results.columns import other_columns
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.tables import COLUMNS, ResultTable, best_mean, make_cell, markdown_table, print_table
 
@@ -257,3 +258,37 @@ def test_reasons_cannot_break_the_layout():
     assert r"first line \| \[red\]x" in line and "<b>" not in line and line.endswith("…") and len(line) < 150
     (line,) = [line for line in draw(groups, 400).splitlines() if "first" in line]
     assert "first line | [red]x[/red] <b> [31my" in line
+
+
+def other_scores(metrics, methods=("retrain", "scrub", "salun"), **changes):
+    drawn = {f"{split}_{metric}": None for metric in metrics for split in SPLITS}
+    return groups_of(
+        *(
+            make_run(name, seed, {key: random.random() for key in drawn}, **changes)
+            for name in methods
+            for seed in (0, 1)
+        )
+    )
+
+
+def test_other_scores_of_the_splits_stand_in_a_table_of_their_own():
+    groups = other_scores(["rouge_l", "rouge_1", "token_accuracy", "frechet_distance"])
+    columns = other_columns(groups, "rouge_l")
+    assert [f"{column.header} {column.arrow}" for column in columns] == [
+        f"{split} {name} {arrow}"
+        for name, best in (("frechet_distance", "↓"), ("rouge_1", "↑"), ("token_accuracy", "↑"))
+        for split, arrow in (("D_Test", best), ("D_f", "→"), ("D_r", best))
+    ]
+    text = markdown_table(groups, metric="rouge_l")
+    main, other = text.split("**Other scores")
+    assert "frechet_distance" not in main and "D_Test ↑" in main
+    table = [line for line in other.splitlines() if line.startswith("| scrub")]
+    (scrub,) = (group for group in groups if group.method == "scrub")
+    cells = [cell.strip().split()[0].strip("*") for cell in table[0].strip("|").split("|")[1:]]
+    assert cells == [f"{scrub.score(column.key).mean:.3f}" for column in columns]
+    shown = draw(groups, 200, metric="rouge_l")
+    assert "Other scores" in shown and all(cell in shown for cell in cells)
+
+
+def test_without_other_scores_there_is_no_second_table():
+    assert "Other scores" not in markdown_table(many_groups(["retrain", "scrub"]))
