@@ -129,6 +129,10 @@ def test_every_architecture_unlearns(name, method, mini_data, tmp_path):
     before = fresh_model(spec, data.label_names, 0)
     moved = [not one.equal(other) for one, other in zip(model.parameters(), before.parameters(), strict=True)]
     assert sum(moved) > len(moved) / 2 and all(weight.isfinite().all() for weight in model.parameters())
+    if method == "salun":
+        pairs = zip(model.parameters(), before.parameters(), strict=True)
+        changed = sum(int((one != other).sum()) for one, other in pairs)
+        assert changed <= round(0.5 * sum(weight.numel() for weight in model.parameters()))
 
 
 def test_every_task_keeps_its_sets_apart(task_data):
