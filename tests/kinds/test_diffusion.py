@@ -197,3 +197,33 @@ def test_latents_are_the_autoencoders(monkeypatch):
     outputs.loss.backward()
     assert all(weight.grad is None for weight in model.vae.parameters())
     assert model.generate_images(prompts, [0, 1]).shape == (2, 3, 16, 16)
+
+
+def test_the_published_model_fits_together_at_its_real_size():
+    """Shapes alone: on the meta device nothing is computed."""
+    with torch.device("meta"):
+        model = TextToImage(published_config())
+        pixels, prompts = torch.empty(2, 3, 512, 512), torch.zeros(2, 77, dtype=torch.long)
+        latents = model.vae.encode(pixels).latent_dist.mode()
+        assert latents.shape == (2, 4, 64, 64)
+        times = torch.zeros(2, dtype=torch.long)
+        predicted = model.unet(latents, times, encoder_hidden_states=model.text_encoder(prompts)[0]).sample
+        assert predicted.shape == latents.shape and model.vae.decode(latents).sample.shape == pixels.shape
+
+
+@pytest.mark.slow
+def test_the_published_model_takes_a_step():
+    """Of random weights, at half the published side so that it fits a small machine's memory."""
+    model = TextToImage(published_config()).train()
+    pixels, prompts = torch.rand(1, 3, 256, 256) * 2 - 1, torch.randint(0, 49_000, (1, 77))
+    _, predicted, noise = KIND.run(
+        model, {"pixel_values": pixels, "input_ids": prompts, "noise_keys": torch.tensor([3])}
+    )
+    loss = KIND.row_losses(predicted, noise).mean()
+    loss.backward()
+    assert loss.isfinite() and predicted.shape == (1, 4, 32, 32)
+    weight = model.unet.conv_in.weight
+    before = weight.detach().clone()
+    torch.optim.SGD([weight], lr=1.0).step()
+    assert not weight.equal(before) and weight.grad.isfinite().all()
+    assert all(part.grad is None for part in model.text_encoder.parameters())
