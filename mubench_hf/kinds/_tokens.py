@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from mubench_hf.data.prepare import TaskData
 
-GENERATION_BATCH = 32
-"""Rows generated at once: texts end at different lengths, and a batch goes on until its last one has."""
+BATCH, GENERATION_BATCH = 32, 64
+"""Rows measured at once, where every token has a distribution of its own; and rows generated at once, where only the
+last ones have: texts end at different lengths, and a batch goes on until its last one has."""
 
 
 class TokenKind(Kind):
@@ -77,7 +78,7 @@ class TokenKind(Kind):
         """Return what one pass over the rows says of their true tokens, compared with ``other`` where it is given."""
         collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
         with evaluating(model):
-            for held in row_batches(rows, GENERATION_BATCH):
+            for held in row_batches(rows, BATCH):
                 inputs = send_to_device(dict(collate(held)), model.device)
                 _, predictions, labels = self.run(model, inputs)
                 losses.append(self.row_losses(predictions, labels).cpu().numpy())
