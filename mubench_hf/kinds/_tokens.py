@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 
     from mubench_hf.data.prepare import TaskData
 
-GENERATION_BATCH = 32
-"""Rows generated at once: texts end at different lengths, and a batch goes on until its last one has."""
+BATCH, GENERATION_BATCH = 32, 64
+"""Rows measured at once, where every token has a distribution of its own; and rows generated at once, where only the
+last ones have: texts end at different lengths, and a batch goes on until its last one has."""
 
 
 class TokenKind(Kind):
-    """Cross-entropy and KL divergence, each the mean over a row's label positions; texts are decoded greedily."""
+    """Cross-entropy and KL divergence, each the mean over a row's label positions; texts are decoded greedily.
+
+    Attributes:
+        fill_before: Whether shorter prompts of a batch are filled up before their first token, not after their last.
+    """
+
+    fill_before: ClassVar[bool]
 
     def row_losses(self, predictions: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy of each row's label tokens, in nats a token."""
@@ -70,7 +78,7 @@ class TokenKind(Kind):
         """Return what one pass over the rows says of their true tokens, compared with ``other`` where it is given."""
         collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
         with evaluating(model):
-            for held in row_batches(rows, GENERATION_BATCH):
+            for held in row_batches(rows, BATCH):
                 inputs = send_to_device(dict(collate(held)), model.device)
                 _, predictions, labels = self.run(model, inputs)
                 losses.append(self.row_losses(predictions, labels).cpu().numpy())
@@ -88,18 +96,28 @@ class TokenKind(Kind):
 
     def _texts(self, model: Any, rows: Dataset, data: TaskData) -> np.ndarray:
         tokenizer, texts = getattr(data.processor, "tokenizer", data.processor), []
-        limit = data.task.max_target_tokens
+        # A target ends with the tokenizer's end, which some models' own settings do not name; chat models may not pad.
+        ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+        ends["pad_token_id"] = ends["eos_token_id"] if ends["pad_token_id"] is None else ends["pad_token_id"]
+        settings = {**ends, "max_new_tokens": data.task.max_target_tokens, "do_sample": False, "num_beams": 1}
         with evaluating(model):
             for held in row_batches(rows, GENERATION_BATCH):
-                # A text goes on from where its prompt ends, so shorter ones are filled up before it.
-                inputs = tokenizer.pad(
-                    {"input_ids": [self.prompt(row) for row in held]}, padding_side="left", return_tensors="pt"
-                )
-                inputs = send_to_device(dict(inputs), model.device)
-                generated = model.generate(**inputs, max_new_tokens=limit, do_sample=False, num_beams=1)
-                generated = self.continuation(generated, inputs["input_ids"].shape[1])
+                inputs = self._filled_up([self.prompt(row) for row in held], ends["pad_token_id"])
+                inputs = send_to_device(inputs, model.device)
+                generated = self.continuation(model.generate(**inputs, **settings), inputs["input_ids"].shape[1])
                 texts += tokenizer.batch_decode(generated, skip_special_tokens=True)
         return np.asarray(texts, dtype=np.str_)
+
+    def _filled_up(self, prompts: list[list[int]], token: int) -> dict[str, Tensor]:
+        """Return prompts as one batch, shorter ones filled up with ``token``, which the mask hides."""
+        longest = max(map(len, prompts))
+        inputs: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": []}
+        for prompt in prompts:
+            missing = longest - len(prompt)
+            for name, own, other in (("input_ids", prompt, token), ("attention_mask", [1] * len(prompt), 0)):
+                filled = [other] * missing
+                inputs[name].append([*filled, *own] if self.fill_before else [*own, *filled])
+        return {name: torch.tensor(values) for name, values in inputs.items()}
 
 
 def _padded(rows: list[np.ndarray]) -> np.ndarray:

@@ -19,6 +19,9 @@ class CausalLM(TokenKind):
     The logits at a position are of the token after it, so labels are compared one place on.
     """
 
+    # A text goes on from where its prompt ends.
+    fill_before = True
+
     def reads(self, model: Any) -> bool:
         """Return whether the model's class goes on writing a text."""
         return type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()

@@ -15,6 +15,9 @@ from mubench_hf.kinds._tokens import TokenKind
 class Seq2Seq(TokenKind):
     """The target's tokens are the label positions."""
 
+    # Some encoders count positions from the first place, filled up or not.
+    fill_before = False
+
     def reads(self, model: Any) -> bool:
         """Return whether the model's class writes a sequence for a sequence."""
         return type(model).__name__ in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()

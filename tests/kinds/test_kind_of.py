@@ -1,0 +1,48 @@
+"""Which kind a model is of, and which kinds there are."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
+
+from mubench_hf.errors import BadInput
+from mubench_hf.kinds import Kind, get_kind, kind_of, list_kinds
+
+
+def test_generators_of_text_are_told_apart(world, seq2seq_world, causal_world, bart_world):
+    assert kind_of(world.original()) is world.kind
+    assert kind_of(seq2seq_world.original()) is kind_of(bart_world.original()) is get_kind("seq2seq")
+    assert kind_of(causal_world.original()) is get_kind("causal_lm")
+
+
+@pytest.mark.parametrize(
+    ("model", "config"), [(ViTForImageClassification, ViTConfig), (BertForSequenceClassification, BertConfig)]
+)
+def test_classifiers_are_classifiers(model, config):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    made = model(config(**sizes))
+    assert kind_of(made) is get_kind("classification")
+    assert not any(get_kind(name).reads(made) for name in ("seq2seq", "causal_lm"))
+
+
+def test_what_kinds_say_of_themselves():
+    assert {"causal_lm", "classification", "seq2seq"} <= set(list_kinds())
+    for name in list_kinds():
+        kind = get_kind(name)
+        assert isinstance(kind, Kind) and kind is get_kind(name)
+        assert (kind.keeps_outputs, kind.label_is_class) == ((name == "classification"),) * 2
+    with pytest.raises(BadInput, match="Did you mean 'seq2seq'"):
+        get_kind("seq2sek")
+
+
+def test_a_class_is_never_drawn_as_its_own_other(rng):
+    kind, labels = get_kind("classification"), rng.integers(5, size=4000)
+    drawn = kind.draw_targets(rng.random(4000) < 0.3, 5, rng)
+    other = [
+        kind.retarget({"labels": int(label)}, int(at), None, 5)["labels"]
+        for label, at in zip(labels, drawn, strict=True)
+    ]
+    assert not (labels == other).any()
+    counts = torch.bincount(torch.tensor((other - labels) % 5), minlength=5)[1:]
+    assert counts.min() > 850, "each of the four others a thousand times, but for chance"
+    with pytest.raises(BadInput, match="none of labels"):
+        kind.retarget({"pixel_values": 0}, 1, None, 5)
