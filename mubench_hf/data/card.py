@@ -96,7 +96,7 @@ def render_card(task: TaskSpec, *, mini: bool, manifest: Mapping[str, Any]) -> s
         source=(
             f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
             if mini
-            else f"**Full data: all rows of {task.title}.**"
+            else f"**Full data of {task.title}, as said below; no mini stand-in.**"
         ),
         title=task.title,
         repo=f"mubench/{task.dataset_name(mini)}",

@@ -29,6 +29,8 @@ def get_kind(name: str) -> Kind:
 
 
 def kind_of(model: Any) -> Kind:
-    """Return the kind of a model: the one that knows its class, else classification."""
+    """Return the kind of a model, with or without adapters: the one that knows its class, else classification."""
+    # A `peft` model is of a class of its own around the model that it adapts.
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
     kinds = (get_kind(name) for name in list_kinds() if name != "classification")
     return next((kind for kind in kinds if kind.reads(model)), get_kind("classification"))
