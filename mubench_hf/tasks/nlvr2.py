@@ -203,6 +203,7 @@ TASK = TaskSpec(
             "  booktitle = {Proceedings of ACL},\n  year = {2019}\n}"
         ),
         hub_id="jialicheng/nlvr2",
+        hub_files=tuple(FILES.values()),
         # No revision is established; the deletion list's hash still pins the train rows' labels and their order.
         stream="nlvr2",
         deletion_sha256="d5407fa3b7bd2bcffd1a8c85860d811e226f9db8c9a8ebcc4fef99b905250b68",

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,6 +222,24 @@ def test_full_build_keeps_the_encoded_bytes(raw, tmp_path):
         for side, column in enumerate(COLUMNS[:2]):
             (file,) = raw.rglob(Path(wanted["images"][side]).name)
             assert row[column]["bytes"] == file.read_bytes()
+
+
+@pytest.mark.parametrize("missing", ["dev.json", None])
+def test_revision_of_statements_from_the_hub_is_recorded(raw, tmp_path, monkeypatch, missing):
+    found = list_sha256(deletion_order(np.array(TASK.full.load(raw)["train"]["label"][:]), 2, stream("nlvr2")))
+    fitting = replace(TASK, full=replace(TASK.full, deletion_sha256=found))
+    if missing:
+        elsewhere = (raw / missing).rename(tmp_path / missing)
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **kwargs: str(elsewhere))
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *args, **kwargs: SimpleNamespace(sha="f" * 40))
+    folder = build(fitting, mini=False, out=tmp_path / "out", raw=raw)
+    upstream = json.loads((folder / "mubench.json").read_text())["upstream"]
+    revision = "f" * 40 if missing else None
+    assert upstream == {"id": "jialicheng/nlvr2", "revision": revision, "raw": True}
+    card = (folder / "README.md").read_text()
+    assert (f", read from a local copy, what that lacked at `{revision}`" in card) == bool(missing)
+    assert ", read from a local copy" in card
+    assert build(fitting, mini=False, out=tmp_path / "out", raw=raw) == folder
 
 
 def test_the_authors_own_files_are_read_too(raw):
