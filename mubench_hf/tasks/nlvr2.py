@@ -225,9 +225,9 @@ TASK = TaskSpec(
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="vilt-tiny",
-        # Rows and recipe were chosen on seeds 1 and 2 by accuracy on 1,000 rows drawn apart from all of these: 0.84 and
-        # 0.86, with train at 0.99 and 1.00. On seed 1 a third shape gave 0.79 with 1,000 train rows, and 0.84 with
-        # 1,500, of which 0.91 were then fitted in as much time.
+        # Kind of rows and recipe were picked among twelve, all but this one tried on seed 1 alone, by accuracy on 1,000
+        # rows drawn apart. On the rows here seeds 1 and 2 reach 0.99 on train, 0.79 and 0.85 on validation.
+        # Seeds differ much: seed 42, looked at once afterwards, has 0.94 on train and 0.90 on test.
         recipe={**MINI, "num_train_epochs": 24, "learning_rate": 1.5e-3, "warmup_steps": 0.05},
         # Chosen on earlier, harder rows, and kept: on seeds 1 and 2 of these, accuracy on D_f, D_r and validation and
         # the loss AUC lie 0.03 (SCRUB) to 0.07 from those of one retrained model a seed, on average. Fine-tuning at
