@@ -155,10 +155,14 @@ def _deletion_order(task: TaskSpec, mini: bool, train: Dataset) -> tuple[np.ndar
 
 
 def _upstream(task: TaskSpec, mini: bool, raw: Path | str | None) -> dict[str, Any]:
-    """Return where the rows came from; the revision is the one on the Hub now if the task pins none."""
+    """Return where the rows came from; the revision is the one on the Hub now if the task pins none.
+
+    It is that of the files read from the Hub, so there is none where a raw folder holds them all.
+    """
     source = task.source(mini)
-    revision = source.revision if raw is None else None
-    if source.hub_id and not revision and raw is None:
+    from_hub = raw is None or not all(Path(raw, name).is_file() for name in source.hub_files)
+    revision = source.revision if from_hub else None
+    if source.hub_id and not revision and from_hub:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HTTPError  # That of its HTTP client, whichever it is.
 

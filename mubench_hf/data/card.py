@@ -89,8 +89,8 @@ def render_card(task: TaskSpec, *, mini: bool, manifest: Mapping[str, Any]) -> s
     where = f"[`{source.hub_id}`](https://huggingface.co/datasets/{source.hub_id})" if source.hub_id else "none"
     if upstream["raw"]:
         where += ", read from a local copy"
-    elif upstream["revision"]:
-        where += f" at `{upstream['revision']}`"
+    if upstream["revision"]:
+        where += f"{', what that lacked' if upstream['raw'] else ''} at `{upstream['revision']}`"
     return template("dataset.md").substitute(
         metadata=yaml.safe_dump(metadata, sort_keys=False, default_flow_style=None, width=2**20).strip(),
         source=(

@@ -28,6 +28,7 @@ class Source:
         hub_id: Upstream data set on the Hub, if it has one.
         revision: Commit of ``hub_id`` that is read; ``None`` where none is established, then it is recorded at build.
         branch: Branch of ``hub_id`` that is read where no commit is; ``None`` for its main one.
+        hub_files: Files of ``hub_id`` that are read from there where a folder of raw files lacks them.
         stream: Name of the published random stream the deletion list is drawn from (see ``data/splits.py``);
             ``None`` draws from a fresh one.
         deletion_sha256: Hash of the published deletion list, where there is one: a build must reproduce it.
@@ -48,6 +49,7 @@ class Source:
     hub_id: str | None = None
     revision: str | None = None
     branch: str | None = None
+    hub_files: tuple[str, ...] = ()
     stream: str | None = None
     deletion_sha256: str | None = None
     recipe: Preset = field(default_factory=dict)

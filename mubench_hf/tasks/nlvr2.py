@@ -26,7 +26,7 @@ FILES = {"train": "train.json", "validation": "dev.json", "test": "test.json", "
 FULL = {"num_train_epochs": 3, "per_device_train_batch_size": 32, "learning_rate": 5e-5}
 """Settings of every run on the full rows."""
 
-MINI_ROWS = {"train": 1000, "validation": 200, "test": 400, "ood": 200}
+MINI_ROWS = {"train": 800, "validation": 200, "test": 400, "ood": 200}
 MINI = {"per_device_train_batch_size": 32, "cpu_threads": 1}
 """Settings of every run on the mini rows; a second thread slows a model this small down."""
 
@@ -203,6 +203,7 @@ TASK = TaskSpec(
             "  booktitle = {Proceedings of ACL},\n  year = {2019}\n}"
         ),
         hub_id="jialicheng/nlvr2",
+        hub_files=tuple(FILES.values()),
         # No revision is established; the deletion list's hash still pins the train rows' labels and their order.
         stream="nlvr2",
         deletion_sha256="d5407fa3b7bd2bcffd1a8c85860d811e226f9db8c9a8ebcc4fef99b905250b68",
@@ -219,15 +220,18 @@ TASK = TaskSpec(
         load=load_mini,
         origin=(
             "Mini stand-in, not NLVR2: pairs of 32 x 32 drawings of one coloured shape each, and a template statement "
-            "about the left one, the right one or at least one of them."
+            "about the left one or the right one."
         ),
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="vilt-tiny",
-        # Fewer epochs at a higher rate (18 at 1.2e-3, 16 at 2e-3) left train accuracy below 0.95.
-        recipe={**MINI, "num_train_epochs": 24, "learning_rate": 1e-3, "warmup_steps": 0.05},
-        # Chosen by hand on seed 1, by accuracy on D_f and loss AUC next to retraining's. The rates of NegGrad and bad
-        # teaching were not tried themselves: 2e-4 and 2.5e-4 cost too much test accuracy, 1e-4 changed little.
+        # Kind of rows and recipe were picked among twelve, all but this one tried on seed 1 alone, by accuracy on 1,000
+        # rows drawn apart. On the rows here seeds 1 and 2 reach 0.99 on train, 0.79 and 0.85 on validation.
+        # Seeds differ much: seed 42, looked at once afterwards, has 0.94 on train and 0.90 on test.
+        recipe={**MINI, "num_train_epochs": 24, "learning_rate": 1.5e-3, "warmup_steps": 0.05},
+        # Chosen on earlier, harder rows, and kept: on seeds 1 and 2 of these, accuracy on D_f, D_r and validation and
+        # the loss AUC lie 0.03 (SCRUB) to 0.07 from those of one retrained model a seed, on average. Fine-tuning at
+        # 1.5e-3 and NegGrad at 2e-4 came 0.002 nearer and lost accuracy on D_r.
         presets={
             "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 1e-3},
             "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 1.5e-4},
