@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +31,3 @@ def json_entries(file: Path) -> list[Any]:
         except json.JSONDecodeError as error:
             raise BadInput(f"{file}, line {number}: no JSON ({error.msg}). Fetch the file again.") from error
     return entries
-
-
-def undecodable(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Decode every image once and yield the path of each that fails, and why, in the given order."""
-    paths = list(paths)
-    with ThreadPoolExecutor() as pool:  # Decoding lets other threads run.
-        yield from ((path, reason) for path, reason in zip(paths, pool.map(_reason, paths), strict=True) if reason)
-
-
-def _reason(path: str) -> str | None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error).splitlines()[0]
-    return None

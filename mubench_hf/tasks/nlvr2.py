@@ -10,7 +10,7 @@ import numpy as np
 
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks._drawings import draw_pair
-from mubench_hf.tasks._raw import json_entries, undecodable
+from mubench_hf.tasks._raw import json_entries
 from mubench_hf.tasks._spec import Source, TaskSpec
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def collator(processor: Any) -> Callable[[list[Any]], dict[str, Any]]:
 def load_full(raw: Path | None) -> DatasetDict:
     """Read the statements from the Hub, or from ``raw`` where it holds their files, and the images from ``raw``.
 
-    Images are found by their names, wherever they lie in ``raw``. They are kept as they are, and decoded once to see
-    that they can be.
+    Images are found by their names, wherever they lie in ``raw``. They are kept as they are.
 
     Raises:
         BadInput: If there is no folder, or a file or a row of it cannot be used; it names the file and the row.
@@ -139,12 +138,6 @@ def _read_split(file: Path, images: Mapping[str, Path], raw: Path, split: str) -
             rows[column].append({"bytes": None, "path": str(images[name])})
         rows["text"].append(text)
         rows["label"].append(LABELS.index(label))
-    first: dict[str, str] = {}
-    for column in IMAGES:
-        for number, image in enumerate(rows[column]):
-            first.setdefault(image["path"], f"Split {split!r}, row {number}, column {column!r}")
-    for path, reason in undecodable(first):
-        raise BadInput(f"{first[path]}: {path} is no image that can be decoded ({reason}). Fetch it again.")
     return Dataset.from_dict(rows, features=_features())
 
 
