@@ -61,3 +61,18 @@ def test_columns_are_explained():
 
     explained = set(re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE))
     assert {column.header for column in COLUMNS} <= explained
+
+
+def test_the_results_hold_a_mini_table_of_every_task():
+    """Printed by `mubench table`, not written by hand: each says that it is no table of the real data."""
+    from mubench_hf.pipeline import PAPER_METHODS
+    from mubench_hf.tasks import get_task, list_tasks
+
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert re.search(r"^Printed by `mubench table .*--markdown` on \d{4}-\d\d-\d\d\.$", results, re.MULTILINE)
+    for name in list_tasks():
+        title = get_task(name).title
+        (table,) = re.findall(rf"^\*\*{title}-mini \(not {title}\).*?(?=^\*\*|\Z)", results, re.MULTILINE | re.DOTALL)
+        assert "| retrain |" in table and "Made with mubench" in results
+        for method in PAPER_METHODS:
+            assert f"| {method} |".replace("_", r"\_") in table, (name, method)
