@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
+
+from mubench_hf.errors import BadInput
 
 PARTS = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -214,7 +217,12 @@ def pipeline_folder(name: str | Path, revision: str | None = None) -> Path:
 
 def _class(found: Sequence[str]) -> Any:
     library, name = found
-    return getattr(__import__(library), name)
+    try:
+        return getattr(import_module(library), name)
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"Text-to-image needs {library}, which is missing. Run: pip install 'mubench_hf[diffusion]'"
+        ) from error
 
 
 def _part(name: str, values: dict[str, Any]) -> torch.nn.Module:

@@ -1,10 +1,13 @@
 """Diffusion: noise is a function of seed, epoch and row, and every loss is a squared distance of predicted noise."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import StackDataset
 
+from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind, kind_of
 from mubench_hf.models import get_model
 from mubench_hf.models.architectures.diffusion import published_config
@@ -227,3 +230,9 @@ def test_the_published_model_takes_a_step():
     torch.optim.SGD([weight], lr=1.0).step()
     assert not weight.equal(before) and weight.grad.isfinite().all()
     assert all(part.grad is None for part in model.text_encoder.parameters())
+
+
+def test_without_diffusers_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(BadInput, match=r"pip install 'mubench_hf\[diffusion\]'"):
+        fresh_model(SPEC, (), 0)
