@@ -1,39 +1,20 @@
 """Cards say what they must, their metadata are read back equal, and all that they link to is there."""
 
 import dataclasses
-import random
 import re
 
 import pytest
 from huggingface_hub import ModelCard, RepoCard
+from made_up import made_up
 
 from mubench_hf.cards import OUTPUTS, metric_card, model_card, model_metadata
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models import get_model
-from mubench_hf.results.schema import RunResult
-from mubench_hf.runs.record import RunId, RunRecord
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.trainers import get_method, list_methods
 
 FILES = {"config.json", "model.safetensors", "run.json", "run_result.json", "recipe.json", OUTPUTS, "plots/mia_roc.png"}
-
-
-def made_up(method="scrub", task="cifar100", source="mini", **fields):
-    """Return a record and a result with random scores, one of them missing."""
-    draw, spec = random.Random().random, get_task(task)
-    model = spec.source(source == "mini").default_model
-    run = RunId(task, source, model, method, 0 if method == "original" else 5, 42)
-    base = None if method == "original" else f"mubench/{run.original_name}"
-    shared = {"config": {"learning_rate": 1e-05, "hub_note": "a | b"}, "base_model": base,
-              "base_revision": base and "f" * 64, "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64,
-              "status": "ok", "status_reason": None} | fields  # fmt: skip
-    record = RunRecord(run, seconds=draw() * 1e-4, hardware={"device": "cpu"}, versions={"torch": "2.13.0"}, **shared)
-    scores = {f"{split}_{spec.metric}": draw() for split in ("test", "forget", "retain")}
-    scores |= {"zrf": draw(), "unlearn_seconds": draw() * 1e-6, "retrain_time_ratio": None}
-    names = dataclasses.asdict(dataclasses.replace(run, del_ratio=5))
-    reasons = {"retrain_time_ratio": "needs the | retrained model"}
-    return record, RunResult(**names, scores=scores, reasons=reasons, **shared)
 
 
 def body_of(text):

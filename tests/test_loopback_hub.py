@@ -67,7 +67,7 @@ def test_the_real_client_pushes_pulls_and_pins(hub_env, tmp_path):
         tree = seen.pop("tree")
         assert seen.pop("size") == tree["sub/b.bin"] == 256 and tree["a.txt"] == 6 and set(tree) > {"sub"}
         assert seen and all(seen.values()), seen
-    assert found["who"] == "writer" and 'must be a string' in found["invalid card"]
+    assert found["who"] == "writer" and "must be a string" in found["invalid card"]
 
 
 UPLOAD = """
