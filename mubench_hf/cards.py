@@ -23,6 +23,11 @@ PAPER = "arxiv:2406.14796"
 OUTPUTS = "run_outputs.npz"
 """Beside a checkpoint's result: the logits that its scores are computed from, the incompetent model's too."""
 
+OUTPUTS_LINE = (
+    f" The outputs they are computed from: [{OUTPUTS}]({OUTPUTS}), with the rows of `forget` and of `retain` in the "
+    "order of their `index`."
+)
+
 CITATION = """@article{cheng2024mubench,
   title = {MU-Bench: A Multitask Multimodal Benchmark for Machine Unlearning},
   author = {Jiali Cheng and Hadi Amiri},
@@ -66,7 +71,7 @@ def model_card(
         fingerprint=result.data_fingerprint,
         how=_how(record, result),
         scores=_score_table(result, retrain),
-        outputs=f" The outputs they are computed from: [{OUTPUTS}]({OUTPUTS})." if OUTPUTS in files else "",
+        outputs=OUTPUTS_LINE if OUTPUTS in files else "",
         plots="".join(f"\n![{file[6:-4].replace('_', ' ')}]({file})\n" for file in plots),
         usage=_usage(record, files, org),
         arguments=_settings(record.config),
