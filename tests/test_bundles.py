@@ -10,6 +10,8 @@ from mubench_hf.bundles import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.data.build import build
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import list_metrics
+from mubench_hf.models import get_model, list_models
+from mubench_hf.models.loading import fresh_model, load_processor
 from mubench_hf.results.store import save_result
 from mubench_hf.tasks import get_task
 
@@ -154,3 +156,17 @@ def test_metrics_are_whole_spaces(name):
     bundle = metric_bundle(name)
     assert set(bundle.files) == {f"{name}.py", "README.md", "app.py", "requirements.txt"}
     assert all(bundle.size(path) > 0 for path in bundle.files)
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if get_model(name).hub_id is None])
+def test_whatever_a_model_and_its_processor_save_is_sent(tmp_path, name):
+    folder, _, _ = checkpoint(tmp_path)
+    for file in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        (folder / file).unlink()
+    spec = get_model(name)
+    labels = ["a", "b"] if spec.architecture.kind == "classification" else []
+    fresh_model(spec, labels, 0).save_pretrained(folder)
+    load_processor(spec, ["some words to read, some to write"] * 20).save_pretrained(folder)
+    bundle = model_bundle(folder)
+    assert not bundle.left_out and "run.json" in bundle.files
+    assert len(bundle.files) == len([file for file in folder.rglob("*") if file.is_file()]) + 3

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hub import OUTSIDER, READER, WRITER, Faults
+from hub_store import Refused
 from made_up import checkpoint, weights
 
 from mubench_hf import retries
@@ -211,3 +212,16 @@ def test_a_file_that_goes_missing(hub, folder):
     with pytest.raises(BadInput, match="cannot be read.*config.json"):
         publisher(hub).push(bundle)
     assert not hub.repos
+
+
+def test_a_page_in_place_of_json_is_a_busy_hub(hub, folder, monkeypatch):
+    validate, pages = hub.validate, iter(range(retries.NETWORK_ATTEMPTS + 2))
+
+    def busy(asked):
+        if next(pages, None) is not None:
+            raise Refused(503, "{no JSON")
+        return validate(asked)
+
+    monkeypatch.setattr(hub, "validate", busy)
+    done = publisher(hub).push(model_bundle(folder))
+    assert hub.files("model", NAME) == content(done.bundle) and commits(hub) == 1
