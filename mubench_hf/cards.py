@@ -28,6 +28,16 @@ OUTPUTS_LINE = (
     "order of their `index`."
 )
 
+PIXEL_PARTS = (
+    "from diffusers import DDPMScheduler, UNet2DConditionModel",
+    "from transformers import AutoTokenizer, CLIPTextModel",
+    "",
+    'unet = UNet2DConditionModel.from_pretrained("REPO", subfolder="unet")',
+    'text_encoder = CLIPTextModel.from_pretrained("REPO", subfolder="text_encoder")',
+    'tokenizer = AutoTokenizer.from_pretrained("REPO", subfolder="tokenizer")',
+    'scheduler = DDPMScheduler.from_pretrained("REPO", subfolder="scheduler")',
+)
+
 CITATION = """@article{cheng2024mubench,
   title = {MU-Bench: A Multitask Multimodal Benchmark for Machine Unlearning},
   author = {Jiali Cheng and Hadi Amiri},
@@ -180,8 +190,11 @@ def _cell(text: str) -> str:
 def _usage(record: RunRecord, files: Collection[str], org: str) -> str:
     """Return how to load the checkpoint with the clients that people have."""
     repo, arch = f"{org}/{record.run.checkpoint_name}", get_model(record.run.model).architecture
-    if "model_index.json" in files:
+    if "vae/config.json" in files:
         return f'from diffusers import DiffusionPipeline\n\npipeline = DiffusionPipeline.from_pretrained("{repo}")'
+    if "model_index.json" in files:
+        # It works on pixels, for which diffusers has no pipeline: its parts are loaded one by one.
+        return "\n".join(line.replace("REPO", repo) for line in PIXEL_PARTS)
     return (
         f"from transformers import {arch.auto_class}, {arch.processor_class}\n\n"
         f'model = {arch.auto_class}.from_pretrained("{repo}")\n'

@@ -15,10 +15,10 @@ from mubench_hf.runs.record import RunId, RunRecord
 from mubench_hf.tasks import get_task
 
 
-def made_up(method="scrub", task="cifar100", source="mini", **fields):
+def made_up(method="scrub", task="cifar100", source="mini", model=None, **fields):
     """Return a record and a result with random scores, one of them missing."""
     draw, spec = random.Random().random, get_task(task)
-    model = spec.source(source == "mini").default_model
+    model = model or spec.source(source == "mini").default_model
     run = RunId(task, source, model, method, 0 if method == "original" else 5, 42)
     base = None if method == "original" else f"mubench/{run.original_name}"
     shared = {"config": {"learning_rate": 1e-05, "hub_note": "a | b"}, "base_model": base,

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import pytest
 from made_up import checkpoint, weights
@@ -159,8 +160,8 @@ def test_metrics_are_whole_spaces(name):
 
 
 @pytest.mark.parametrize("name", [name for name in list_models() if get_model(name).hub_id is None])
-def test_whatever_a_model_and_its_processor_save_is_sent(tmp_path, name):
-    folder, _, _ = checkpoint(tmp_path)
+def test_whatever_a_model_and_its_processor_save_is_sent_and_loads_as_the_card_says(tmp_path, name):
+    folder, _, _ = checkpoint(tmp_path, model=name)
     for file in ("config.json", "model.safetensors", "preprocessor_config.json"):
         (folder / file).unlink()
     spec = get_model(name)
@@ -170,3 +171,8 @@ def test_whatever_a_model_and_its_processor_save_is_sent(tmp_path, name):
     bundle = model_bundle(folder)
     assert not bundle.left_out and "run.json" in bundle.files
     assert len(bundle.files) == len([file for file in folder.rglob("*") if file.is_file()]) + 3
+    usage = re.search("```python\n(.*?)```", bundle.files["README.md"].decode(), re.DOTALL)[1]
+    loaded = {}
+    exec(usage.replace(bundle.repo_id, str(folder)), loaded)
+    (model,) = (loaded[key] for key in ("model", "unet") if key in loaded)
+    assert sum(weight.numel() for weight in model.parameters()) > 10_000

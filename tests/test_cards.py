@@ -103,9 +103,11 @@ def test_another_organisation():
     assert "mubench/" not in text.replace("arxiv", "") and 'from_pretrained("lab/cifar100-mini-vit-tiny-scrub' in text
 
 
-def test_a_pipeline_is_loaded_as_one():
-    card = ModelCard(model_card(*made_up(), retrain=None, files={*FILES, "model_index.json"}))
-    assert card.data.library_name == "diffusers" and "DiffusionPipeline.from_pretrained" in card.text
+@pytest.mark.parametrize(("part", "expected"), [("vae", "DiffusionPipeline."), ("unet", "UNet2DConditionModel.")])
+def test_a_pipeline_is_loaded_as_one_or_by_its_parts(part, expected):
+    files = {*FILES, "model_index.json", f"{part}/config.json"}
+    card = ModelCard(model_card(*made_up(), retrain=None, files=files))
+    assert card.data.library_name == "diffusers" and f"{expected}from_pretrained(" in card.text
 
 
 @pytest.mark.parametrize("name", list_metrics())
