@@ -25,6 +25,7 @@ USAGE = """usage: mubench COMMAND ...
   evaluate CHECKPOINT ...               evaluate checkpoints
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
+  publish dataset|model|metric NAME ... show what would go to the Hub; with --push, send it
 
 `mubench COMMAND --help` says more of each."""
 
@@ -126,6 +127,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": _script("evaluate"),
     "table": _script("table"),
     "run": run_benchmark,
+    "publish": _script("publish"),
 }
 
 

@@ -64,3 +64,33 @@ def own_bench(bench, tmp_path) -> Path:
     import shutil
 
     return Path(shutil.copytree(bench, tmp_path / "bench"))
+
+
+@pytest.fixture
+def hub():
+    """An empty Hub on the loopback, running."""
+    from hub import LoopbackHub
+
+    with LoopbackHub().running() as running:
+        yield running
+
+
+@pytest.fixture
+def hub_env(hub, tmp_path) -> dict[str, str]:
+    """Environment of a child process whose Hub is the loopback one, with a writer's token and an empty cache."""
+    from hub import WRITER
+
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    return {
+        **env,
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "empty-cache"),
+        "HF_TOKEN": WRITER,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+        # Whatever asks for another host finds nothing there.
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "PYTHONPATH": str(ROOT),
+        "TOKENIZERS_PARALLELISM": "false",
+    }

@@ -9,8 +9,8 @@ import mubench_hf
 
 PACKAGE = Path(mubench_hf.__file__).parent
 BASE = ("errors", "files")
-FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "progress", "pipeline",
-        "overview", "scripts", "cli")  # fmt: skip
+FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards", "bundles",
+        "retries", "hub", "progress", "pipeline", "overview", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
 
@@ -66,3 +66,19 @@ def test_only_evaluate_modules_stand_alone():
     """`evaluate` copies a metric's file away, so it may import nothing of the package."""
     for file in PACKAGE.glob("metrics/*/*.py"):
         assert not [module for module in imported(file) if layer(module)], file
+
+
+WRITES = {"create_repo", "create_commit", "upload_file", "upload_folder", "upload_large_folder", "push_to_hub",
+          "delete_repo", "delete_file", "create_branch", "create_tag", "update_repo_settings"}  # fmt: skip
+
+
+def calls(source: str) -> set[str]:
+    """Return the names of what a module calls, or hands on to be called."""
+    tree = ast.parse(source)
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_only_hub_writes_to_a_hub(file):
+    found = calls(file.read_text(encoding="utf-8")) & WRITES
+    assert found == ({"create_repo", "create_commit"} if file == PACKAGE / "hub.py" else set())
