@@ -15,11 +15,12 @@ from mubench_hf.scripts._arguments import CommandParser, exit_with
 
 if TYPE_CHECKING:
     from mubench_hf.pipeline import Pipeline
+    from mubench_hf.tasks import TaskSpec
 
 USAGE = """usage: mubench COMMAND ...
 
   list [tasks|models|methods|metrics]   what there is
-  build TASK [--mini] [--out DIR]       write a task's data set with its deletion splits
+  build TASK ... [--mini] [--out DIR]   write a task's data set with its deletion splits
   train --task TASK ...                 train an original
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
   evaluate CHECKPOINT ...               evaluate checkpoints
@@ -49,18 +50,25 @@ def list_names(argv: Sequence[str]) -> None:
 
 
 def build_data(argv: Sequence[str]) -> None:
-    """Build one task's data set."""
+    """Build the data set of one task, or of several."""
     from mubench_hf.data.build import build
-    from mubench_hf.tasks import get_task
 
     parser = CommandParser("build", "Write a task's data set, with its deletion splits as configurations.")
-    parser.add_argument("task", help="Key of the task.")
+    parser.add_argument("tasks", nargs="+", help="Key of the task, or of several; all: every task.")
     parser.add_argument("--mini", action="store_true", help="The small stand-in data, which need no network.")
     parser.add_argument("--out", default=".", help="Folder that gets mubench/<data set>.")
     parser.add_argument("--raw", help="Folder of upstream files, read in place of the Hub.")
     arguments = parser.parse_args(list(argv))
-    folder = build(get_task(arguments.task), mini=arguments.mini, out=arguments.out, raw=arguments.raw)
-    print(f"{folder}: built. From {arguments.out}: load_dataset('mubench/{folder.name}', 'df_5pct')")
+    for task in _tasks(arguments.tasks):
+        folder = build(task, mini=arguments.mini, out=arguments.out, raw=arguments.raw)
+        print(f"{folder}: built. From {arguments.out}: load_dataset('mubench/{folder.name}', 'df_5pct')")
+
+
+def _tasks(names: Sequence[str]) -> list[TaskSpec]:
+    """Return the tasks of these names, all of them for ``all``."""
+    from mubench_hf.tasks import get_task, list_tasks
+
+    return [get_task(name) for name in (list_tasks() if list(names) == ["all"] else names)]
 
 
 def run_benchmark(argv: Sequence[str]) -> None:
@@ -81,11 +89,7 @@ def run_benchmark(argv: Sequence[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
-    tasks, out = given.pop("tasks"), Path(given.pop("out"))
-
-    from mubench_hf.tasks import get_task, list_tasks
-
-    tasks = list_tasks() if tasks == ["all"] else [get_task(name).name for name in tasks]
+    tasks, out = [task.name for task in _tasks(given.pop("tasks"))], Path(given.pop("out"))
 
     import datasets
     import transformers

@@ -110,6 +110,15 @@ def test_several_tasks_run_each_in_a_folder_of_its_own(tasks, expected, monkeypa
     assert Recorded.made == expected
 
 
+def test_several_data_sets_are_built_in_one_folder(tmp_path, capsys):
+    dispatch(["build", "cifar100", "celeb_profile", "--mini", "--out", str(tmp_path)])
+    assert sorted(folder.name for folder in (tmp_path / "mubench").iterdir()) == ["celeb_profile-mini", "cifar100-mini"]
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2
+    with pytest.raises(BadInput, match="imbd"):
+        dispatch(["build", "cifar100", "imbd", "--mini", "--out", str(tmp_path / "other")])
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_wrong_task_among_several_stops_before_any_work(monkeypatch):
     monkeypatch.setattr("mubench_hf.pipeline.Pipeline", Recorded)
     monkeypatch.setattr(Recorded, "made", [])

@@ -80,7 +80,7 @@ def test_mini_through_plain_datasets(built, mini):
     for row in (*splits["forget"], *splits["retain"]):
         assert {column: row[column] for column in samsum.COLUMNS} == mini["train"][row["index"]]
     deletion = read_manifest(built / "mubench" / "samsum-mini" / "mubench.json")["deletion_list"]
-    assert (deletion["rule"], deletion["rows"]) == ("unlabelled", 80)
+    assert (deletion["rule"], deletion["rows"]) == ("unlabelled", 60)
 
 
 def test_prepared_rows_are_their_texts(data):
