@@ -78,8 +78,9 @@ def test_a_printed_file_says_when_and_how(own_bench, capsys):
     dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
     capsys.readouterr()
     dispatch(["table", str(own_bench), "--markdown"])
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first == f"Printed by `mubench table {own_bench.name} --markdown` on {time.strftime('%Y-%m-%d')}."
+    title, _, printed, *_ = capsys.readouterr().out.splitlines()
+    assert title == "# Results"
+    assert printed == f"Printed by `mubench table {own_bench.name} --markdown` on {time.strftime('%Y-%m-%d')}."
 
 
 class Recorded:

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(list(argv))
     if arguments.markdown:
         folders = " ".join(Path(folder).name for folder in arguments.folders)
-        print(f"Printed by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
+        print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
     results = [result for folder in arguments.folders for result in load_results(_results_folder(Path(folder)))]
     for groups in aggregate(results):
         task = get_task(groups[0].task)
