@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from datasets import Audio, Video, load_dataset
 from transformers import PrinterCallback
 
 from mubench_hf.data.joined import JoinedRows
@@ -143,6 +144,27 @@ def test_every_task_keeps_its_sets_apart(task_data):
     assert train.is_forget.sum() == len(data.splits["forget"])
     index = np.sort(np.concatenate([data.splits["forget"].index, data.splits["retain"].index]))
     assert (index == np.arange(len(train))).all()
+
+
+def test_every_task_is_read_by_plain_datasets(task_data):
+    """The configuration has the task's columns, and its decoded rows are what the trainer's preparation saw."""
+    data, _ = task_data
+    task, out = data.task, data.cache_dir.parent.parent
+    splits = load_dataset(str(out / "mubench" / task.dataset_name(True)), "df_5pct")
+    assert {"forget", "retain", "test"} <= set(splits) <= {"forget", "retain", "validation", "test", "ood"}
+    assert splits["retain"].column_names == ["index", *task.inputs, task.label]
+    for split in ("forget", "retain", "test"):
+        rows, prepared = splits[split], data.splits[split]
+        assert len(rows) == len(prepared) and rows.features == splits["test"].features
+        for name, feature in rows.features.items():
+            if isinstance(feature, Audio | Video):  # Shown as such; decoded here without a system decoder.
+                rows = rows.cast_column(name, type(feature)(decode=False))
+        by_index = {index: place for place, index in enumerate(prepared.index)}
+        for place in (0, len(rows) // 2, len(rows) - 1):
+            row = rows[place]
+            expected, found = task.prepare(row, data.processor), prepared[by_index[row["index"]]]
+            assert expected.keys() == found.keys()
+            assert all(np.array_equal(np.asarray(expected[name]), np.asarray(found[name])) for name in expected)
 
 
 @pytest.mark.parametrize("name", list_tasks())
