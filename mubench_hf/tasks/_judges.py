@@ -10,8 +10,10 @@ import numpy as np
 Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Images, float32 ``[images, 3, height, width]`` in [0, 1] → float32 logits ``[images, classes]`` and features."""
 
-CLIP = "openai/clip-vit-base-patch32"
-CLIP_REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+CLIP = "openai/clip-vit-large-patch14"
+CLIP_REVISION = "32bd64288804d66eefd0ccbe215aa642df71cc41"
+"""The smaller ViT-B/32 has no weights as safetensors."""
+
 CLIP_BATCH = 64
 
 

@@ -18,7 +18,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.tasks import get_task
-from mubench_hf.tasks._judges import pixel_judge
+from mubench_hf.tasks._judges import clip_judge, pixel_judge
 from mubench_hf.tasks.tiny_imagenet import DARK, LIGHT, class_names
 
 TASK = get_task("tiny_imagenet")
@@ -173,6 +173,35 @@ def rng_rows():
 
     pixels = torch.from_numpy(np.random.default_rng().random((20, 3, 4, 4), dtype=np.float32))
     return Rows({"pixel_values": image} for image in pixels), ("a", "b", "c")
+
+
+def test_the_full_judge_is_clip(monkeypatch):
+    """A tiny CLIP of random weights in place of the published one: logits and features are its own, row by row."""
+    import transformers
+
+    from mubench_hf.models.architectures.text import tiny_tokenizer
+
+    names = ("gold fish", "crane", "sea slug")
+    tokenizer = tiny_tokenizer([f"a photo of a {name}" for name in names], 64)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config={**sizes, "vocab_size": 64, "max_position_embeddings": 16, "eos_token_id": tokenizer.sep_token_id},
+        vision_config={**sizes, "image_size": 32, "patch_size": 8},
+        projection_dim=12,
+    )
+    torch.manual_seed(0)
+    model, crop = transformers.CLIPModel(config).eval(), {"height": 32, "width": 32}
+    processor = transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=crop)
+    for kind, made in {"CLIPModel": model, "CLIPImageProcessorPil": processor, "AutoTokenizer": tokenizer}.items():
+        monkeypatch.setattr(getattr(transformers, kind), "from_pretrained", lambda *_, made=made, **__: made)
+    images = np.random.default_rng().random((70, 3, 32, 32), dtype=np.float32)
+    logits, features = clip_judge(None, names)(images)
+    assert logits.shape == (70, 3) and features.shape == (70, 12)
+    bytes_of = PILImage.fromarray((images[3].transpose(1, 2, 0) * 255).round().astype(np.uint8))
+    inputs = tokenizer([f"a photo of a {name}" for name in names], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = model(**inputs, **processor(bytes_of, return_tensors="pt")).logits_per_image[0]
+    np.testing.assert_allclose(logits[3], expected, atol=0.05)
 
 
 # The full source ------------------------------------------------------------------------------------------------------
