@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mubench_hf.errors import BadInput
+from mubench_hf.tasks._sounds import read_sound
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -36,20 +36,9 @@ def decode(audio: Mapping[str, Any]) -> np.ndarray:
         ValueError: If it is no sound that libsndfile reads, is empty or has another sampling rate.
         BadInput: If soundfile is not installed.
     """
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: the package without its library.
-        raise BadInput(f"Reading sound needs soundfile ({error}). Run: pip install 'mubench_hf[audio]'") from error
-
-    stored, path = audio["bytes"], audio["path"]
-    try:
-        sound, rate = soundfile.read(path if stored is None else io.BytesIO(stored), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise ValueError(str(error)) from error
+    sound, rate = read_sound(audio["path"] if audio["bytes"] is None else audio["bytes"])
     if rate != SAMPLING_RATE:
         raise ValueError(f"{rate} samples a second")
-    if not len(sound):
-        raise ValueError("no samples")
     return sound.mean(1)
 
 

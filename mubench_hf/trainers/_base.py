@@ -100,9 +100,9 @@ class UnlearningTrainer(RunLoop):
                     f"{name}_dataset is {'missing' if rows is None else 'empty'}; {type(self).__name__} needs at least "
                     "one row in it. Load both sets from one configuration, such as df_5pct."
                 )
-            labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
             if not self.kind.label_is_class:
                 continue
+            labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
             if getattr(rows, "format", {}).get("type") == "custom":
                 continue  # A transform may make other labels of those that are stored.
             if labels is None or classes is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
