@@ -27,6 +27,8 @@ USAGE = """usage: mubench COMMAND ...
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
   publish dataset|model|metric NAME ... show what would go to the Hub; with --push, send it
+  submit RUNS ... [--push]              check results for the leaderboard; with --push, propose them
+  submit --verify PATH                  recompute the scores of submitted results and mark them verified
 
 `mubench COMMAND --help` says more of each."""
 
@@ -132,6 +134,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "table": _script("table"),
     "run": run_benchmark,
     "publish": _script("publish"),
+    "submit": _script("submit"),
 }
 
 
