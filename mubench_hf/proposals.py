@@ -57,6 +57,8 @@ def propose(publisher: Publisher, bundle: Bundle, title: str, description: str) 
 
 
 def _propose(publisher: Publisher, bundle: Bundle, title: str, description: str) -> Proposed:
+    for path in bundle.files:
+        bundle.size(path)  # A file that went away is noticed before anything is asked.
     api, ask, where = publisher.api, publisher.retries.ask, {"repo_id": bundle.repo_id, "repo_type": bundle.kind}
     head = ask(api.repo_info, **where).sha
     tree = ask(lambda: list(api.list_repo_tree(**where, revision=head, recursive=True)))

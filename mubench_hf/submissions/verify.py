@@ -76,19 +76,24 @@ def verify(submission: Contents, known: Sequence[Entry] = (), data: Path | None 
 
 
 def _against_each_other(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
+    """Yield, of each run that does not go with an earlier one, the worst way in which it does not."""
     runs = [entry.result for entry in table.every if entry.result.name in outputs]
     for number, run in enumerate(runs):
-        for other in runs[:number]:
-            mine, theirs = outputs[run.name], outputs[other.name]
-            unlike = unlike_table(mine, theirs)
-            if unlike is None and is_copy(mine, theirs):
-                unlike = "its logits are that run's own, row by row: they are of another model than the result says"
-            if unlike is None:
-                keys = list(differences(mine, theirs, same_seed=run.seed == other.seed))
-                unlike = f"its {', '.join(keys)} must be the same and are not" if keys else None
-            if unlike is not None:
-                yield Problem(run.name, f"compared with {other.name}: {unlike}. Evaluate the run again.")
-                break
+        mine, others = outputs[run.name], [(other, outputs[other.name]) for other in runs[:number]]
+        found = [(other, unlike_table(mine, theirs)) for other, theirs in others]
+        if not any(text for _, text in found):
+            copied = "its logits are that run's own, row by row: they are of another model than the result says"
+            found = [(other, copied if is_copy(mine, theirs) else None) for other, theirs in others]
+            found += [(other, _unshared(run, mine, other, theirs)) for other, theirs in others]
+        for other, text in [(other, text) for other, text in found if text][:1]:
+            yield Problem(run.name, f"compared with {other.name}: {text}. Evaluate the run again.")
+
+
+def _unshared(
+    run: RunResult, mine: dict[str, np.ndarray], other: RunResult, theirs: dict[str, np.ndarray]
+) -> str | None:
+    keys = list(differences(mine, theirs, same_seed=run.seed == other.seed))
+    return f"its {', '.join(keys)} must be the same and are not" if keys else None
 
 
 def _against_data(

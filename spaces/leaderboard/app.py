@@ -182,7 +182,8 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
             with gr.Row():
                 text = gr.Textbox(label="Filter methods", max_length=100, elem_id="filter", min_width=280)
                 by = gr.Dropdown([OWN_ORDER], value=OWN_ORDER, label="Sort by", elem_id="sort", min_width=280)
-                down = gr.Checkbox(label="Largest first", elem_id="down", min_width=280)
+                order = [("Smallest first", False), ("Largest first", True)]
+                down = gr.Radio(order, value=False, label="Order", elem_id="order", min_width=280)
             with gr.Accordion("Columns", open=False):
                 headers = gr.CheckboxGroup([], label="Columns to show", elem_id="columns")
             table, link = html("table"), html("download")
