@@ -21,7 +21,7 @@ from mubench_hf.trainers import list_methods
 
 WHERE = os.environ.get("MUBENCH_RESULTS", RESULTS)
 OWN_ORDER = "the table's own order"
-SECONDS_BETWEEN_READS = 10
+SECONDS_BETWEEN_READS = 3
 
 INTRO = """# MU-Bench leaderboard
 Machine unlearning removes the influence of some training rows, D_f, from a model and keeps what it knows of the rest,
@@ -221,7 +221,7 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
         step.then(choose_table, [*chosen, by, first, second], [headers, by, first, second]).then(**shown).then(
             **compared
         )
-    gr.on([text.input, by.input, down.input, headers.input], **shown)
+    gr.on([text.change, by.input, down.input, headers.input], **shown)
     gr.on([first.input, second.input], **compared)
     gr.on([method.input], **paged)
 

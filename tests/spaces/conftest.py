@@ -147,6 +147,15 @@ def serve():
         )
 
 
+@pytest.fixture(scope="module")
+def serve_once():
+    """``serve`` for a whole module: an app takes seconds to start."""
+    with ExitStack() as running:
+        yield lambda space, env=None: running.enter_context(
+            serving([sys.executable, ROOT / "spaces" / space / "app.py"], env)
+        )
+
+
 @pytest.fixture
 def serve_command():
     """Starts any command that serves a page: ``url, process = serve_command(["mubench", "demo"], env, 300)``."""
