@@ -14,6 +14,7 @@ from mubench_hf.results.store import load_logits, load_result, save_logits, save
 from mubench_hf.submissions import Entry, read_folder
 from mubench_hf.submissions.outputs import read_outputs, unlike_data
 from mubench_hf.submissions.verify import verify
+from mubench_hf.tasks import get_task
 
 METHOD = "cifar100-mini-vit-tiny-finetune-df5pct-s"
 
@@ -119,7 +120,7 @@ def test_another_split_of_all_runs_is_none_of_the_data_set(own_run, judge, field
     assert "compared with the data set" in problem.text and "as this version builds it" in problem.text
 
 
-def test_another_split_than_the_published_one(own_run, judge):
+def test_full_data_have_a_published_split_and_are_marked_only_beside_the_data(own_run, judge):
     for file in own_run.glob("results/*.json"):
         content = file.read_text().replace('"mini"', '"full"').replace("vit-tiny", "vit-base")
         name = file.name.replace("-mini-vit-tiny", "-vit-base")
@@ -128,6 +129,11 @@ def test_another_split_than_the_published_one(own_run, judge):
         file.unlink()
     problems = judge(own_run).problems
     assert len(problems) == 7 and all("published one's (5178622c4b92)" in problem.text for problem in problems)
+    for file in own_run.glob("results/*.json"):
+        change(file, deletion_sha256=get_task("cifar100").full.deletion_sha256)
+    verdict = judge(own_run)
+    assert not verdict.problems and not verdict.verified, "nobody has looked at the labels"
+    assert "Labels of cifar100 were not compared" in verdict.notes[-1] and "--data" in verdict.notes[-1]
 
 
 def test_another_original_is_named(own_run, judge):
@@ -300,7 +306,6 @@ def test_texts_and_rows_are_compared_with_the_data_set(task, tmp_path):
 
     from mubench_hf.data.build import build
     from mubench_hf.data.loading import load_split
-    from mubench_hf.tasks import get_task
 
     spec, (run, *_) = get_task(task), table(tmp_path / "made", task=task)
     build(spec, mini=True, out=tmp_path, progress=False)

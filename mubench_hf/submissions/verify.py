@@ -67,9 +67,18 @@ def verify(submission: Contents, known: Sequence[Entry] = (), data: Path | None 
         except BadInput as error:
             verdict.problems.append(Problem(entry.result.name, str(error)))
             continue
-        found = [*_against_each_other(table, outputs), *_against_data(table, outputs, data, verdict.notes)]
+        with TemporaryDirectory() as made:
+            out = _data_folder(table, data, Path(made))
+            found = [*_against_each_other(table, outputs), *(_against_data(table, outputs, out) if out else ())]
         verdict.problems += found or _against_scores(table, outputs)
-        verdict.verified += table.entries
+        if out:
+            verdict.verified += table.entries
+        else:
+            name = table.entries[0].result.run.dataset_name
+            verdict.notes.append(
+                f"Labels of {name} were not compared with the data set, so its runs are not marked verified. Build it "
+                "and give its folder as --data."
+            )
     if verdict.problems:
         verdict.verified = []
     return verdict
@@ -96,30 +105,31 @@ def _unshared(
     return f"its {', '.join(keys)} must be the same and are not" if keys else None
 
 
-def _against_data(
-    table: Table, outputs: dict[str, dict[str, np.ndarray]], data: Path | None, notes: list[str]
-) -> Iterator[Problem]:
+def _data_folder(table: Table, data: Path | None, made: Path) -> Path | None:
+    """Return the folder that the table's data set is built in, ``None`` for full data that are not built."""
+    run = table.entries[0].result
+    out = data if data is not None and (data / "mubench" / run.run.dataset_name).is_dir() else made
+    if run.source == "mini":
+        build(get_task(run.task), mini=True, out=out, progress=False)
+    return out if run.source == "mini" or out == data else None
+
+
+def _against_data(table: Table, outputs: dict[str, dict[str, np.ndarray]], out: Path) -> Iterator[Problem]:
+    """Yield the first run that is not of the rows of its data set."""
     first = table.entries[0].result
-    task, mini = get_task(first.task), first.source == "mini"
-    name = task.dataset_name(mini)
-    with TemporaryDirectory() as made:
-        out = data if data is not None and (data / "mubench" / name).is_dir() else Path(made)
-        if out == Path(made) and not mini:
-            notes.append(f"Labels were not compared with the data set {name}: build it and give its folder as --data.")
+    manifest = load_manifest(get_task(first.task), mini=first.source == "mini", out=out)
+    expected = (manifest["fingerprint"], manifest["deletion_list"]["sha256"])
+    for entry in table.entries:
+        run = entry.result
+        if (run.data_fingerprint, run.deletion_sha256) != expected:
+            unlike = (
+                f"data_fingerprint or deletion_sha256 is not that of {run.run.dataset_name} as this version builds it"
+            )
+        else:
+            unlike = unlike_data(run, outputs[run.name], out)
+        if unlike is not None:
+            yield Problem(run.name, f"compared with the data set: {unlike}. Evaluate the run with these data.")
             return
-        if mini:
-            build(task, mini=True, out=out, progress=False)
-        manifest = load_manifest(task, mini=mini, out=out)
-        expected = (manifest["fingerprint"], manifest["deletion_list"]["sha256"])
-        for entry in table.entries:
-            run = entry.result
-            if (run.data_fingerprint, run.deletion_sha256) != expected:
-                unlike = f"data_fingerprint or deletion_sha256 is not that of {name} as this version builds it"
-            else:
-                unlike = unlike_data(run, outputs[run.name], out)
-            if unlike is not None:
-                yield Problem(run.name, f"compared with the data set: {unlike}. Evaluate the run with these data.")
-                return
 
 
 def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
