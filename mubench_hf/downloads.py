@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mubench_hf.bundles.allowed import CARD, CONFIGS, PIPELINE_PARTS, WEIGHTS
 from mubench_hf.bundles.bundle import RESULT
 from mubench_hf.cards import OUTPUTS
 from mubench_hf.errors import BadInput
+from mubench_hf.results.schema import RunResult
+from mubench_hf.results.store import load_result
 from mubench_hf.retries import refusal
 from mubench_hf.runs.record import RECORD
 from mubench_hf.runs.train import RECIPE
@@ -44,32 +48,58 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     repo, revision = split_name(str(name), revision)
 
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RepositoryNotFoundError
+
+    with _clear_errors(repo, revision):
+        try:
+            # Whatever else a repository holds is not fetched before it is known to be a checkpoint.
+            commit = Path(hf_hub_download(repo, RECORD, revision=revision)).parent.name
+            return Path(snapshot_download(repo, revision=commit, allow_patterns=list(FETCHED)))
+        except RepositoryNotFoundError as error:
+            raise BadInput(
+                f"There is no folder {name}, and no model {repo} on the Hub that this token may read. "
+                "Check the name, or run `hf auth login`."
+            ) from error
+        except RemoteEntryNotFoundError as error:
+            raise BadInput(f"{repo} has no {RECORD}, so it is not a checkpoint of this benchmark.") from error
+        except LocalEntryNotFoundError as error:
+            raise BadInput(
+                f"There is no folder {name}, and the cache lacks {repo} while the Hub cannot be asked for it: "
+                "HF_HUB_OFFLINE is set, the Hub is busy, or there is no network."
+            ) from error
+
+
+def published_result(repo: str) -> RunResult | None:
+    """Return the scores that a published checkpoint states, without fetching its weights.
+
+    Args:
+        repo: Repository ``org/name``.
+
+    Returns:
+        Its ``run_result.json``; ``None`` if there is no such repository or file, or it cannot be asked for.
+
+    Raises:
+        BadInput: If what is there is no valid result.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+    with _clear_errors(repo, None):
+        try:
+            return load_result(hf_hub_download(repo, RESULT))
+        except (EntryNotFoundError, RepositoryNotFoundError):
+            return None
+
+
+@contextmanager
+def _clear_errors(repo: str, revision: str | None) -> Iterator[None]:
+    """Turn what fetching from a repository may end with into one clear line."""
+    from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
     try:
-        # Whatever else a repository holds is not fetched before it is known to be a checkpoint.
-        commit = Path(hf_hub_download(repo, RECORD, revision=revision)).parent.name
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=list(FETCHED)))
-    except RepositoryNotFoundError as error:
-        raise BadInput(
-            f"There is no folder {name}, and no model {repo} on the Hub that this token may read. "
-            "Check the name, or run `hf auth login`."
-        ) from error
+        yield
     except RevisionNotFoundError as error:
         raise BadInput(f"{repo} has no revision {revision!r}. Give a branch, a tag or a full commit hash.") from error
-    except LocalEntryNotFoundError as error:
-        raise BadInput(
-            f"{repo}{f' at {revision}' if revision else ''} is not in the cache, and the Hub cannot be asked for it: "
-            "HF_HUB_OFFLINE is set, it is busy, or there is no network. Try again, or give a folder."
-        ) from error
-    except EntryNotFoundError as error:
-        raise BadInput(f"{repo} has no {RECORD}, so it is not a checkpoint of this benchmark.") from error
     except HfHubHTTPError as error:
         raise refusal(f"{repo} cannot be fetched", error) from error
     except OSError as error:
