@@ -30,7 +30,7 @@ def load_split(
 
     Args:
         task: The task.
-        mini: Whether to load the mini data set, which is local only.
+        mini: Whether to load the mini data set.
         ratio: Percent of the train rows to forget, a whole number from 1 to 10.
         out: Folder that ``build`` wrote to; if the data set is not in it, the one on the Hub is read.
         org: Organisation on the Hub.
@@ -42,12 +42,12 @@ def load_split(
     from datasets import DatasetDict, load_dataset
 
     ratio = check_ratio(ratio)
-    manifest = load_manifest(task, mini=mini, out=out, org=org, revision=revision)
-    folder = _folder(task, mini, out)
+    file = _manifest_file(task, mini=mini, out=out, org=org, revision=revision)
+    manifest, folder = read_manifest(file), _folder(task, mini, out)
     if folder.is_dir():
         splits = load_dataset(str(folder.absolute()))
-    else:
-        splits = load_dataset(f"{org}/{folder.name}", revision=revision)
+    else:  # The rows of the very commit that the manifest is of.
+        splits = load_dataset(f"{org}/{folder.name}", revision=file.parent.name)
     train = splits.pop("train")
     cut = sum(manifest["files"][name]["rows"] for name in FORGET_FILES[:ratio])
     return DatasetDict(forget=train.select(range(cut)), retain=train.select(range(cut, len(train))), **splits)
@@ -61,23 +61,7 @@ def load_manifest(
     Raises:
         BadInput: If the data set is neither built nor on the Hub.
     """
-    folder = _folder(task, mini, out)
-    if folder.is_dir():
-        return read_manifest(folder / MANIFEST)
-    command = f"mubench build {task.name}{' --mini' if mini else ''} --out {out}"
-    if mini:
-        raise BadInput(f"The mini data of {task.name} are not built: there is no folder {folder}. Run: {command}")
-    from huggingface_hub import hf_hub_download
-
-    repo = f"{org}/{folder.name}"
-    try:
-        return read_manifest(Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision)))
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(
-            f"The data of {task.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
-            f"Run: {command}"
-        ) from error
+    return read_manifest(_manifest_file(task, mini=mini, out=out, org=org, revision=revision))
 
 
 def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
@@ -88,6 +72,24 @@ def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
             rows[index] = (split, position)
     columns = {(split, name): splits[split][name][:] for split in ("forget", "retain") for name in task.corpus}
     return [columns[rows[index][0], name][rows[index][1]] for name in task.corpus for index in sorted(rows)]
+
+
+def _manifest_file(task: TaskSpec, *, mini: bool, out: Path | str, org: str, revision: str | None) -> Path:
+    """Return a data set's ``mubench.json``, in its folder or in the cache; there its folder's name is the commit."""
+    folder = _folder(task, mini, out)
+    if folder.is_dir():
+        return folder / MANIFEST
+    from huggingface_hub import hf_hub_download
+
+    repo = f"{org}/{folder.name}"
+    try:
+        return Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision))
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(
+            f"The data of {folder.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
+            f"Run: mubench build {task.name}{' --mini' if mini else ''} --out {out}"
+        ) from error
 
 
 def _folder(task: TaskSpec, mini: bool, out: Path | str) -> Path:
