@@ -10,7 +10,7 @@ import mubench_hf
 PACKAGE = Path(mubench_hf.__file__).parent
 BASE = ("errors", "files")
 FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards", "bundles",
-        "retries", "hub", "downloads", "progress", "pipeline", "overview", "scripts", "cli")  # fmt: skip
+        "retries", "hub", "downloads", "progress", "pipeline", "demo", "overview", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
 
