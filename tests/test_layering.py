@@ -8,9 +8,9 @@ import pytest
 import mubench_hf
 
 PACKAGE = Path(mubench_hf.__file__).parent
-BASE = ("errors", "files")
+BASE = ("errors", "files", "shipped")
 FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards", "bundles",
-        "retries", "hub", "downloads", "verification", "progress", "pipeline", "overview",
+        "retries", "hub", "downloads", "verification", "progress", "pipeline", "overview", "demo",
         "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip

@@ -119,6 +119,7 @@ def load_task_data(
     processor: Callable[[list[str]], Any],
     out: Path | str = ".",
     org: str = "mubench",
+    revision: str | None = None,
 ) -> TaskData:
     """Load the splits at ``ratio`` and prepare their rows with a model's processor.
 
@@ -129,12 +130,13 @@ def load_task_data(
         processor: Called with the train set's texts, returns the model's processor.
         out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
         org: Organisation on the Hub whose data set is read where none was built.
+        revision: Revision there.
 
     Raises:
         BadInput: If the ratio is not allowed or the data set is not there.
     """
-    splits = load_split(task, mini=mini, ratio=ratio, out=out, org=org)
-    manifest = load_manifest(task, mini=mini, out=out, org=org)
+    splits = load_split(task, mini=mini, ratio=ratio, out=out, org=org, revision=revision)
+    manifest = load_manifest(task, mini=mini, out=out, org=org, revision=revision)
     made = processor(train_texts(task, splits))
     how = hashlib.sha256(f"{_content(made)} {mubench_hf.__version__}".encode()).hexdigest()
     return TaskData(

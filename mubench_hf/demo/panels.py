@@ -18,22 +18,25 @@ TOP = 5
 SPLITS = {"forget": "deleted (D_f)", "retain": "kept (D_r)", "test": "never trained on (test)"}
 
 CSS = """
-.mu-row, .mu-answers { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
+.mu-row, .mu-answers { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
 .mu-row figure, .mu-answers article { margin: 0; padding: .75rem; border: 1px solid var(--border-color-primary);
   border-radius: var(--block-radius); background: var(--block-background-fill); color: var(--body-text-color);
   min-width: 0; overflow-wrap: anywhere; }
-.mu-row img, .mu-row video, .mu-answers img { width: 100%; max-width: 16rem; image-rendering: pixelated; }
+.mu-row img, .mu-row video, .mu-answers img { width: 100%; max-width: 14rem; image-rendering: pixelated; }
 .mu-row audio { width: 100%; }
 .mu-text { white-space: pre-wrap; max-height: 16rem; overflow: auto; }
 .mu-answers h3, .mu-row figcaption { margin: 0 0 .5rem; font-weight: 600; }
-.mu-answers table { width: 100%; border-collapse: collapse; table-layout: fixed; }
+.mu-answers table { width: 100%; border-collapse: collapse; table-layout: fixed; margin: .25rem 0; }
+.mu-answers table, .mu-answers table * { border: 0 !important; padding: .1rem .2rem !important; }
 .mu-answers th { text-align: left; font-weight: 400; width: 38%; }
-.mu-answers th, .mu-answers td { padding: .1rem .2rem; border: 0; }
 .mu-answers td + td { width: 4rem; text-align: right; font-variant-numeric: tabular-nums; }
 .mu-answers .truth th { font-weight: 700; }
 .mu-answers meter { width: 100%; height: 1rem; }
 .mu-answers mark { background: var(--color-accent-soft); color: inherit; text-decoration: underline; }
 .mu-answers footer { margin-top: .75rem; }
+.mu-methods table { display: block; overflow-x: auto; }
+.mu-methods th, .mu-methods td { overflow-wrap: normal; word-break: normal; min-width: 5rem; }
 .mu-sentence { font-size: 1.1rem; color: var(--body-text-color); }
 .mu-alert { padding: .75rem; border-left: 4px solid #d55e00; background: var(--block-background-fill);
   color: var(--body-text-color); overflow-wrap: anywhere; }
@@ -43,7 +46,7 @@ CSS = """
 def sample_panel(sample: Sample) -> str:
     """Return a row in its own media, with where it is from and its truth."""
     place = "your own" if sample.split is None else f"{SPLITS[sample.split]}, row {sample.index} of the data set"
-    truth = "" if sample.truth is None else f" Truth: <strong>{escape(sample.truth)}</strong>."
+    truth = "" if sample.truth is None else f" Truth: <strong>{escape(sample.truth)}</strong>"
     figures = "".join(_figure(shown) for shown in sample.shown)
     return f'<p>This row is {escape(place)}.{truth}</p><div class="mu-row">{figures}</div>'
 
@@ -99,21 +102,20 @@ def _inline(kind: str, content: bytes) -> str:
 def _card(answer: Answer, sample: Sample) -> str:
     title = "Original" if answer.method == "original" else get_method(answer.method).title
     parts = [f"<h3>{escape(title)} <small>seed {answer.seed}</small></h3>"]
-    if answer.probabilities is not None:
-        parts.append(_bars(answer.probabilities, sample.truth))
     if answer.text is not None:
         pieces = answer.marked or [(answer.text, False)]
         marked = "".join(f"<mark>{escape(text)}</mark>" if other else escape(text) for text, other in pieces)
         parts.append(f'<div class="mu-text" tabindex="0">{marked or "(nothing)"}</div>')
     if answer.image is not None:
         parts.append(_image(answer.image, f"What {title} draws"))
+    if answer.probabilities is not None:
+        parts.append(_bars(answer.probabilities, sample.truth))
     if answer.membership is None:
         sure = f"Membership attacker: no answer, {escape(answer.membership_reason or 'for no stated reason')}."
     else:
-        sure = (
-            f'Membership attacker: <data class="membership" value="{answer.membership!r}">{answer.membership:.0%}</data> '
-            f"sure that it was trained on{_meter(answer.membership, 'certainty of the attacker')}"
-        )
+        share = f'<data class="membership" value="{answer.membership!r}">{answer.membership:.0%}</data>'
+        meter = _meter(answer.membership, "certainty of the attacker")
+        sure = f"Membership attacker: {share} sure that it was trained on{meter}"
     return f'<article data-method="{escape(answer.method)}">{"".join(parts)}<footer>{sure}</footer></article>'
 
 

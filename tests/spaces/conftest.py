@@ -138,7 +138,7 @@ def wait_for(url: str, process: subprocess.Popen, seconds: float) -> None:
             time.sleep(0.1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve():
     """Starts the app of a Space: ``url, process = serve("leaderboard", {"MUBENCH_RESULTS": folder})``."""
     with ExitStack() as running:
@@ -147,7 +147,7 @@ def serve():
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve_command():
     """Starts any command that serves a page: ``url, process = serve_command(["mubench", "demo"], env, 300)``."""
     with ExitStack() as running:
