@@ -17,7 +17,7 @@ from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.demo.answers import Answer, marked
 from mubench_hf.demo.clips import Clips
 from mubench_hf.demo.membership import Attacker
-from mubench_hf.demo.models import WORKING, ModelCache, working
+from mubench_hf.demo.models import ModelCache, working
 from mubench_hf.demo.rows import Field, Sample, enlarged
 from mubench_hf.demo.samples import Samples
 from mubench_hf.demo.sentences import what_changed
@@ -95,7 +95,8 @@ class Bench:
         self._loaded: Samples | None = None
         self._attackers: dict[str, Attacker | str] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
-        self._lock = threading.Lock()
+        # Of what is kept, and of the rows: fetching those may take minutes.
+        self._lock, self._loading = threading.Lock(), threading.Lock()
 
     @property
     def inputs(self) -> tuple[Field, ...]:
@@ -196,7 +197,7 @@ class Bench:
         """The rows, loaded at the first use."""
         if self._loaded is None:
             folder = self._checkpoints["original"].folder()
-            with WORKING:
+            with self._loading:
                 self._loaded = self._loaded or Samples(self._load_data(folder), self._clips)
         return self._loaded
 

@@ -135,7 +135,8 @@ def _text(value: Any) -> str:
         raise ValueError("there is no text")
     if len(value) > CHARACTERS:
         raise ValueError(f"it has {len(value):,} characters")
-    value.encode()  # Half of a pair of surrogates is no character, and no tokenizer takes it.
+    if any(0xD800 <= ord(character) < 0xE000 for character in value):  # No tokenizer takes half a pair.
+        raise ValueError("it holds a half of a surrogate pair, which is no character")
     return value
 
 

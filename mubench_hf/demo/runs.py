@@ -191,13 +191,13 @@ def _on_disk(result: RunResult, out: Path) -> Checkpoint:
 
 
 def _on_hub(repo: ModelInfo) -> Checkpoint | None:
-    """Return a published run, ``None`` where a repository holds none."""
+    """Return a published run, ``None`` where a repository holds none that can be read."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
         result = load_result(hf_hub_download(repo.id, RESULT, revision=repo.sha))
-    except EntryNotFoundError:
+    except (EntryNotFoundError, BadInput):  # One bad repository hides no other.
         return None
     folder = partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha))
     return Checkpoint(result, folder, lambda: load_logits(Path(OUTPUTS).stem, folder()))
