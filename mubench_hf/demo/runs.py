@@ -54,7 +54,7 @@ class DemoRuns:
         models, groups = defaultdict(set), defaultdict(list)
         for checkpoint in runs:
             models[checkpoint.result.run.dataset_name].add(checkpoint.result.model)
-        for checkpoint in runs:
+        for checkpoint in sorted(runs, key=lambda checkpoint: checkpoint.result.name):
             run = checkpoint.result.run
             alone = len(models[run.dataset_name]) == 1
             groups[run.dataset_name if alone else run.original_name].append(checkpoint)
