@@ -161,7 +161,8 @@ class Bench:
             answer = replace(answer, probabilities=dict(zip(self._samples.data.label_names, shares, strict=True)))
         if said.text is not None:
             original = said.text if method == "original" else self.answer("original", sample).text
-            answer = replace(answer, marked=marked(said.text, original))
+            pieces, changed = marked(said.text, original)
+            answer = replace(answer, marked=pieces, changed=changed)
         if said.image is not None:
             answer = replace(answer, image=_picture(said.image))
         membership, reason = self._membership(method, said.loss)

@@ -73,8 +73,8 @@ def _of_texts(answers: Sequence[Answer]) -> list[str]:
         return ["the original's text is what others are compared with"]
     if not any(shares.values()):
         return [f"{_listed(map(name_of, shares))} {'write' if len(shares) > 1 else 'writes'} what the original does"]
-    each = _each(shares, lambda share, name: f"{share} of {name}'s words")
-    parts = [f"{each} differ from the original's"] if each else []
+    each = _each(shares, lambda share, name: f"{share} in {name}'s")
+    parts = [f"against the original's text, the share of words that differ is {each}"] if each else []
     methods = _methods(shares)
     if len(methods) > EACH:
         order = sorted(methods, key=methods.get)

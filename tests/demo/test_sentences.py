@@ -13,7 +13,8 @@ def sure(method, share, truth="cat", **fields):
 
 
 def wrote(method, text, original):
-    return Answer(method, 1, text=text, marked=marked(text, original))
+    pieces, changed = marked(text, original)
+    return Answer(method, 1, text=text, marked=pieces, changed=changed)
 
 
 DRAWN = Image.new("RGB", (2, 2))
@@ -62,7 +63,8 @@ ALL = ("bad_teaching", "finetune", "neggrad", "scrub")
         ),
         (
             [wrote("original", "a b c d", "a b c d"), wrote("retrain", "a x c d", "a b c d"), wrote("scrub", "x y", "a b c d")],  # noqa: E501
-            "25 % of the retrained model's words and 100 % of SCRUB's words differ from the original's.",
+            "Against the original's text, the share of words that differ is 25 % in the retrained model's and 100 % in "
+            "SCRUB's.",
         ),
         (
             [wrote("original", "a b", "a b"), wrote("retrain", "a b", "a b")],
@@ -70,8 +72,8 @@ ALL = ("bad_teaching", "finetune", "neggrad", "scrub")
         ),
         (
             [wrote("retrain", "a x c d", "a b c d"), *(wrote(name, text, "a b c d") for name, text in zip(ALL, ("a b c d", "x b c d", "x y c d", "x y z d"), strict=True))],  # noqa: E501
-            "25 % of the retrained model's words differ from the original's; of 4 methods, Bad-T changes the fewest "
-            "words, 0 %, and SCRUB the most, 75 %.",
+            "Against the original's text, the share of words that differ is 25 % in the retrained model's; of 4 "
+            "methods, Bad-T changes the fewest words, 0 %, and SCRUB the most, 75 %.",
         ),
     ],
 )  # fmt: skip
@@ -79,22 +81,36 @@ def test_sentences(answers, expected):
     assert what_changed(answers) == expected
 
 
-def test_marks_are_of_words():
-    assert marked("Ada bakes bread  today.", "Ada cooks bread today.") == [
-        ("Ada ", False), ("bakes ", True), ("bread  today.", False)
-    ]  # fmt: skip
-    assert marked("same", "same") == [("same", False)]
-    assert marked("", "text") == []
-    assert Answer("scrub", 1, text="", marked=[]).changed == 0
+@pytest.mark.parametrize(
+    ("text", "original", "pieces", "changed"),
+    [
+        (
+            "Ada bakes bread  today.",
+            "Ada cooks bread today.",
+            [("Ada ", 0), ("bakes ", 1), ("bread  today.", 0)],
+            1 / 4,
+        ),
+        ("same", "same", [("same", 0)], 0),
+        ("", "text", [("", 1)], 1),
+        ("\n \n", "text", [("\n \n", 1)], 1),
+        ("\n\n", "", [("\n\n", 0)], 0),
+        ("text", "", [("text", 1)], 1),
+        ("it stops", "it stops here or there", [("it stops", 0)], 3 / 5),
+        ("it goes on", "it", [("it ", 0), ("goes on", 1)], 2 / 3),
+    ],
+)
+def test_marks_are_of_words(text, original, pieces, changed):
+    assert marked(text, original) == ([(piece, bool(flag)) for piece, flag in pieces], pytest.approx(changed))
 
 
 def test_pieces_make_up_the_text_and_the_unmarked_ones_are_the_originals():
     rng = np.random.default_rng()
     for _ in range(50):
         one, other = (" ".join(rng.choice(list("abcd"), size=rng.integers(1, 9))) for _ in range(2))
-        pieces = marked(one, other)
+        pieces, changed = marked(one, other)
         assert "".join(piece for piece, _ in pieces) == one
         kept = [word for piece, differs in pieces if not differs for word in piece.split()]
         words = iter(other.split())
         assert all(word in words for word in kept), "in the original's order"
+        assert changed == pytest.approx(1 - len(kept) / max(len(one.split()), len(other.split())))
         assert all(first != second for (_, first), (_, second) in zip(pieces, pieces[1:], strict=False))
