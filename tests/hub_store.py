@@ -138,6 +138,15 @@ class Store:
             "siblings": [{"rfilename": path} for path in sorted(files)],
         }  # fmt: skip
 
+    def listed(self, author: str, tags: list[str]) -> list[dict]:
+        """Answer with an organisation's models whose card has all of these tags."""
+        names = [name for kind, name in self.repos if kind == "model" and name.split("/")[0] == author]
+        return [self.info("model", name) for name in sorted(names) if set(tags) <= set(self._tags(name))]
+
+    def _tags(self, name: str) -> list[str]:
+        card = self.files("model", name).get("README.md", b"").decode()
+        return yaml.safe_load(card.split("---\n")[1]).get("tags", []) if card.startswith("---\n") else []
+
     def tree(self, kind: str, name: str, revision: str, path: str, recursive: bool) -> list[dict]:
         """Answer with the files and folders under ``path``."""
         _, files = self.repo(kind, name).at(revision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
 
     for name, feature in rows.features.items():
         if isinstance(feature, Audio | Video):
-            rows = rows.cast_column(name, type(feature)(decode=False))
+            rows = rows.cast_column(name, replace(feature, decode=False))
     return rows
 
 

@@ -26,6 +26,8 @@ class Answer:
         text: What it writes.
         marked: The text in pieces, each with whether it deviates from what the original writes.
         image: What it draws, small images enlarged.
+        changed: Share of the text's words, or of the original's where those are more, that the two do not have in
+            common, in [0, 1].
         membership: How sure the attacker is that the model was trained on the sample, in [0, 1].
         membership_reason: Why there is none.
         loss: The task's own loss; ``None`` where the sample has no truth.
@@ -38,26 +40,27 @@ class Answer:
     text: str | None = None
     marked: Pieces | None = None
     image: Image | None = None
+    changed: float | None = None
     membership: float | None = None
     membership_reason: str | None = None
     loss: float | None = None
     truth: str | None = None
 
-    @property
-    def changed(self) -> float | None:
-        """Share of the text's words that deviate from the original's, in [0, 1]; ``None`` where it writes none."""
-        if self.marked is None:
-            return None
-        words = [differs for piece, differs in self.marked for _ in piece.split()]
-        return sum(words) / len(words) if words else 0.0
 
+def marked(text: str, original: str) -> tuple[Pieces, float]:
+    """Compare a text with the original's, word by word.
 
-def marked(text: str, original: str) -> Pieces:
-    """Return a text in pieces, each with whether its words deviate from those of ``original`` there."""
-    pieces, words = re.findall(r"\s*\S+\s*", text), original.split()
+    Returns:
+        The text in pieces, each with whether its words deviate from those of ``original`` there; and the share of words
+        that the two do not have in common, of the longer one's.
+    """
+    pieces, words = re.findall(r"\s*\S+\s*", text) or [text], original.split()
     same = difflib.SequenceMatcher(None, [piece.strip() for piece in pieces], words, autojunk=False)
     flags = [True] * len(pieces)
     for start, _, size in same.get_matching_blocks():
         flags[start : start + size] = [False] * size
+    if not (text.split() or words):
+        return [(text, False)], 0.0
     runs = groupby(zip(pieces, flags, strict=True), key=lambda pair: pair[1])
-    return [("".join(piece for piece, _ in run), flag) for flag, run in runs]
+    found = [("".join(piece for piece, _ in run), flag) for flag, run in runs]
+    return found, 1 - flags.count(False) / max(len(pieces), len(words))

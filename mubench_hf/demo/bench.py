@@ -17,7 +17,7 @@ from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.demo.answers import Answer, marked
 from mubench_hf.demo.clips import Clips
 from mubench_hf.demo.membership import Attacker
-from mubench_hf.demo.models import WORKING, ModelCache, working
+from mubench_hf.demo.models import ModelCache, working
 from mubench_hf.demo.rows import Field, Sample, enlarged
 from mubench_hf.demo.samples import Samples
 from mubench_hf.demo.sentences import what_changed
@@ -95,7 +95,8 @@ class Bench:
         self._loaded: Samples | None = None
         self._attackers: dict[str, Attacker | str] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
-        self._lock = threading.Lock()
+        # Of what is kept, and of the rows: fetching those may take minutes.
+        self._lock, self._loading = threading.Lock(), threading.Lock()
 
     @property
     def inputs(self) -> tuple[Field, ...]:
@@ -160,7 +161,8 @@ class Bench:
             answer = replace(answer, probabilities=dict(zip(self._samples.data.label_names, shares, strict=True)))
         if said.text is not None:
             original = said.text if method == "original" else self.answer("original", sample).text
-            answer = replace(answer, marked=marked(said.text, original))
+            pieces, changed = marked(said.text, original)
+            answer = replace(answer, marked=pieces, changed=changed)
         if said.image is not None:
             answer = replace(answer, image=_picture(said.image))
         membership, reason = self._membership(method, said.loss)
@@ -196,7 +198,7 @@ class Bench:
         """The rows, loaded at the first use."""
         if self._loaded is None:
             folder = self._checkpoints["original"].folder()
-            with WORKING:
+            with self._loading:
                 self._loaded = self._loaded or Samples(self._load_data(folder), self._clips)
         return self._loaded
 

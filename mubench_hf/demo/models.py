@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-MODELS, MODEL_BYTES = 12, 4 << 30
+MODELS, MODEL_BYTES = 100, 4 << 30
 """Most models, and most bytes of weights, kept at once."""
 
 WORKING = threading.RLock()

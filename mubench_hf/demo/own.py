@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mubench_hf.data.media import first_unreadable
 from mubench_hf.demo import clips
 from mubench_hf.demo.rows import Field, medium_of
 from mubench_hf.errors import BadInput, unknown_name
-from mubench_hf.tasks._clips import read_frames
 from mubench_hf.tasks._sounds import read_sound
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _image(data: bytes) -> Image:
 def _sound(data: bytes, needed_rate: int | None) -> dict[str, Any]:
     """Return the stored form of a sound, with the data set's samples a second."""
     import soundfile
+    from datasets import Audio
 
     try:
         # Only the header is read here.
@@ -114,6 +115,7 @@ def _sound(data: bytes, needed_rate: int | None) -> dict[str, Any]:
         raise ValueError(f"it is {seconds:,.0f} s long" if seconds < 1e6 else "it does not say how long it is")
     if header.frames * header.channels > SOUND_SAMPLES:
         raise ValueError(f"it has {header.frames:,} samples in {header.channels} channels")
+    _check_decodes(Audio(), data)
     sound, rate = read_sound(data)
     if needed_rate not in (None, rate):
         from scipy.signal import resample_poly
@@ -125,9 +127,18 @@ def _sound(data: bytes, needed_rate: int | None) -> dict[str, Any]:
 
 
 def _video(data: bytes) -> dict[str, Any]:
+    from datasets import Video
+
     clips.check_video(data)
-    read_frames(data, 2)  # To its end, or it says what is wrong.
+    _check_decodes(Video(), data)
     return {"bytes": data, "path": None}
+
+
+def _check_decodes(feature: Any, data: bytes) -> None:
+    """Check that a file is whole, as is checked of the data sets' own."""
+    wrong = first_unreadable(feature, [{"bytes": data, "path": None}])
+    if wrong:
+        raise ValueError(wrong[1])
 
 
 def _text(value: Any) -> str:
@@ -135,7 +146,8 @@ def _text(value: Any) -> str:
         raise ValueError("there is no text")
     if len(value) > CHARACTERS:
         raise ValueError(f"it has {len(value):,} characters")
-    value.encode()  # Half of a pair of surrogates is no character, and no tokenizer takes it.
+    if any(0xD800 <= ord(character) < 0xE000 for character in value):  # No tokenizer takes half a pair.
+        raise ValueError("it holds a half of a surrogate pair, which is no character")
     return value
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 
 from mubench_hf.bundles.bundle import RESULT
 from mubench_hf.cards import OUTPUTS
@@ -26,7 +26,7 @@ from mubench_hf.retries import Retries, refusal
 from mubench_hf.runs.record import load_record
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
+    from huggingface_hub import HfApi, ModelInfo
 
     from mubench_hf.results.schema import RunResult
 
@@ -54,7 +54,7 @@ class DemoRuns:
         models, groups = defaultdict(set), defaultdict(list)
         for checkpoint in runs:
             models[checkpoint.result.run.dataset_name].add(checkpoint.result.model)
-        for checkpoint in runs:
+        for checkpoint in sorted(runs, key=lambda checkpoint: checkpoint.result.name):
             run = checkpoint.result.run
             alone = len(models[run.dataset_name]) == 1
             groups[run.dataset_name if alone else run.original_name].append(checkpoint)
@@ -105,7 +105,7 @@ class DemoRuns:
             with ThreadPoolExecutor(REQUESTS) as pool:
                 runs = [run for run in pool.map(_on_hub, found) if run]
             names = {run.result.run.dataset_name for run in runs if run.result.source == "full"}
-            commits = {name: retries.ask(api.dataset_info, f"{org}/{name}").sha for name in sorted(names)}
+            commits = {name: _commit(api, retries, f"{org}/{name}") for name in sorted(names)}
         except HfHubHTTPError as error:
             raise refusal(f"What {org} published cannot be listed", error) from error
         # Mini data are made here.
@@ -190,14 +190,21 @@ def _on_disk(result: RunResult, out: Path) -> Checkpoint:
     return Checkpoint(result, partial(_checked, result, lambda: folder), partial(load_logits, result.name, results))
 
 
+def _commit(api: HfApi, retries: Retries, dataset: str) -> str | None:
+    """Return the newest commit of a data set; ``None`` where there is none, which loading it will say."""
+    try:
+        return retries.ask(api.dataset_info, dataset).sha
+    except RepositoryNotFoundError:
+        return None
+
+
 def _on_hub(repo: ModelInfo) -> Checkpoint | None:
-    """Return a published run, ``None`` where a repository holds none."""
+    """Return a published run, ``None`` where a repository holds none that can be read."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
 
     try:
         result = load_result(hf_hub_download(repo.id, RESULT, revision=repo.sha))
-    except EntryNotFoundError:
+    except (EntryNotFoundError, BadInput):  # One bad repository hides no other.
         return None
     folder = partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha))
     return Checkpoint(result, folder, lambda: load_logits(Path(OUTPUTS).stem, folder()))

@@ -57,10 +57,12 @@ def _ends_of_classes(shares: Mapping[str, float], said: str) -> list[str]:
         low, high = (f"{_percent(methods[name])} with {name_of(name)}" for name in (order[0], order[-1]))
         return [f"over {len(order)} methods, {said} goes from {low} to {high}"]
     order = sorted(methods, key=lambda name: abs(methods[name] - retrain))
-    near, far = (f"with {_percent(methods[name])}" for name in (order[0], order[-1]))
+    near, far = (_percent(methods[name]) for name in (order[0], order[-1]))
+    if near == far:
+        return [f"the {len(order)} methods give about {near}"]
     return [
-        f"of {len(order)} methods, {name_of(order[0])} comes closest to the retrained model {near}, and "
-        f"{name_of(order[-1])} stays furthest from it {far}"
+        f"of {len(order)} methods, {name_of(order[0])} comes closest to the retrained model with {near}, and "
+        f"{name_of(order[-1])} stays furthest from it with {far}"
     ]
 
 
@@ -71,8 +73,8 @@ def _of_texts(answers: Sequence[Answer]) -> list[str]:
         return ["the original's text is what others are compared with"]
     if not any(shares.values()):
         return [f"{_listed(map(name_of, shares))} {'write' if len(shares) > 1 else 'writes'} what the original does"]
-    each = _each(shares, lambda share, name: f"{share} of {name}'s words")
-    parts = [f"{each} differ from the original's"] if each else []
+    each = _each(shares, lambda share, name: f"{share} in {name}'s")
+    parts = [f"against the original's text, the share of words that differ is {each}"] if each else []
     methods = _methods(shares)
     if len(methods) > EACH:
         order = sorted(methods, key=methods.get)
