@@ -134,8 +134,9 @@ class Store:
         """Answer what a revision of a repository is."""
         oid, files = self.repo(kind, name).at(revision)
         return {
-            "_id": name, "id": name, "sha": oid, "private": self.repo(kind, name).private, "gated": False, "disabled": False,
-            "likes": 0, "downloads": 0, "tags": [], "createdAt": DATE, "lastModified": DATE, "author": name.split("/")[0],
+            "_id": name, "id": name, "sha": oid, "private": self.repo(kind, name).private, "gated": False,
+            "disabled": False, "likes": 0, "downloads": 0, "tags": [], "createdAt": DATE, "lastModified": DATE,
+            "author": name.split("/")[0],
             "siblings": [{"rfilename": path} for path in sorted(files)],
         }  # fmt: skip
 
