@@ -9,8 +9,8 @@ import mubench_hf
 
 PACKAGE = Path(mubench_hf.__file__).parent
 BASE = ("errors", "files")
-FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards", "bundles",
-        "retries", "hub", "downloads", "verification", "progress", "pipeline", "overview",
+FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards",
+        "eval_results", "bundles", "retries", "hub", "downloads", "verification", "progress", "pipeline", "overview",
         "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
