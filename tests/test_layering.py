@@ -8,7 +8,7 @@ import pytest
 import mubench_hf
 
 PACKAGE = Path(mubench_hf.__file__).parent
-BASE = ("errors", "files")
+BASE = ("errors", "files", "shipped")
 FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards",
         "eval_results", "bundles", "retries", "hub", "downloads", "verification", "progress", "pipeline", "overview",
         "scripts", "cli")  # fmt: skip
