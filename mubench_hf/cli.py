@@ -23,11 +23,12 @@ USAGE = """usage: mubench COMMAND ...
   build TASK ... [--mini] [--out DIR]   write a task's data set with its deletion splits
   train --task TASK ...                 train an original
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
-  evaluate CHECKPOINT ...               evaluate checkpoints
+  evaluate CHECKPOINT ...               evaluate checkpoints; published ones, org/name, are checked
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
   demo [DIR]                            look at finished runs in a browser
-  publish dataset|model|metric NAME ... show what would go to the Hub; with --push, send it
+  publish dataset|model|metric|space NAME ...
+                                        show what would go to the Hub; with --push, send it
 
 `mubench COMMAND --help` says more of each."""
 

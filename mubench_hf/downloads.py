@@ -11,6 +11,7 @@ from mubench_hf.bundles.allowed import CARD, CONFIGS, PIPELINE_PARTS, WEIGHTS
 from mubench_hf.bundles.bundle import RESULT
 from mubench_hf.cards import OUTPUTS
 from mubench_hf.errors import BadInput
+from mubench_hf.eval_results import EVAL_RESULTS
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.store import load_result
 from mubench_hf.retries import refusal
@@ -18,7 +19,7 @@ from mubench_hf.runs.record import RECORD
 from mubench_hf.runs.train import RECIPE
 
 FETCHED = (
-    *(CARD, RECORD, RECIPE, RESULT, OUTPUTS, "plots/*.png", *WEIGHTS, *CONFIGS),
+    *(CARD, RECORD, RECIPE, RESULT, OUTPUTS, EVAL_RESULTS, "plots/*.png", *WEIGHTS, *CONFIGS),
     *(f"{part}/{name}" for part in PIPELINE_PARTS for name in (*WEIGHTS, *CONFIGS)),
 )
 """Patterns of the files that are fetched: the ones that publishing allows, so never a pickle or code."""

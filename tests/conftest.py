@@ -107,6 +107,8 @@ def hub_here(hub, tmp_path, monkeypatch):
     template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     resolve = socket.getaddrinfo
 
     def only_here(host, *args, **kwargs):

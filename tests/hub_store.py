@@ -15,10 +15,11 @@ DATE = "2026-01-01T00:00:00.000Z"
 
 @dataclass
 class Repo:
-    """One repository: all its revisions, the newest last."""
+    """One repository: all its revisions, the newest last, and whether others may see it."""
 
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    private: bool = False
 
     def commit(self, files: dict[str, bytes]) -> str:
         """Store a revision and return its name, a hash over it and all before it."""
@@ -100,7 +101,7 @@ class Store:
         url = f"{self.url}/{'' if kind == 'model' else kind + 's/'}{name}"
         if (kind, name) in self.repos:
             raise Refused(409, json.dumps({"error": f"You already created this {kind} repo", "url": url}))
-        self.repos[kind, name] = Repo()
+        self.repos[kind, name] = Repo(private=asked.get("visibility") == "private")
         self.repos[kind, name].commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         return {"url": url, "name": name, "id": name}
 
@@ -133,8 +134,9 @@ class Store:
         """Answer what a revision of a repository is."""
         oid, files = self.repo(kind, name).at(revision)
         return {
-            "_id": name, "id": name, "sha": oid, "private": False, "gated": False, "disabled": False, "likes": 0,
-            "downloads": 0, "tags": [], "createdAt": DATE, "lastModified": DATE, "author": name.split("/")[0],
+            "_id": name, "id": name, "sha": oid, "private": self.repo(kind, name).private, "gated": False,
+            "disabled": False, "likes": 0, "downloads": 0, "tags": [], "createdAt": DATE, "lastModified": DATE,
+            "author": name.split("/")[0],
             "siblings": [{"rfilename": path} for path in sorted(files)],
         }  # fmt: skip
 

@@ -9,6 +9,7 @@ from mubench_hf.data.card import FORGET_FILES
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
+from mubench_hf.files import disk_is_full
 from mubench_hf.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def _manifest_file(task: TaskSpec, *, mini: bool, out: Path | str, org: str, rev
     try:
         return Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision))
     except OSError as error:
+        if disk_is_full(error):
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
             f"The data of {folder.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "

@@ -8,8 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from mubench_hf.bundles.space import space_folder
 from mubench_hf.errors import BadInput
-from mubench_hf.shipped import shipped_folder
 from mubench_hf.tasks import list_tasks
 
 
@@ -48,6 +48,6 @@ def launch(runs: Path, *, browser: bool = True) -> None:
     os.environ["MUBENCH_RUNS"] = str(runs.absolute())
     os.environ["MUBENCH_OPEN"] = "1" if browser else ""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    app = shipped_folder("spaces") / "demo" / "app.py"
+    app = space_folder("demo") / "app.py"
     sys.argv = [str(app)]
     runpy.run_path(str(app), run_name="__main__")

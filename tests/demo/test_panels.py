@@ -46,7 +46,7 @@ def answer(**given):
 
 
 def sample(*shown, truth=None, split="forget", index=3):
-    return Sample(split=split, index=index, shown=shown, truth=truth, row={})
+    return Sample(split, index, shown, truth, row={}, position=0, scored=truth is not None, key="x")
 
 
 def test_what_is_shown_is_never_html():
