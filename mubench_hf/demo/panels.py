@@ -86,11 +86,16 @@ def _video(shown: Shown) -> str:
     return f'<video controls loop muted aria-label="{escape(shown.name)}" src="{source}"></video>'
 
 
+def _text(shown: Shown) -> str:
+    return f'<div class="mu-text" tabindex="0">{escape(shown.value)}</div>'
+
+
 MEDIA: dict[str, Callable[[Shown], str]] = {
     "image": lambda shown: _image(shown.value, shown.name),
     "audio": _audio,
     "video": _video,
-    "text": lambda shown: f'<div class="mu-text" tabindex="0">{escape(shown.value)}</div>',
+    "text": _text,
+    "choice": _text,
 }
 """Medium → its HTML. Media travel inside the page, so that the server hands out no files."""
 
@@ -105,7 +110,7 @@ def _card(answer: Answer, sample: Sample) -> str:
     if answer.text is not None:
         pieces = answer.marked or [(answer.text, False)]
         marked = "".join(f"<mark>{escape(text)}</mark>" if other else escape(text) for text, other in pieces)
-        parts.append(f'<div class="mu-text" tabindex="0">{marked or "(nothing)"}</div>')
+        parts.append(f'<div class="mu-text" tabindex="0">{marked if answer.text.strip() else "(nothing)"}</div>')
     if answer.image is not None:
         parts.append(_image(answer.image, f"What {title} draws"))
     if answer.probabilities is not None:

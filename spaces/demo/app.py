@@ -44,7 +44,10 @@ def look(task, ratio, methods, split, row, progress=PROGRESS) -> tuple[str, str]
     """Show a row of the data set and what the models say of it; rows are counted from 1."""
     try:
         chosen = RUNS.bench(task, ratio)
-        sample = chosen.sample(SPLITS[split], int(row or 0) - 1)
+        count = chosen.count(SPLITS[split])
+        if row is None or not 1 <= row <= count:
+            return "", alert(f"There is no row {row}. Allowed: a whole number from 1 to {count}.")
+        sample = chosen.sample(SPLITS[split], int(row) - 1)
         return sample_panel(sample), ask(chosen, methods, sample, progress)
     except BadInput as error:
         return "", alert(str(error))
@@ -137,8 +140,9 @@ class Page:
         with gr.Blocks(title="See a model forget") as self.blocks:
             gr.Markdown("# See a model forget\nPick a row that was deleted from training, and ask the models.")
             with gr.Row():
-                self.task = gr.Dropdown(tasks, label="Task", value=tasks[0])
-                self.ratio = gr.Dropdown(list(range(1, 11)), label="Deleted, % of train", value=ratios[0])
+                self.task = gr.Dropdown(tasks, label="Task", value=tasks[0], min_width=280)
+                ten = list(range(1, 11))
+                self.ratio = gr.Dropdown(ten, label="Deleted, % of train", value=ratios[0], min_width=280)
             self.methods = gr.CheckboxGroup(ALL_METHODS, label="Models", value=RUNS.methods(tasks[0], ratios[0]))
             self.heading = gr.Markdown()
             with gr.Tab("Try it"):
@@ -157,7 +161,7 @@ class Page:
     def add_rows(self) -> None:
         """Add what one picks a row with, or brings one's own, and where the row and the answers appear."""
         with gr.Row():
-            self.split = gr.Radio(list(SPLITS), value="Deleted (D_f)", label="Row from")
+            self.split = gr.Radio(list(SPLITS), value="Deleted (D_f)", label="Row from", min_width=280)
             self.row = gr.Number(1, precision=0, label="Row number", minimum=1)
         with gr.Row():
             self.steps = {by: gr.Button(name, size="sm", min_width=80) for name, by in STEPS.items()}
