@@ -180,10 +180,11 @@ class Page:
         # One question at a time, and of those of one person that wait, only the last.
         asking = {"concurrency_id": "models", "concurrency_limit": 1, "trigger_mode": "always_last"}
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        changes = [self.methods.input, self.split.input, self.row.submit, self.row.blur]
+        # First, for names of the API are given in order.
+        gr.on(changes, look, where, answer, **asking, api_name="look")
         for event in (self.blocks.load, self.task.input, self.ratio.input):
             event(choose, offer, offered, **quiet).then(look, where, answer, **asking, api_visibility="private")
-        changes = [self.methods.input, self.split.input, self.row.submit, self.row.blur]
-        gr.on(changes, look, where, answer, **asking, api_name="look")
         for by, button in self.steps.items():
             moved = button.click(partial(step, by), [self.task, self.ratio, self.split, self.row], self.row, **quiet)
             moved.then(look, where, answer, **asking, api_visibility="private")

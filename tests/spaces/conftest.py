@@ -152,3 +152,18 @@ def serve_command():
     """Starts any command that serves a page: ``url, process = serve_command(["mubench", "demo"], env, 300)``."""
     with ExitStack() as running:
         yield lambda command, env=None, seconds=60: running.enter_context(serving(command, env, seconds))
+
+
+@pytest.fixture(scope="session")
+def quick_runs(tmp_path_factory):
+    """Output folder of a quick cifar100 mini run."""
+    from conftest import quicken
+
+    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.tasks import cifar100
+
+    out, task = tmp_path_factory.mktemp("demo") / "mubench-run", cifar100.TASK
+    quicken()
+    Pipeline("cifar100", mini=True, out=out, methods=["finetune", "neggrad"], seeds=[42]).run()
+    cifar100.TASK = task
+    return out

@@ -9,32 +9,16 @@ import pytest
 from PIL import Image
 
 from mubench_hf.demo import DemoRuns
-from mubench_hf.pipeline import Pipeline
-from mubench_hf.progress import RunProgress
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Output folder of a quick cifar100 mini run."""
-    from conftest import quicken
-
-    from mubench_hf.tasks import cifar100
-
-    out, task = tmp_path_factory.mktemp("demo") / "mubench-run", cifar100.TASK
-    quicken()
-    Pipeline("cifar100", mini=True, out=out, methods=["finetune", "neggrad"], seeds=[42]).run(RunProgress())
-    cifar100.TASK = task
-    return out
 
 
 @pytest.fixture
-def bench(runs):
-    return DemoRuns.local(runs).bench("cifar100-mini", 5)
+def bench(quick_runs):
+    return DemoRuns.local(quick_runs).bench("cifar100-mini", 5)
 
 
 @pytest.fixture(scope="module")
-def url(serve, runs):
-    return serve("demo", {"MUBENCH_RUNS": str(runs)})[0]
+def url(serve, quick_runs):
+    return serve("demo", {"MUBENCH_RUNS": str(quick_runs)})[0]
 
 
 def cards(page):

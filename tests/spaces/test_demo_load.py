@@ -42,12 +42,12 @@ def bad_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_clients_get_right_answers(serve, runs, bad_files, tmp_path, capsys):
+def test_many_clients_get_right_answers(serve, quick_runs, bad_files, tmp_path, capsys):
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 
-    url, process = serve("demo", {"MUBENCH_RUNS": str(runs)})
-    bench = DemoRuns.local(runs).bench("cifar100-mini", 5)
+    url, process = serve("demo", {"MUBENCH_RUNS": str(quick_runs)})
+    bench = DemoRuns.local(quick_runs).bench("cifar100-mini", 5)
     picture = tmp_path / "mine.png"
     Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(picture)
     (field,) = (field.name for field in bench.inputs if field.medium == "image")
