@@ -66,11 +66,12 @@ class Tries:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
         if isinstance(error, OfflineModeIsEnabled):
-            raise BadInput("HF_HUB_OFFLINE is set, so nothing can be published. Unset it.") from error
+            raise BadInput("HF_HUB_OFFLINE is set, so the Hub cannot be asked. Unset it.") from error
         if isinstance(error, HfHubHTTPError) and status_of(error) not in BUSY and status_of(error) not in also:
             raise error
-        # A page in place of JSON is what a busy Hub shows; a failed download hides which of the two it was.
-        if isinstance(error, HfHubHTTPError | LocalEntryNotFoundError | json.JSONDecodeError):
+        # A failed download is told of as a file that the cache lacks; a page in place of JSON is what a busy Hub shows.
+        answer = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+        if isinstance(answer, HfHubHTTPError | json.JSONDecodeError):
             self.busy += 1
             tries, limit = self.busy, ATTEMPTS
         else:
