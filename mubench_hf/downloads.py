@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mubench_hf.bundles.allowed import CARD, CONFIGS, PIPELINE_PARTS, WEIGHTS
 from mubench_hf.bundles.bundle import RESULT
@@ -14,7 +15,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.eval_results import EVAL_RESULTS
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.store import load_result
-from mubench_hf.retries import refusal
+from mubench_hf.retries import Retries, refusal
 from mubench_hf.runs.record import RECORD
 from mubench_hf.runs.train import RECIPE
 
@@ -54,8 +55,8 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     with _clear_errors(repo, revision):
         try:
             # Whatever else a repository holds is not fetched before it is known to be a checkpoint.
-            commit = Path(hf_hub_download(repo, RECORD, revision=revision)).parent.name
-            return Path(snapshot_download(repo, revision=commit, allow_patterns=list(FETCHED)))
+            commit = Path(_ask(hf_hub_download, repo, RECORD, revision=revision)).parent.name
+            return Path(_ask(snapshot_download, repo, revision=commit, allow_patterns=list(FETCHED)))
         except RepositoryNotFoundError as error:
             raise BadInput(
                 f"There is no folder {name}, and no model {repo} on the Hub that this token may read. "
@@ -65,8 +66,7 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
             raise BadInput(f"{repo} has no {RECORD}, so it is not a checkpoint of this benchmark.") from error
         except LocalEntryNotFoundError as error:
             raise BadInput(
-                f"There is no folder {name}, and the cache lacks {repo} while the Hub cannot be asked for it: "
-                "HF_HUB_OFFLINE is set, the Hub is busy, or there is no network."
+                f"There is no folder {name}, and HF_HUB_OFFLINE is set while the cache lacks {repo}. Unset it."
             ) from error
 
 
@@ -77,19 +77,29 @@ def published_result(repo: str) -> RunResult | None:
         repo: Repository ``org/name``.
 
     Returns:
-        Its ``run_result.json``; ``None`` if there is no such repository or file, or it cannot be asked for.
+        Its ``run_result.json``; ``None`` if there is no such repository or file, or HF_HUB_OFFLINE is set and the
+        cache lacks it.
 
     Raises:
-        BadInput: If what is there is no valid result.
+        BadInput: If what is there is no valid result, or the Hub cannot be reached.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
     with _clear_errors(repo, None):
         try:
-            return load_result(hf_hub_download(repo, RESULT))
+            return load_result(_ask(hf_hub_download, repo, RESULT))
         except (EntryNotFoundError, RepositoryNotFoundError):
             return None
+
+
+def _ask(call: Callable[..., str], *args: Any, **kwargs: Any) -> str:
+    """Fetch something, again where the Hub is busy; without a Hub to ask, from the cache."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return call(*args, **kwargs)
+    return Retries(constants.ENDPOINT).ask(call, *args, **kwargs)
 
 
 @contextmanager

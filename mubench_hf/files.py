@@ -35,6 +35,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Return whether an error says that there is no room left; libraries that write by themselves say so in words."""
+    """Return whether an error, or what caused it, says that there is no room left; some libraries say so in words."""
     full = (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error)
+    if getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    return error.__cause__ is not None and disk_is_full(error.__cause__)

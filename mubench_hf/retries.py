@@ -69,8 +69,9 @@ class Tries:
             raise BadInput("HF_HUB_OFFLINE is set, so the Hub cannot be asked. Unset it.") from error
         if isinstance(error, HfHubHTTPError) and status_of(error) not in BUSY and status_of(error) not in also:
             raise error
-        # A page in place of JSON is what a busy Hub shows; a failed download hides which of the two it was.
-        if isinstance(error, HfHubHTTPError | LocalEntryNotFoundError | json.JSONDecodeError):
+        # A failed download is told of as a file that the cache lacks; a page in place of JSON is what a busy Hub shows.
+        answer = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+        if isinstance(answer, HfHubHTTPError | json.JSONDecodeError):
             self.busy += 1
             tries, limit = self.busy, ATTEMPTS
         else:

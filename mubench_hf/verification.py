@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from mubench_hf.bundles.bundle import RESULT
 from mubench_hf.data.prepare import load_task_data
@@ -70,7 +73,9 @@ def verify(name: str, revision: str | None = None, *, out: Path | str = ".") -> 
         out=out,
         org=org,
     )
-    outputs = measure_checkpoint(folder, record, data)
+    with TemporaryDirectory() as kept:  # What is kept of models that one works with is no use here.
+        outputs = measure_checkpoint(folder, record, replace(data, cache_dir=Path(kept)))
+        outputs = {name: np.array(values) for name, values in outputs.items()}
     references = _references(record, stated, org)
     found = evaluate_run(record, outputs, data, **{name: result.scores for name, result in references.items()})
     comparisons = compare(

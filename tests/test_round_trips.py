@@ -178,6 +178,10 @@ from transformers import CLIPTextModel
 def grey(images):
     return np.asarray(images, dtype=np.float32).mean(axis=1).reshape(len(images), -1)
 
+def pixels(rows):
+    images = np.stack([np.asarray(image.convert("RGB"), dtype=np.float32) / 127.5 - 1 for image in rows["image"]])
+    return (np.moveaxis(images, -1, 1) + 1) / 2
+
 def scores(name, revision, seed, outputs):
     part = {"pretrained_model_name_or_path": name, "revision": revision}
     unet = UNet2DConditionModel.from_pretrained(**part, subfolder="unet").eval()
@@ -198,30 +202,32 @@ def scores(name, revision, seed, outputs):
 
     # The mini data's judge: a logistic regression on the grey pixels of the train images.
     train = concatenate_datasets([data["forget"], data["retain"]]).sort("index")
-    real = [(np.asarray(image.convert("RGB"), dtype=np.float32) / 127.5 - 1 + 1) / 2 for image in train["image"]]
-    judge = LogisticRegression(C=1.0, max_iter=2000).fit(grey(np.moveaxis(real, -1, 1)), np.asarray(train["label"][:]))
+    judge = LogisticRegression(C=1.0, max_iter=2000).fit(grey(pixels(train)), np.asarray(train["label"][:]))
     seen = judge.predict_log_proba(grey(images))
-    return {"forget_prompt_accuracy": score("prompt_accuracy", seen, forget["label"][:])}
+    return {
+        "forget_prompt_accuracy": score("prompt_accuracy", seen, forget["label"][:]),
+        "forget_frechet_distance": score("frechet_distance", grey(images), grey(pixels(forget))),
+    }
 """
 
 KINDS = {
-    "imdb": ("bert-tiny", CLASSES + TEXT),
-    "speech_commands": ("wav2vec2-tiny", CLASSES + SPEECH),
-    "ucf101": ("videomae-tiny", CLASSES + VIDEO),
-    "samsum": ("t5-v1.1-tiny", TOKENS + SUMMARIES),
-    "celeb_profile": ("llama-2-tiny", TOKENS + BIOGRAPHIES),
-    "tiny_imagenet": ("stable-diffusion-tiny", IMAGES),
+    "imdb": ("bert-tiny", CLASSES + TEXT, ["--num_train_epochs", "1"]),
+    "speech_commands": ("wav2vec2-tiny", CLASSES + SPEECH, ["--num_train_epochs", "1"]),
+    "ucf101": ("videomae-tiny", CLASSES + VIDEO, ["--max_steps", "8"]),
+    "samsum": ("t5-v1.1-tiny", TOKENS + SUMMARIES, ["--num_train_epochs", "1"]),
+    "celeb_profile": ("llama-2-tiny", TOKENS + BIOGRAPHIES, ["--num_train_epochs", "1"]),
+    "tiny_imagenet": ("stable-diffusion-tiny", IMAGES, ["--max_steps", "8"]),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_others_get_the_scores_that_are_published(name, hub, hub_env, tmp_path, monkeypatch):
-    model, code = KINDS[name]
+    model, code, length = KINDS[name]
     out, task = tmp_path / "out", get_task(name)
     original = f"{name}-mini-{model}"
     names = [original, f"{original}-finetune-df5pct-s42"]
-    arguments = ["--task", name, "--mini", "--out", str(out), "--num_train_epochs", "1", "--disable_tqdm", "true"]
+    arguments = ["--task", name, "--mini", "--out", str(out), "--disable_tqdm", "true", *length]
     dispatch(["build", name, "--mini", "--out", str(out)])
     dispatch(["train", *arguments])
     dispatch(["evaluate", str(out / "mubench" / original), "--out", str(out)])
@@ -232,7 +238,7 @@ def test_others_get_the_scores_that_are_published(name, hub, hub_env, tmp_path, 
         [
             dataset_bundle(task, mini=True, out=out),
             *(model_bundle(out / "mubench" / run) for run in names),
-            *(metric_bundle(metric) for metric in (task.metric, "zrf")),
+            *(metric_bundle(metric) for metric in (*task.metrics, "zrf")),
         ]
     )
     revisions = {f"mubench/{run}": hub.repos["model", f"mubench/{run}"].commits[-1][0] for run in names}
@@ -245,6 +251,6 @@ def test_others_get_the_scores_that_are_published(name, hub, hub_env, tmp_path, 
     for run, seen in json.loads(done.stdout.strip().splitlines()[-1]).items():
         for key, value in seen["found"].items():
             assert value == seen["stated"][key], f"{key} of {run}"
-        assert seen["found"][f"forget_{task.metric}"] > 0, "a score of nothing would tell nothing"
+        assert any(value > 0 for key, value in seen["found"].items() if key.startswith("forget_"))
         # A denoiser has no distribution over classes, so there is no ZRF of it.
         assert ("zrf" in seen["found"]) == (seen["stated"]["zrf"] is not None)

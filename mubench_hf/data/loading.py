@@ -41,6 +41,7 @@ def load_split(
         BadInput: If the ratio is not allowed, or the data set is neither built nor on the Hub.
     """
     from datasets import DatasetDict, load_dataset
+    from datasets.exceptions import DatasetsError
 
     ratio = check_ratio(ratio)
     file = _manifest_file(task, mini=mini, out=out, org=org, revision=revision)
@@ -48,7 +49,12 @@ def load_split(
     if folder.is_dir():
         splits = load_dataset(str(folder.absolute()))
     else:  # The rows of the very commit that the manifest is of.
-        splits = load_dataset(f"{org}/{folder.name}", revision=file.parent.name)
+        try:
+            splits = load_dataset(f"{org}/{folder.name}", revision=file.parent.name)
+        except (OSError, DatasetsError) as error:
+            if disk_is_full(error):
+                raise
+            raise BadInput(f"The rows of {org}/{folder.name} cannot be read from the Hub: {error}") from error
     train = splits.pop("train")
     cut = sum(manifest["files"][name]["rows"] for name in FORGET_FILES[:ratio])
     return DatasetDict(forget=train.select(range(cut)), retain=train.select(range(cut, len(train))), **splits)

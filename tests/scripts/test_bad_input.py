@@ -47,7 +47,7 @@ def refusal(argv: list[str], capsys) -> str:
         (["run", "cifar100", "--mini", "--methods", "salum"], "Did you mean 'salun'"),
         (["run", "cifar100", "--mini", "--seeds", "x"], "invalid int value: 'x'"),
         (["evaluate", "nowhere"], "neither a folder nor the name of a repository"),
-        (["evaluate", "mubench/nowhere"], "There is no folder mubench/nowhere, and the cache lacks"),
+        (["evaluate", "mubench/nowhere"], "There is no folder mubench/nowhere, and HF_HUB_OFFLINE is set"),
         (["evaluate", "."], "has no run.json"),
     ],
 )
