@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +103,7 @@ class DemoRuns:
         try:
             found = retries.ask(lambda: list(api.list_models(author=org, filter=TAG, expand=["sha"])))
             with ThreadPoolExecutor(REQUESTS) as pool:
-                runs = [run for run in pool.map(_on_hub, found) if run]
+                runs = [run for run in pool.map(partial(_on_hub, retries), found) if run]
             names = {run.result.run.dataset_name for run in runs if run.result.source == "full"}
             commits = {name: _commit(api, retries, f"{org}/{name}") for name in sorted(names)}
         except HfHubHTTPError as error:
@@ -198,15 +198,20 @@ def _commit(api: HfApi, retries: Retries, dataset: str) -> str | None:
         return None
 
 
-def _on_hub(repo: ModelInfo) -> Checkpoint | None:
+def _on_hub(retries: Retries, repo: ModelInfo) -> Checkpoint | None:
     """Return a published run, ``None`` where a repository holds none that can be read."""
     from huggingface_hub import hf_hub_download
 
     try:
-        result = load_result(hf_hub_download(repo.id, RESULT, revision=repo.sha))
-    except (EntryNotFoundError, BadInput):  # One bad repository hides no other.
+        file = retries.ask(hf_hub_download, repo.id, RESULT, revision=repo.sha)
+    except EntryNotFoundError:
         return None
-    folder = partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha))
+    try:
+        result = load_result(file)
+    except BadInput:  # One bad repository hides no other.
+        return None
+    # A commit never changes, so the Hub is asked for it once.
+    folder = cache(partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha)))
     return Checkpoint(result, folder, lambda: load_logits(Path(OUTPUTS).stem, folder()))
 
 

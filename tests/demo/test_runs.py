@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from made_up import made_up
@@ -12,6 +13,7 @@ from mubench_hf.bundles import model_bundle
 from mubench_hf.demo import DemoRuns
 from mubench_hf.errors import BadInput
 from mubench_hf.results.store import save_result
+from mubench_hf.retries import Retries
 
 
 def result(method="scrub", seed=42, del_ratio=5, **fields):
@@ -129,6 +131,8 @@ def test_published_runs_say_what_local_ones_do(loopback, cifar_out):
     for method in runs.methods("cifar100-mini", 5):
         sample = bench.sample("forget", 7)
         assert bench.answer(method, sample) == other.answer(method, other.sample("forget", 7))
+    asked = len(loopback.requests)
+    assert bench.answer("retrain", bench.sample("test", 3)).probabilities and len(loopback.requests) == asked
     fetched = [path for _, path in loopback.requests if path.endswith("model.safetensors")]
     assert fetched and not any("/main/" in path for path in fetched)
 
@@ -143,6 +147,17 @@ def test_a_repository_that_is_no_checkpoint_is_refused(loopback, cifar_out, tmp_
     bench = DemoRuns.hub().bench("cifar100-mini", 5)
     with pytest.raises(BadInput, match="is the checkpoint of .*finetune.*, not of .*retrain"):
         bench.answer("retrain", bench.sample("test", 0))
+
+
+def test_a_busy_hub_loses_no_run(loopback, cifar_out, monkeypatch):
+    publish(loopback, cifar_out)
+    monkeypatch.setattr("mubench_hf.demo.runs.Retries", partial(Retries, wait=0.001))
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    loopback.faults.unavailable, loopback.faults.seed = 0.3, 1
+    assert len(DemoRuns.hub().results("cifar100-mini", 5)) == 5
+    loopback.faults.unavailable = 1.0
+    with pytest.raises(BadInput, match="cannot be reached"):
+        DemoRuns.hub()
 
 
 def test_an_organisation_without_runs(loopback):
