@@ -29,6 +29,8 @@ USAGE = """usage: mubench COMMAND ...
   demo [DIR]                            look at finished runs in a browser
   publish dataset|model|metric|space NAME ...
                                         show what would go to the Hub; with --push, send it
+  submit RUNS ... [--push]              check results for the leaderboard; with --push, propose them
+  submit --verify PATH                  recompute the scores of submitted results and mark them verified
 
 `mubench COMMAND --help` says more of each."""
 
@@ -152,6 +154,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": run_benchmark,
     "demo": open_demo,
     "publish": _script("publish"),
+    "submit": _script("submit"),
 }
 
 

@@ -11,7 +11,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.retries import Retries, Tries, refusal, status_of, transient
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitInfo, HfApi
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,25 @@ class Publisher:
         """
         from huggingface_hub.errors import HfHubHTTPError
 
+        who = self.owner_of_token()
+        orgs = {found["name"] for found in who.get("orgs", [])}
+        if org in orgs | {who["name"]}:
+            return
+        try:
+            self.retries.ask(self.api.get_organization_overview, org)
+            what = f"{who['name']} is no member of the organisation {org!r}"
+        except HfHubHTTPError as error:
+            what = f"There is no organisation {org!r}" if status_of(error) == 404 else f"{org!r} cannot be written to"
+        raise BadInput(f"{what}. Allowed for --org: {', '.join(sorted(orgs | {who['name']}))}.")
+
+    def owner_of_token(self) -> dict[str, Any]:
+        """Return what the Hub says of the token's owner.
+
+        Raises:
+            BadInput: If there is no token, or it is not valid or may only read.
+        """
+        from huggingface_hub.errors import HfHubHTTPError
+
         if not self.api.token:
             raise BadInput("There is no token of the Hub. Run `hf auth login`, or set HF_TOKEN to one that may write.")
         try:
@@ -91,15 +110,7 @@ class Publisher:
             raise refusal("The Hub does not say who the token belongs to", error) from error
         if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
             raise BadInput(f"The token of {who['name']} may only read. Use one that may write.")
-        orgs = {found["name"] for found in who.get("orgs", [])}
-        if org in orgs | {who["name"]}:
-            return
-        try:
-            self.retries.ask(self.api.get_organization_overview, org)
-            what = f"{who['name']} is no member of the organisation {org!r}"
-        except HfHubHTTPError as error:
-            what = f"There is no organisation {org!r}" if status_of(error) == 404 else f"{org!r} cannot be written to"
-        raise BadInput(f"{what}. Allowed for --org: {', '.join(sorted(orgs | {who['name']}))}.")
+        return who
 
     def push(self, bundle: Bundle) -> Published:
         """Make one repository what the bundle says, by one commit or, where it is that already, by none.
@@ -120,7 +131,7 @@ class Publisher:
                 if not adds and not deletes:
                     return Published(bundle, outcome, head)
                 outcome = "created" if created else "updated"
-                return Published(bundle, outcome, self._commit(bundle, head, adds, deletes))
+                return Published(bundle, outcome, self.commit(bundle, head, adds, deletes).oid)
             except transient() as error:
                 # What is to be done is looked up afresh: a commit whose answer was lost may have been stored, and
                 # after 409 or 412 another commit came between.
@@ -158,12 +169,12 @@ class Publisher:
         there = {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
         others = there.keys() - {".gitattributes", ".gitignore", "README.md"}
         marker = there.get(bundle.marker)
-        if others and (marker is None or not (self._equal(bundle, marker) or self._is_same(bundle, where))):
+        if others and (marker is None or not (self.equal(bundle, marker) or self._is_same(bundle, where))):
             raise BadInput(
                 f"The name {bundle.name} is taken by something else on the Hub ({', '.join(sorted(others)[:3])}, ...). "
                 "Nothing there was changed. Rename or delete that repository, or choose another --org."
             )
-        adds = [path for path in bundle.files if path not in there or not self._equal(bundle, there[path])]
+        adds = [path for path in bundle.files if path not in there or not self.equal(bundle, there[path])]
         return adds, sorted(path for path in there if bundle.owns(path) and path not in bundle.files)
 
     def _is_same(self, bundle: Bundle, where: dict[str, Any]) -> bool:
@@ -174,7 +185,7 @@ class Publisher:
             file = self.retries.ask(self.api.hf_hub_download, filename=bundle.marker, local_dir=folder, **where)
             return bundle.same(Path(file).read_bytes())
 
-    def _equal(self, bundle: Bundle, entry: Any) -> bool:
+    def equal(self, bundle: Bundle, entry: Any) -> bool:
         """Return whether a file of the repository is the one to be sent, without sending or fetching it."""
         if entry.path not in bundle.files or entry.size != bundle.size(entry.path):
             return False
@@ -182,7 +193,16 @@ class Publisher:
             return entry.lfs.sha256 == bundle.oid(entry.path, "sha256")
         return entry.blob_id == bundle.oid(entry.path, "sha1")
 
-    def _commit(self, bundle: Bundle, head: str, adds: Sequence[str], deletes: Sequence[str]) -> str:
+    def commit(self, bundle: Bundle, head: str, adds: Sequence[str], deletes: Sequence[str], **how: Any) -> CommitInfo:
+        """Add and delete files of a bundle's repository by one commit on top of ``head``.
+
+        Args:
+            bundle: The repository.
+            head: Commit that was looked at; a later one in between is refused.
+            adds: Paths of the bundle to send.
+            deletes: Paths to delete.
+            how: Other arguments of ``create_commit``, such as ``create_pr``.
+        """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         # One commit, so that nobody ever loads weights with the card of others.
@@ -192,7 +212,7 @@ class Publisher:
                 *(CommitOperationAdd(path, file) for path, file in bundle.files.items() if path in adds),
                 *(CommitOperationDelete(path) for path in deletes),
             ],
-            commit_message="Published by mubench",
             repo_type=bundle.kind,
             parent_commit=head,
-        ).oid
+            **{"commit_message": "Published by mubench", **how},
+        )

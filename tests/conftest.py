@@ -66,6 +66,20 @@ def own_bench(bench, tmp_path) -> Path:
     return Path(shutil.copytree(bench, tmp_path / "bench"))
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """Output folder of a quick run of one method over three seeds. Tests do not change it: they copy it."""
+    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.tasks import cifar100
+
+    out = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar100, "TASK", cifar100.TASK)
+        quicken()
+        Pipeline("cifar100", mini=True, out=out, methods=["finetune"]).run()
+    return out
+
+
 @pytest.fixture
 def hub():
     """An empty Hub on the loopback, running."""

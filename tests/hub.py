@@ -170,9 +170,11 @@ class Handler(BaseHTTPRequestHandler):
             found = entries(hub.repo(kind, name).at(revision)[1])
             return [found[path] for path in asked if path in found]
         if what == "preupload":
-            return hub.preupload(user, kind, name, revision, json.loads(body))
+            return hub.preupload(user, kind, name, revision, json.loads(body), "create_pr" in query)
         if what == "commit":
-            return hub.commit(user, kind, name, [json.loads(line) for line in body.splitlines()])
+            return hub.commit(user, kind, name, [json.loads(line) for line in body.splitlines()], "create_pr" in query)
+        if what == "discussions":
+            return hub.discussions(kind, name, query["status"][0])
         raise Refused(404, f"This Hub has no {url.path}")
 
     def _file(self, oid: str, content: bytes) -> None:

@@ -14,27 +14,49 @@ DATE = "2026-01-01T00:00:00.000Z"
 
 
 @dataclass
+class PullRequest:
+    """A proposed revision, at ``refs/pr/<number>``."""
+
+    title: str
+    author: str
+    commit: tuple[str, dict[str, bytes]]
+    status: str = "open"
+
+
+@dataclass
 class Repo:
-    """One repository: all its revisions, the newest last, and whether others may see it."""
+    """One repository: revisions, the newest last; pull requests, each one commit on top of ``main``; who sees it."""
 
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    pulls: list[PullRequest] = field(default_factory=list)
     private: bool = False
 
     def commit(self, files: dict[str, bytes]) -> str:
         """Store a revision and return its name, a hash over it and all before it."""
+        self.commits.append(self.next(files))
+        return self.commits[-1][0]
+
+    def next(self, files: dict[str, bytes]) -> tuple[str, dict[str, bytes]]:
+        """Return a revision on top of the newest."""
         digest = hashlib.sha1(self.commits[-1][0].encode() if self.commits else b"")
         for path, content in sorted(files.items()):
             digest.update(f"{path} {blob_id(content)}\n".encode())
-        self.commits.append((digest.hexdigest(), dict(files)))
-        return digest.hexdigest()
+        return digest.hexdigest(), dict(files)
+
+    def merge(self, number: int) -> str:
+        """Make a pull request the newest revision, as its maintainers would."""
+        self.pulls[number - 1].status = "merged"
+        return self.commit({**self.commits[-1][1], **self.pulls[number - 1].commit[1]})
 
     def at(self, revision: str) -> tuple[str, dict[str, bytes]]:
         """Return (oid, files) of a branch, a tag or a commit; ``NotFound`` if there is none."""
         if revision in ("main", "refs/heads/main"):
             return self.commits[-1]
+        if revision.startswith("refs/pr/") and 0 < int(revision[8:]) <= len(self.pulls):
+            return self.pulls[int(revision[8:]) - 1].commit
         wanted = self.tags.get(revision, revision)
-        for oid, files in self.commits:
+        for oid, files in (*self.commits, *(pull.commit for pull in self.pulls)):
             if len(wanted) >= 7 and oid.startswith(wanted):
                 return oid, files
         raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -159,19 +181,33 @@ class Store:
         depth = len(PurePosixPath(path).parts) + 1
         return [found[str(entry)] for entry in sorted(inside) if recursive or len(entry.parts) == depth]
 
-    def preupload(self, user: tuple[str, str] | None, kind: str, name: str, revision: str, asked: dict) -> dict:
+    def discussions(self, kind: str, name: str, status: str) -> dict:
+        """Answer with the pull requests of a status."""
+        pulls = enumerate(self.repo(kind, name).pulls, start=1)
+        found = [
+            {"title": pull.title, "num": number, "author": {"name": pull.author}, "createdAt": DATE,
+             "status": pull.status, "isPullRequest": True, "repo": {"name": name, "type": kind}}
+            for number, pull in pulls if pull.status == status
+        ]  # fmt: skip
+        return {"discussions": found, "count": len(found), "start": 0}
+
+    def preupload(
+        self, user: tuple[str, str] | None, kind: str, name: str, revision: str, asked: dict, is_pull: bool = False
+    ) -> dict:
         """Say that every file goes into the commit itself, and which of them are there already."""
         _, files = self.repo(kind, name).at(revision)
-        self._may_write(user, name.split("/")[0])
+        self._may_write(user, user[0] if user and is_pull else name.split("/")[0])
         paths = [file["path"] for file in asked["files"]]
         oids = {path: {"oid": blob_id(files[path])} for path in paths if path in files}
         regular = {"uploadMode": "regular", "shouldIgnore": False}
         return {"files": [{"path": path, **regular, **oids.get(path, {})} for path in paths]}
 
-    def commit(self, user: tuple[str, str] | None, kind: str, name: str, lines: list[dict]) -> dict:
-        """Store what the lines of a commit say, all of it or nothing."""
+    def commit(
+        self, user: tuple[str, str] | None, kind: str, name: str, lines: list[dict], is_pull: bool = False
+    ) -> dict:
+        """Store what the lines of a commit say, all of it or nothing; anybody may propose a pull request."""
         repo, files = self.repo(kind, name), dict(self.repo(kind, name).commits[-1][1])
-        self._may_write(user, name.split("/")[0])
+        self._may_write(user, user[0] if user and is_pull else name.split("/")[0])
         for line in lines:
             value = line["value"]
             if line["key"] == "header" and value.get("parentCommit") not in (None, repo.commits[-1][0]):
@@ -182,8 +218,14 @@ class Store:
                 del files[value["path"]]
             elif line["key"] != "header":
                 raise Refused(400, f"This Hub knows no {line['key']}")
-        oid = repo.commit(files)
-        return {"success": True, "commitOid": oid, "commitUrl": f"{self.url}/{name}/commit/{oid}", "hookOutput": ""}
+        pull = {}
+        if is_pull:
+            title = next(line["value"]["summary"] for line in lines if line["key"] == "header")
+            repo.pulls.append(PullRequest(title, user[0], repo.next(files)))
+            pull = {"pullRequestUrl": f"{self.url}/{kind}s/{name}/discussions/{len(repo.pulls)}"}
+        oid = repo.pulls[-1].commit[0] if is_pull else repo.commit(files)
+        url = f"{self.url}/{name}/commit/{oid}"
+        return {"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": "", **pull}
 
     def _may_write(self, user: tuple[str, str] | None, owner: str) -> None:
         if user is None:

@@ -53,3 +53,29 @@ def checkpoint(out: Path, method: str = "scrub", **fields: Any) -> tuple[Path, R
     arrays |= {f"{split}_labels": np.zeros(2, np.int64) for split in ("forget", "retain", "test")}
     save_logits(result.name, out / "results", {**arrays, "chance": np.float64(1 / 3)})
     return folder, record, result
+
+
+def table(
+    folder: Path,
+    task="cifar100",
+    source="mini",
+    methods=("original", "retrain", "finetune", "scrub"),
+    seeds=(42, 87, 21),
+    **fields,
+) -> list[RunResult]:
+    """Write a table's results with random scores into a folder and return them; the original has the first seed."""
+    draw, spec, results = random.Random().random, get_task(task), []
+    shared = {"model": spec.source(source == "mini").default_model, "del_ratio": 5, "status": "ok",
+              "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64} | fields  # fmt: skip
+    keys = [f"{split}_{metric}" for metric in spec.metrics for split in ("test", "forget", "retain")]
+    for method in methods:
+        for seed in seeds[:1] if method == "original" else seeds:
+            scores = {key: draw() for key in (*keys, "mia_confidence_svc", "mia_loss_auc", "zrf", "average_gap")}
+            scores |= {"unlearn_seconds": 10 * draw(), "retrain_time_ratio": draw(), "knowledge_gap": None}
+            reasons = {"knowledge_gap": "not asked for"}
+            run = RunResult(
+                task=task, source=source, method=method, seed=seed, scores=scores, reasons=reasons, **shared
+            )
+            save_result(run, folder)
+            results.append(run)
+    return results

@@ -114,14 +114,14 @@ def test_a_lost_answer_makes_no_second_commit(hub, folder):
 def test_a_commit_that_came_between_is_seen(hub, folder, monkeypatch):
     publisher(hub).push(model_bundle(folder))
     (folder / "model.safetensors").write_bytes(weights(2))
-    between, commit = iter([True]), Publisher._commit
+    between, commit = iter([True]), Publisher.commit
 
     def late(self, bundle, *rest):
         if next(between, False):
             hub.add("model", NAME, {"config.json": b"{}", "README.md": b"x"})
         return commit(self, bundle, *rest)
 
-    monkeypatch.setattr(Publisher, "_commit", late)
+    monkeypatch.setattr(Publisher, "commit", late)
     done = publisher(hub).push(model_bundle(folder))
     assert done.outcome == "updated" and hub.files("model", NAME) == content(done.bundle)
 

@@ -10,8 +10,8 @@ import mubench_hf
 PACKAGE = Path(mubench_hf.__file__).parent
 BASE = ("errors", "files", "shipped")
 FLOW = (*BASE, "tasks", "data", "models", "kinds", "trainers", "metrics", "runs", "results", "cards",
-        "eval_results", "bundles", "retries", "hub", "downloads", "verification", "progress", "pipeline", "overview",
-        "demo", "scripts", "cli")  # fmt: skip
+        "eval_results", "bundles", "submissions", "board", "leaderboard", "retries", "hub", "proposals", "downloads",
+        "verification", "progress", "pipeline", "overview", "demo", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import pandas as pd
+from transformers.utils import logging
 
 from mubench_hf.demo import Bench, DemoRuns, Field
 from mubench_hf.demo.panels import CSS, alert, answers_panel, sample_panel
@@ -192,5 +193,6 @@ class Page:
 
 
 if __name__ == "__main__":
+    logging.disable_progress_bar()  # One for each model that is loaded.
     opens = bool(os.environ.get("MUBENCH_OPEN"))
     Page().blocks.queue(max_size=64).launch(css=CSS, max_file_size="50mb", footer_links=[], inbrowser=opens)

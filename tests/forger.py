@@ -1,0 +1,58 @@
+"""Whole submissions without any training: outputs drawn at random for the data set's rows, and the scores they give."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from mubench_hf.data.build import build
+from mubench_hf.data.loading import load_manifest, load_split
+from mubench_hf.results.evaluate import SPLITS, score
+from mubench_hf.results.schema import RunResult
+from mubench_hf.results.store import load_logits, load_result, save_logits, save_result
+from mubench_hf.tasks import get_task
+
+
+def submission(out: Path, methods=("finetune",), seeds=(42, 87, 21)) -> Path:
+    """Write data set and results of made-up runs on the cifar100 mini data, as a whole run leaves them."""
+    task, rng = get_task("cifar100"), np.random.default_rng()
+    build(task, mini=True, out=out, progress=False)
+    manifest, splits = load_manifest(task, mini=True, out=out), load_split(task, mini=True, ratio=5, out=out)
+    labels = {name: np.asarray(splits[name]["label"])[np.argsort(splits[name]["index"])] for name in SPLITS}
+    untrained = {seed: rng.normal(size=(len(labels["forget"]), 10)).astype(np.float32) for seed in seeds}
+    runs = [("original", seeds[0]), *product(("retrain", *methods), seeds)]
+    for method, seed in runs:
+        outputs = {"chance": np.float64(0.1), "incompetent_forget_logits": untrained[seed]}
+        for name, true in labels.items():
+            logits = rng.normal(size=(len(true), 10)) + 2 * np.eye(10)[true]
+            outputs |= {f"{name}_logits": logits.astype(np.float32), f"{name}_labels": true}
+        run = RunResult(
+            task="cifar100", source="mini", model="vit-tiny", method=method, del_ratio=5, seed=seed, status="ok",
+            scores={"unlearn_seconds": None if method == "original" else 10 * rng.random()},
+            reasons={"unlearn_seconds": "the original unlearns nothing"} if method == "original" else {},
+            data_fingerprint=manifest["fingerprint"], deletion_sha256=manifest["deletion_list"]["sha256"],
+            base_revision=None if method == "original" else "f" * 64,
+        )  # fmt: skip
+        save_result(run, out / "results")
+        save_logits(run.name, out / "results", outputs)
+    rescore_all(out)
+    return out
+
+
+def rescore_all(out: Path) -> None:
+    """State what the outputs give, as somebody would who forges consistently."""
+    files = sorted((out / "results").glob("*.json"))
+    order = sorted(files, key=lambda file: ("-original-" not in file.name, "-retrain-" not in file.name))
+    for file in (*order, order[0]):
+        run, references = load_result(file), {}
+        for name in ("original", "retrain"):
+            found = [other for other in files if f"-{name}-" in other.name]
+            same = [other for other in found if other.stem.endswith(f"-s{run.seed}")]
+            references[name] = load_result((same or found)[0]).scores
+        scores, reasons = score(
+            load_logits(run.name, file.parent), metrics=("accuracy",), method=run.method, seed=run.seed,
+            seconds=run.scores["unlearn_seconds"], **references,
+        )  # fmt: skip
+        save_result(RunResult(**{**vars(run), "scores": scores, "reasons": reasons}), file.parent)
