@@ -154,5 +154,5 @@ def _text(value: Any) -> str:
 def _choice(field: Field, feature: Any, value: Any) -> Any:
     """Return the number of a class; the name itself where the column holds names."""
     if value not in field.choices:
-        raise unknown_name(field.label.lower(), value, field.choices)
+        raise unknown_name(field.label.lower(), f"{value!s:.80}", field.choices)  # It may be a megabyte.
     return feature.str2int(value) if hasattr(feature, "str2int") else value

@@ -67,7 +67,9 @@ class Samples:
         except TypeError:
             place = -1
         if not 0 <= place < count:
-            raise BadInput(f"Row {position!r} of {split} is not there. Allowed: a whole number from 0 to {count - 1}.")
+            raise BadInput(
+                f"Row {position!r:.20} of {split} is not there. Allowed: a whole number from 0 to {count - 1}."
+            )
         row = self.data.splits[split].rows[int(self._order[split][place])]
         shown = tuple(show(name, self.features[name], row[name], self._clips) for name in self.task.inputs)
         return Sample(split, row["index"], shown, self._truth(row), row, place, True, f"{split} {place}")

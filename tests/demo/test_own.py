@@ -218,6 +218,9 @@ def test_choices(bring):
     for value in ("dgo", 0, None, ["cat"]):
         with pytest.raises(BadInput, match="Allowed: cat, dog"):
             bring("choice", value)
+    with pytest.raises(BadInput) as refused:
+        bring("choice", "x" * 1_000_000)
+    assert len(str(refused.value)) < 200
 
 
 @pytest.mark.parametrize("medium", ["image", "audio", "video"])
