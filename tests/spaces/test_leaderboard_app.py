@@ -17,6 +17,7 @@ from mubench_hf.leaderboard import arrange, compare, csv_text, find_row, method_
 from mubench_hf.submissions.entries import dataset_paths
 from mubench_hf.submissions.marks import write_marks
 
+pytestmark = pytest.mark.slow
 MINI, IMDB = TableKey("cifar100", "mini", "vit-tiny", 5), TableKey("imdb", "mini", "bert-tiny", 5)
 FULL = TableKey("cifar100", "full", "vit-base", 5)
 METHODS = ("original", "retrain", "finetune", "scrub", "bad_teaching")
@@ -69,6 +70,7 @@ def shown(app, open_page):
 def choose(page, label, option):
     page.get_by_label(label, exact=True).click()
     page.get_by_role("option", name=option, exact=True).click()
+    page.get_by_role("option").first.wait_for(state="detached")  # The list fades out.
 
 
 def settled(page, caption):
@@ -326,4 +328,25 @@ def test_no_file_is_served(app, path):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{url}{prefix}{path}", timeout=10).read()
         assert refused.value.code in (403, 404)
+    assert process.poll() is None
+
+
+def test_wrong_calls_are_refused_and_the_app_goes_on(app):
+    """What no page sends: names that are not offered, other types, too much text."""
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    url, process = app
+    client = Client(url, verbose=False)
+    calls = [
+        ("/show_method", ["../../etc/passwd"]),
+        ("/show_method", [None]),
+        ("/show_comparison", ["cifar100 mini", "vit-tiny", 5, MARKUP, {"a": 1}]),
+        ("/show_table", ["cifar100 mini", "vit-tiny", "5", "x" * 1000, "ZRF", "no", ["D_f", MARKUP]]),
+        ("/show_table", [MARKUP, [], -1, 7, None, None, None]),
+    ]
+    for name, values in calls:
+        with pytest.raises(AppError):
+            print(name, values, client.predict(*values, api_name=name))
+    assert "SCRUB" in client.predict("scrub", api_name="/show_method")
     assert process.poll() is None
