@@ -23,10 +23,12 @@ USAGE = """usage: mubench COMMAND ...
   build TASK ... [--mini] [--out DIR]   write a task's data set with its deletion splits
   train --task TASK ...                 train an original
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
-  evaluate CHECKPOINT ...               evaluate checkpoints
+  evaluate CHECKPOINT ...               evaluate checkpoints; published ones, org/name, are checked
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
-  publish dataset|model|metric NAME ... show what would go to the Hub; with --push, send it
+  demo [DIR]                            look at finished runs in a browser
+  publish dataset|model|metric|space NAME ...
+                                        show what would go to the Hub; with --push, send it
   submit RUNS ... [--push]              check results for the leaderboard; with --push, propose them
   submit --verify PATH                  recompute the scores of submitted results and mark them verified
 
@@ -121,6 +123,23 @@ def _run(pipeline: Pipeline) -> list[str]:
     return [result.name for result in results if result.status == "failed"]
 
 
+def open_demo(argv: Sequence[str]) -> None:
+    """Open the demo on a run, by default the newest below this folder; where none is, make the cifar100 mini run."""
+    from mubench_hf.demo.launch import check_gradio, launch, newest_runs
+
+    parser = CommandParser("demo", "Look at finished runs in a browser; without any, one is made first.")
+    parser.add_argument("folder", nargs="?", help="Output folder of `mubench run`; default: the newest below this one.")
+    parser.add_argument("--no_browser", action="store_true", help="Only serve the page and print its address.")
+    arguments = parser.parse_args(list(argv))
+    check_gradio()
+    runs = Path(arguments.folder) if arguments.folder else newest_runs(Path())
+    if runs is None:
+        print("There are no runs here yet: making the cifar100 mini run first, in mubench-run. It takes some minutes.")
+        run_benchmark(["cifar100", "--mini", "--out", "mubench-run"])
+        runs = Path("mubench-run")
+    launch(runs, browser=not arguments.no_browser)
+
+
 def _script(name: str) -> Callable[[Sequence[str]], None]:
     return lambda argv: import_module(f"mubench_hf.scripts.{name}").main(argv)
 
@@ -133,6 +152,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": _script("evaluate"),
     "table": _script("table"),
     "run": run_benchmark,
+    "demo": open_demo,
     "publish": _script("publish"),
     "submit": _script("submit"),
 }

@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and disks without room for them."""
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable
@@ -31,3 +32,11 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Return whether an error, or what caused it, says that there is no room left; some libraries say so in words."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    return error.__cause__ is not None and disk_is_full(error.__cause__)

@@ -36,13 +36,16 @@ class Publisher:
         endpoint: Address of the Hub; default: that of ``huggingface_hub`` (``HF_ENDPOINT``).
         token: A token; default: the one that ``hf auth login`` stored, or ``HF_TOKEN``.
         wait: Seconds before a request that failed is tried a second time.
+        private: Whether a repository that is made is private; default: what its organisation has set.
     """
 
-    def __init__(self, endpoint: str | None = None, token: str | None = None, wait: float = 0.5):
+    def __init__(
+        self, endpoint: str | None = None, token: str | None = None, wait: float = 0.5, private: bool | None = None
+    ):
         from huggingface_hub import HfApi, get_token
 
         self.api: HfApi = HfApi(endpoint=endpoint, token=token or get_token())
-        self.retries = Retries(self.api.endpoint, wait)
+        self.retries, self.private = Retries(self.api.endpoint, wait), private
 
     def publish(self, bundles: Sequence[Bundle], report: Callable[[Published], None] = lambda done: None) -> None:
         """Push bundles one after the other; repeated after an interruption, it goes on where it was.
@@ -152,7 +155,7 @@ class Publisher:
             return self.retries.ask(self.api.repo_info, **info).sha, False
         except RepositoryNotFoundError:
             sdk = {"space_sdk": "gradio"} if bundle.kind == "space" else {}
-            self.retries.ask(self.api.create_repo, **info, **sdk, exist_ok=True)
+            self.retries.ask(self.api.create_repo, **info, **sdk, private=self.private, exist_ok=True)
             return self.retries.ask(self.api.repo_info, **info).sha, True
 
     def _changes(self, bundle: Bundle, head: str) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ BUSY = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Answers that ask to try again later."""
 
 ATTEMPTS, NETWORK_ATTEMPTS = 12, 4
-"""Tries of one request that is answered ``BUSY``, and of one that gets no answer."""
+"""Tries of one request that is answered ``BUSY``, and of one that gets no answer; of a download, the latter and one."""
 
 LONGEST_WAIT = 8.0
 """Seconds at most between two tries."""
@@ -66,18 +66,21 @@ class Tries:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
         if isinstance(error, OfflineModeIsEnabled):
-            raise BadInput("HF_HUB_OFFLINE is set, so nothing can be published. Unset it.") from error
+            raise BadInput("HF_HUB_OFFLINE is set, so the Hub cannot be asked. Unset it.") from error
         if isinstance(error, HfHubHTTPError) and status_of(error) not in BUSY and status_of(error) not in also:
             raise error
-        # A page in place of JSON is what a busy Hub shows; a failed download hides which of the two it was.
-        if isinstance(error, HfHubHTTPError | LocalEntryNotFoundError | json.JSONDecodeError):
+        # A failed download is told of as a file that the cache lacks; the client has tried again for half a minute.
+        download = isinstance(error, LocalEntryNotFoundError)
+        # A page in place of JSON is what a busy Hub shows.
+        if isinstance(error.__cause__ if download else error, HfHubHTTPError | json.JSONDecodeError):
             self.busy += 1
-            tries, limit = self.busy, ATTEMPTS
+            tries, limit = self.busy, NETWORK_ATTEMPTS if download else ATTEMPTS
         else:
             self.silent += 1
-            tries, limit = self.silent, NETWORK_ATTEMPTS
+            tries, limit = self.silent, 1 if download else NETWORK_ATTEMPTS
         if tries >= limit:
-            where = f"The Hub at {self.retries.endpoint} cannot be reached, after {limit} tries"
+            count = "1 try" if tries == 1 else f"{tries} tries"
+            where = f"The Hub at {self.retries.endpoint} cannot be reached, after {count}"
             raise refusal(where, error) from error
         time.sleep(min(self.retries.wait * 2 ** (tries - 1), LONGEST_WAIT))
 

@@ -108,3 +108,26 @@ def hub_env(hub, tmp_path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+@pytest.fixture
+def hub_here(hub, tmp_path, monkeypatch):
+    """The running Hub, which the client of this process fetches from, into an empty cache; it asks no other host."""
+    import socket
+
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(f"{constants}.ENDPOINT", hub.url)
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    resolve = socket.getaddrinfo
+
+    def only_here(host, *args, **kwargs):
+        assert host == "127.0.0.1", f"a test asks for {host}"
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr("socket.getaddrinfo", only_here)
+    return hub

@@ -141,6 +141,8 @@ class Handler(BaseHTTPRequestHandler):
         }
         if "/".join(parts) in routes:
             return routes["/".join(parts)]()
+        if parts == ["api", "models"]:
+            return hub.listed(query["author"][0], query.get("filter", []))
         if parts[:2] == ["api", "organizations"]:
             return hub.organization(parts[2])
         kind = next((kind for kind in KINDS if f"{kind}s" in (parts[0], parts[1:2] and parts[1])), "model")

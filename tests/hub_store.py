@@ -25,11 +25,12 @@ class PullRequest:
 
 @dataclass
 class Repo:
-    """One repository: all its revisions, the newest last, and its pull requests, each one commit on top of ``main``."""
+    """One repository: revisions, the newest last; pull requests, each one commit on top of ``main``; who sees it."""
 
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     pulls: list[PullRequest] = field(default_factory=list)
+    private: bool = False
 
     def commit(self, files: dict[str, bytes]) -> str:
         """Store a revision and return its name, a hash over it and all before it."""
@@ -122,7 +123,7 @@ class Store:
         url = f"{self.url}/{'' if kind == 'model' else kind + 's/'}{name}"
         if (kind, name) in self.repos:
             raise Refused(409, json.dumps({"error": f"You already created this {kind} repo", "url": url}))
-        self.repos[kind, name] = Repo()
+        self.repos[kind, name] = Repo(private=asked.get("visibility") == "private")
         self.repos[kind, name].commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         return {"url": url, "name": name, "id": name}
 
@@ -155,10 +156,20 @@ class Store:
         """Answer what a revision of a repository is."""
         oid, files = self.repo(kind, name).at(revision)
         return {
-            "_id": name, "id": name, "sha": oid, "private": False, "gated": False, "disabled": False, "likes": 0,
-            "downloads": 0, "tags": [], "createdAt": DATE, "lastModified": DATE, "author": name.split("/")[0],
+            "_id": name, "id": name, "sha": oid, "private": self.repo(kind, name).private, "gated": False,
+            "disabled": False, "likes": 0, "downloads": 0, "tags": [], "createdAt": DATE, "lastModified": DATE,
+            "author": name.split("/")[0],
             "siblings": [{"rfilename": path} for path in sorted(files)],
         }  # fmt: skip
+
+    def listed(self, author: str, tags: list[str]) -> list[dict]:
+        """Answer with an organisation's models whose card has all of these tags."""
+        names = [name for kind, name in self.repos if kind == "model" and name.split("/")[0] == author]
+        return [self.info("model", name) for name in sorted(names) if set(tags) <= set(self._tags(name))]
+
+    def _tags(self, name: str) -> list[str]:
+        card = self.files("model", name).get("README.md", b"").decode()
+        return yaml.safe_load(card.split("---\n")[1]).get("tags", []) if card.startswith("---\n") else []
 
     def tree(self, kind: str, name: str, revision: str, path: str, recursive: bool) -> list[dict]:
         """Answer with the files and folders under ``path``."""

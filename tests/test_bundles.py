@@ -17,7 +17,7 @@ from mubench_hf.results.store import save_result
 from mubench_hf.tasks import get_task
 
 SENT = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "run.json", "run_result.json",
-        "run_outputs.npz"}  # fmt: skip
+        "run_outputs.npz", ".eval_results/mubench.yaml"}  # fmt: skip
 PLANTED = [
     ".env", ".netrc", "token", "hf_token.txt", "id_rsa", "secrets.json", "credentials.json", "notes.md", "script.py",
     "pytorch_model.bin", "training_args.bin", "optimizer.pt", "optimizer.safetensors", "optimizer.bin", "scheduler.pt",
@@ -136,7 +136,7 @@ def test_a_data_set_is_what_was_built(tmp_path):
     plant(folder, ["data/extra.parquet", ".env", "eval.pkl"])
     bundle = dataset_bundle(task, mini=True, out=tmp_path, org="lab")
     manifest = json.loads((folder / "mubench.json").read_text())
-    assert set(bundle.files) == {"README.md", "mubench.json", *manifest["files"]}
+    assert set(bundle.files) == {"README.md", "eval.yaml", "mubench.json", *manifest["files"]}
     assert set(bundle.left_out) == {"data/extra.parquet", ".env", "eval.pkl"}
     assert 'load_dataset("lab/imdb-mini"' in bundle.files["README.md"].decode() and bundle.repo_id == "lab/imdb-mini"
     whole = (folder / "data" / "test.parquet").read_bytes()
@@ -170,7 +170,7 @@ def test_whatever_a_model_and_its_processor_save_is_sent_and_loads_as_the_card_s
     load_processor(spec, ["some words to read, some to write"] * 20).save_pretrained(folder)
     bundle = model_bundle(folder)
     assert not bundle.left_out and "run.json" in bundle.files
-    assert len(bundle.files) == len([file for file in folder.rglob("*") if file.is_file()]) + 3
+    assert len(bundle.files) == len([file for file in folder.rglob("*") if file.is_file()]) + 4
     usage = re.search("```python\n(.*?)```", bundle.files["README.md"].decode(), re.DOTALL)[1]
     loaded = {}
     exec(usage.replace(bundle.repo_id, str(folder)), loaded)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from mubench_hf.bundles.allowed import CARD, check_no_token, check_safetensors, of_model, plain_files
 from mubench_hf.cards import OUTPUTS, metric_card, model_card
+from mubench_hf.data.benchmark import EVAL, render_eval
 from mubench_hf.data.manifest import MANIFEST, is_built, read_manifest
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
+from mubench_hf.eval_results import EVAL_RESULTS, render_eval_results
 from mubench_hf.metrics import metric_folder
 from mubench_hf.results.schema import RunResult
 from mubench_hf.results.store import load_logits, load_result, load_results
@@ -70,7 +72,7 @@ class Bundle:
 
 
 def dataset_bundle(task: TaskSpec, *, mini: bool, out: Path | str = ".", org: str = "mubench") -> Bundle:
-    """Return a built data set: its card, its manifest, and the parquet files that the manifest names.
+    """Return a built data set: its card, its leaderboards, its manifest, and the parquet files that this one names.
 
     Raises:
         BadInput: If it is not built under ``out``, or a file is not the one that was built.
@@ -91,11 +93,11 @@ def dataset_bundle(task: TaskSpec, *, mini: bool, out: Path | str = ".", org: st
     bundle = Bundle(
         "dataset",
         f"{org}/{name}",
-        {**files, CARD: card.encode()},
-        owns=lambda path: path in (CARD, MANIFEST) or fnmatchcase(path, "data/*.parquet"),
+        {**files, CARD: card.encode(), EVAL: render_eval(task, mini=mini).encode()},
+        owns=lambda path: path in (CARD, MANIFEST, EVAL) or fnmatchcase(path, "data/*.parquet"),
         marker=MANIFEST,
         same=lambda there: _fields(there, "task", "source") == (manifest["task"], manifest["source"]),
-        left_out=tuple(left_out + sorted(plain.keys() - files.keys())),
+        left_out=tuple(left_out + sorted(plain.keys() - files.keys() - {EVAL})),
     )
     check_no_token(bundle.name, bundle.files)
     return bundle
@@ -140,15 +142,18 @@ def model_bundle(
         load_logits(run.name, out / "results")
         files[OUTPUTS] = out / "results" / f"{run.name}.npz"
     files |= _plots(result, out)
+    repo_id = f"{org}/{record.run.checkpoint_name}"
+    if standings := render_eval_results(result, repo_id=repo_id):
+        files[EVAL_RESULTS] = standings.encode()
     retrain = out / "results" / f"{replace(run, method='retrain').name}.json"
     card = model_card(
         record, result, retrain=load_result(retrain) if retrain.is_file() else None, files=files.keys(), org=org
     )
     bundle = Bundle(
         "model",
-        f"{org}/{record.run.checkpoint_name}",
+        repo_id,
         {CARD: card.encode(), **dict(sorted(files.items()))},
-        owns=lambda path: path in (CARD, RESULT, OUTPUTS) or of_model(path, pipeline=True),
+        owns=lambda path: path in (CARD, RESULT, OUTPUTS, EVAL_RESULTS) or of_model(path, pipeline=True),
         marker=RECORD,
         same=lambda there: _fields(there, "run") == (json.loads(json.dumps(vars(record.run))),),
         left_out=tuple(left_out),

@@ -14,6 +14,7 @@ import numpy as np
 
 from mubench_hf import __version__
 from mubench_hf.data import splits
+from mubench_hf.data.benchmark import EVAL, render_eval
 from mubench_hf.data.card import FORGET_FILES, HELD_OUT, RETAIN_FILE, render_card, split_file
 from mubench_hf.data.manifest import FORMAT, MANIFEST, fingerprint, is_built
 from mubench_hf.data.parquet import block_features, column, file_sha256, write_parquet
@@ -65,6 +66,7 @@ def build(
         files = _write_blocks(folder, task, data, order, progress)
         manifest |= {"fingerprint": fingerprint(files), "files": files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / EVAL).write_text(render_eval(task, mini=mini), encoding="utf-8")
         (folder / "README.md").write_text(render_card(task, mini=mini, manifest=manifest), encoding="utf-8")
         folder.rename(target)
     return target

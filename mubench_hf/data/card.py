@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
 from string import Template
 from typing import Any
 
 from mubench_hf.data.splits import RATIOS
+from mubench_hf.shipped import shipped_folder
 from mubench_hf.tasks import TaskSpec
 
 FORGET_FILES = tuple(f"data/forget_{percent:02d}.parquet" for percent in RATIOS)
@@ -24,14 +23,8 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 
 
 def template(name: str) -> Template:
-    """Return a card template of ``model_cards``, from the installed package or from a checkout.
-
-    Raises:
-        FileNotFoundError: If it is in neither place.
-    """
-    packaged = resources.files("mubench_hf") / "model_cards" / name
-    file = packaged if packaged.is_file() else Path(__file__).parents[2] / "model_cards" / name
-    return Template(file.read_text(encoding="utf-8"))
+    """Return a card template of ``model_cards``."""
+    return Template((shipped_folder("model_cards") / name).read_text(encoding="utf-8"))
 
 
 def split_file(split: str) -> str:

@@ -9,6 +9,7 @@ from mubench_hf.data.card import FORGET_FILES
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
+from mubench_hf.files import disk_is_full
 from mubench_hf.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def load_split(
 
     Args:
         task: The task.
-        mini: Whether to load the mini data set, which is local only.
+        mini: Whether to load the mini data set.
         ratio: Percent of the train rows to forget, a whole number from 1 to 10.
         out: Folder that ``build`` wrote to; if the data set is not in it, the one on the Hub is read.
         org: Organisation on the Hub.
@@ -40,14 +41,20 @@ def load_split(
         BadInput: If the ratio is not allowed, or the data set is neither built nor on the Hub.
     """
     from datasets import DatasetDict, load_dataset
+    from datasets.exceptions import DatasetsError
 
     ratio = check_ratio(ratio)
-    manifest = load_manifest(task, mini=mini, out=out, org=org, revision=revision)
-    folder = _folder(task, mini, out)
+    file = _manifest_file(task, mini=mini, out=out, org=org, revision=revision)
+    manifest, folder = read_manifest(file), _folder(task, mini, out)
     if folder.is_dir():
         splits = load_dataset(str(folder.absolute()))
-    else:
-        splits = load_dataset(f"{org}/{folder.name}", revision=revision)
+    else:  # The rows of the very commit that the manifest is of.
+        try:
+            splits = load_dataset(f"{org}/{folder.name}", revision=file.parent.name)
+        except (OSError, DatasetsError) as error:
+            if disk_is_full(error):
+                raise
+            raise BadInput(f"The rows of {org}/{folder.name} cannot be read from the Hub: {error}") from error
     train = splits.pop("train")
     cut = sum(manifest["files"][name]["rows"] for name in FORGET_FILES[:ratio])
     return DatasetDict(forget=train.select(range(cut)), retain=train.select(range(cut, len(train))), **splits)
@@ -61,23 +68,7 @@ def load_manifest(
     Raises:
         BadInput: If the data set is neither built nor on the Hub.
     """
-    folder = _folder(task, mini, out)
-    if folder.is_dir():
-        return read_manifest(folder / MANIFEST)
-    command = f"mubench build {task.name}{' --mini' if mini else ''} --out {out}"
-    if mini:
-        raise BadInput(f"The mini data of {task.name} are not built: there is no folder {folder}. Run: {command}")
-    from huggingface_hub import hf_hub_download
-
-    repo = f"{org}/{folder.name}"
-    try:
-        return read_manifest(Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision)))
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(
-            f"The data of {task.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
-            f"Run: {command}"
-        ) from error
+    return read_manifest(_manifest_file(task, mini=mini, out=out, org=org, revision=revision))
 
 
 def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
@@ -88,6 +79,26 @@ def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
             rows[index] = (split, position)
     columns = {(split, name): splits[split][name][:] for split in ("forget", "retain") for name in task.corpus}
     return [columns[rows[index][0], name][rows[index][1]] for name in task.corpus for index in sorted(rows)]
+
+
+def _manifest_file(task: TaskSpec, *, mini: bool, out: Path | str, org: str, revision: str | None) -> Path:
+    """Return a data set's ``mubench.json``, in its folder or in the cache; there its folder's name is the commit."""
+    folder = _folder(task, mini, out)
+    if folder.is_dir():
+        return folder / MANIFEST
+    from huggingface_hub import hf_hub_download
+
+    repo = f"{org}/{folder.name}"
+    try:
+        return Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision))
+    except OSError as error:
+        if disk_is_full(error):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(
+            f"The data of {folder.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
+            f"Run: mubench build {task.name}{' --mini' if mini else ''} --out {out}"
+        ) from error
 
 
 def _folder(task: TaskSpec, mini: bool, out: Path | str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +118,8 @@ def load_task_data(
     ratio: int,
     processor: Callable[[list[str]], Any],
     out: Path | str = ".",
+    org: str = "mubench",
+    revision: str | None = None,
 ) -> TaskData:
     """Load the splits at ``ratio`` and prepare their rows with a model's processor.
 
@@ -127,12 +129,14 @@ def load_task_data(
         ratio: Percent of train to forget, 1 to 10.
         processor: Called with the train set's texts, returns the model's processor.
         out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
+        org: Organisation on the Hub whose data set is read where none was built.
+        revision: Revision there.
 
     Raises:
         BadInput: If the ratio is not allowed or the data set is not there.
     """
-    splits = load_split(task, mini=mini, ratio=ratio, out=out)
-    manifest = load_manifest(task, mini=mini, out=out)
+    splits = load_split(task, mini=mini, ratio=ratio, out=out, org=org, revision=revision)
+    manifest = load_manifest(task, mini=mini, out=out, org=org, revision=revision)
     made = processor(train_texts(task, splits))
     how = hashlib.sha256(f"{_content(made)} {mubench_hf.__version__}".encode()).hexdigest()
     return TaskData(
@@ -154,7 +158,7 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
 
     for name, feature in rows.features.items():
         if isinstance(feature, Audio | Video):
-            rows = rows.cast_column(name, type(feature)(decode=False))
+            rows = rows.cast_column(name, replace(feature, decode=False))
     return rows
 
 

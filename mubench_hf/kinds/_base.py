@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor
 from mubench_hf.models.loading import reinitialised
 
 if TYPE_CHECKING:
+    from datasets import Features
     from torch.utils.data import Dataset
 
     from mubench_hf.data.prepare import TaskData
+    from mubench_hf.tasks import TaskSpec
 
 INCOMPETENT_SEED = 1_000_003
 """Added to the run's seed for ZRF's incompetent model: another draw than the one that Bad-T learns from."""
@@ -41,6 +44,24 @@ def truth_logits(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     losses = np.maximum(losses.astype(np.float64), 1e-9)
     logits = np.stack([-losses, np.log(-np.expm1(-losses))], axis=1).astype(np.float32)
     return logits, np.zeros(len(losses), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """What a model says of one row.
+
+    Attributes:
+        loss: The task's own loss, at least 0; ``exp(-loss)`` is how much probability the truth gets. ``None`` where the
+            row has no truth.
+        logits: Of the classes, float32 ``[classes]``; ``None`` where nothing is classified.
+        text: What it writes.
+        image: What it draws, float32 ``[channels, height, width]`` in [0, 1].
+    """
+
+    loss: float | None
+    logits: np.ndarray | None = None
+    text: str | None = None
+    image: np.ndarray | None = None
 
 
 class Kind(ABC):
@@ -120,4 +141,25 @@ class Kind(ABC):
             For each split of forget, retain and test ``<split>_logits`` (float32 ``[rows, classes]``) and
             ``<split>_labels`` (int64 ``[rows]``), which say how much probability a row's truth gets; ``chance``, the
             task's score of a model that knows nothing; and what the task's own metrics read, as ``<split>_<name>``.
+        """
+
+    def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
+        """Return the input columns that a model is shown; what it answers is compared with the others.
+
+        Args:
+            task: The task.
+            features: Its columns.
+        """
+        return task.inputs
+
+    @abstractmethod
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return what a checkpoint says of one prepared row: the same as ``measure`` says of it, up to rounding.
+
+        Args:
+            model: The checkpoint.
+            row: The row.
+            data: What it was prepared with.
+            place: Number of the row in its split, in upstream order: what is drawn for a row depends on it.
+            scored: Whether the row has a truth that a loss can be taken of.
         """

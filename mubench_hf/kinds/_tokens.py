@@ -12,7 +12,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
-from mubench_hf.kinds._base import Kind, incompetent, truth_logits
+from mubench_hf.kinds._base import Kind, RowAnswer, incompetent, truth_logits
 from mubench_hf.kinds._losses import IGNORED, row_cross_entropy, row_js, row_kl
 from mubench_hf.models.outputs import evaluating, row_batches
 
@@ -74,6 +74,15 @@ class TokenKind(Kind):
         outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
         return outputs
 
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return the text that is written for one row, and the mean loss of its label tokens."""
+        text = str(self._texts(model, [row], data)[0])
+        if not scored:
+            return RowAnswer(None, text=text)
+        with evaluating(model):
+            _, predictions, labels = self.run(model, send_to_device(dict(data.collator([row])), model.device))
+            return RowAnswer(self.row_losses(predictions, labels).item(), text=text)
+
     def _tokens(self, model: Any, rows: Dataset, data: TaskData, other: Any) -> dict[str, np.ndarray]:
         """Return what one pass over the rows says of their true tokens, compared with ``other`` where it is given."""
         collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
@@ -94,7 +103,7 @@ class TokenKind(Kind):
         ).astype(np.int32)
         return found | ({"divergences": np.concatenate(divergences)} if divergences else {})
 
-    def _texts(self, model: Any, rows: Dataset, data: TaskData) -> np.ndarray:
+    def _texts(self, model: Any, rows: Dataset | list[dict[str, Any]], data: TaskData) -> np.ndarray:
         tokenizer, texts = getattr(data.processor, "tokenizer", data.processor), []
         # A target ends with the tokenizer's end, which some models' own settings do not name; chat models may not pad.
         ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds._base import Kind, incompetent
+from mubench_hf.kinds._base import Kind, RowAnswer, incompetent
 from mubench_hf.kinds._losses import row_cross_entropy, row_kl
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 
@@ -82,6 +83,12 @@ class Classification(Kind):
             "incompetent_forget_logits": np.asarray(untrained),
             "chance": np.asarray(1 / logits.shape[-1]),
         }
+
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return the logits of one row, and the cross-entropy of its label."""
+        logits = row_outputs(model, [row], data.collator).logits
+        loss = self.row_losses(torch.from_numpy(logits), torch.tensor([row["labels"]])).item() if scored else None
+        return RowAnswer(loss, logits=logits[0])
 
 
 KIND = Classification()

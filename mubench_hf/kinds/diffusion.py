@@ -11,13 +11,15 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
-from mubench_hf.kinds._base import Kind, truth_logits
+from mubench_hf.kinds._base import Kind, RowAnswer, truth_logits
 from mubench_hf.models.outputs import evaluating, row_batches
 
 if TYPE_CHECKING:
+    from datasets import Features
     from torch.utils.data import Dataset
 
     from mubench_hf.data.prepare import TaskData
+    from mubench_hf.tasks import TaskSpec
 
 LOSS_DRAWS = 4
 """Draws of time and noise over which a row's loss is averaged in evaluation; the same for every model."""
@@ -79,14 +81,17 @@ class Diffusion(Kind):
         with evaluating(model):
             for held in row_batches(rows):
                 inputs = send_to_device(dict(collate(held)), model.device)
-                places = first + torch.arange(len(held))
-                draws = [
-                    self.row_losses(*self.run(model, self.noised(inputs, places * LOSS_DRAWS + draw))[1:])
-                    for draw in range(LOSS_DRAWS)
-                ]
-                losses.append(torch.stack(draws).mean(0).cpu().numpy())
+                losses.append(self._mean_losses(model, inputs, first + torch.arange(len(held))).cpu().numpy())
                 first += len(held)
         return np.concatenate(losses)
+
+    def _mean_losses(self, model: Any, inputs: dict[str, Any], places: Tensor) -> Tensor:
+        """Return the loss of each row, the mean over the draws that belong to its place."""
+        draws = [
+            self.row_losses(*self.run(model, self.noised(inputs, places * LOSS_DRAWS + draw))[1:])
+            for draw in range(LOSS_DRAWS)
+        ]
+        return torch.stack(draws).mean(0)
 
     def _images(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
         """Return the judge's view of images generated for some rows' prompts, and of those rows' own images."""
@@ -105,6 +110,22 @@ class Diffusion(Kind):
             "generated_features": features,
             "real_features": data.judge(np.concatenate(real))[1],
         }
+
+    def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
+        """Return the prompt's columns: the image is what is to be drawn."""
+        from datasets import Image
+
+        return tuple(name for name in task.inputs if not isinstance(features[name], Image))
+
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return the image that is drawn for a row's prompt, the judge's logits of it, and the row's own loss."""
+        with evaluating(model):
+            image = model.generate_images(row["input_ids"][None].to(model.device), [place]).cpu().numpy()
+            loss = None
+            if scored:
+                inputs = send_to_device(dict(data.collator([row])), model.device)
+                loss = self._mean_losses(model, inputs, torch.tensor([place])).item()
+        return RowAnswer(loss, logits=data.judge(image)[0][0], image=image[0])
 
 
 KIND = Diffusion()

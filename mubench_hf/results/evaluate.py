@@ -17,6 +17,9 @@ from mubench_hf.runs.record import RunRecord
 from mubench_hf.trainers import get_method
 
 SPLITS = ("test", "forget", "retain")
+REFERENCES = ("original", "retrain")
+"""Runs whose scores other runs' scores are compared with."""
+TIME_RATIO = "retrain_time_ratio"
 
 ONE_SPLIT = {"logits", "predictions", "predicted_tokens", "generated_logits", "generated_features"}
 """Parameters by which a metric is known to score any one split."""
@@ -160,8 +163,16 @@ def _missing(call: Callable[..., Any], context: Mapping[str, Any]) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and context.get(p.name) is None]
 
 
+def references_of(key: str) -> set[str]:
+    """Return which of the original and the retrained model the score ``key`` is a comparison with."""
+    if key == TIME_RATIO:
+        return {"retrain"}
+    parameters = inspect.signature(getattr(get_metric(key), key)).parameters if key in list_metrics() else ()
+    return {name for name in REFERENCES if any(parameter.startswith(f"{name}_") for parameter in parameters)}
+
+
 def _add_time_ratio(scores: Scores, reasons: Reasons, method: str, retrain_seconds: float | None) -> None:
-    seconds, key = scores["unlearn_seconds"], "retrain_time_ratio"
+    seconds, key = scores["unlearn_seconds"], TIME_RATIO
     scores[key] = seconds / retrain_seconds if seconds is not None and retrain_seconds else None
     if seconds is None:
         reason = "the original unlearns nothing" if method == "original" else "the run was not timed"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
@@ -29,6 +33,25 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
     Raises:
         BadInput: If the run is not finished, or was made with other data than these.
     """
+    outputs = measure_checkpoint(checkpoint, record, data, keep=record.run.method == "original")
+    save_logits(replace(record.run, del_ratio=data.ratio).name, results, outputs)
+    return _score(record, outputs, data, results)
+
+
+def measure_checkpoint(
+    checkpoint: Path | str, record: RunRecord, data: TaskData, *, keep: bool = False
+) -> dict[str, np.ndarray]:
+    """Return what a run's scores are computed from, measured with as many threads as the run had.
+
+    Args:
+        checkpoint: Folder of the run.
+        record: The finished run.
+        data: The rows that it was made with.
+        keep: Whether to keep small outputs on disk.
+
+    Raises:
+        BadInput: If the run is not finished, or was made with other data than these.
+    """
     if not record.finished:
         raise BadInput(f"{checkpoint} is not finished. Run the command that started it again; it goes on from there.")
     if record.data_fingerprint != data.manifest["fingerprint"]:
@@ -37,11 +60,13 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
             f"{data.task.dataset_name(data.mini)} here ({data.manifest['fingerprint'][:12]}). "
             "Evaluate it beside its data."
         )
-    run = replace(record.run, del_ratio=data.ratio)
-    model = load_model(checkpoint, get_model(run.model).architecture.auto_class)
-    outputs = get_kind(data.task.kind).measure(model, data, run.seed, keep=run.method == "original")
-    save_logits(run.name, results, outputs)
-    return _score(record, outputs, data, results)
+    model = load_model(checkpoint, get_model(record.run.model).architecture.auto_class)
+    threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many share it.
+    torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))
+    try:
+        return get_kind(data.task.kind).measure(model, data, record.run.seed, keep=keep)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def rescore(record: RunRecord, data: TaskData, results: Path) -> RunResult:

@@ -38,6 +38,8 @@ _NOT_IDENTITY = frozenset(
         "hub_token",
         "hub_strategy",
         "hub_private_repo",
+        "hub_revision",
+        "hub_always_push",
         "resume_from_checkpoint",
         "seed",
     ]

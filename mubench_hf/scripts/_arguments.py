@@ -15,6 +15,7 @@ from typing import Any
 
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
+from mubench_hf.files import disk_is_full
 from mubench_hf.models import get_model
 from mubench_hf.runs.record import RunId
 from mubench_hf.tasks import get_task
@@ -113,14 +114,23 @@ def checkpoint_folder(run: RunId, out: str) -> Path:
 
 
 def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
-    """Call ``main`` with the command line; bad input is one line on standard error and exit code 2.
+    """Call ``main`` with the command line; bad input or a full disk is one line on standard error and exit code 2.
 
     Raises:
-        SystemExit: With code 2, on bad input.
+        SystemExit: With code 2, on bad input or a full disk.
     """
     try:
         main(sys.argv[1:] if argv is None else argv)
-    except BadInput as error:
+    except Exception as error:
+        if isinstance(error, BadInput):
+            line = str(error)
+        elif disk_is_full(error):
+            line = (
+                f"The disk is full: {error}. What was finished before is kept. Make room and give the same command; "
+                "it goes on from there."
+            )
+        else:
+            raise
         if int(os.environ.get("RANK", 0)) == 0:
-            print(f"mubench: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"mubench: {' '.join(line.split())}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 from rich.tree import Tree
 
-from mubench_hf.bundles import Bundle, dataset_bundle, metric_bundle, model_bundle
+from mubench_hf.bundles import Bundle, dataset_bundle, list_spaces, metric_bundle, model_bundle, space_bundle
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.metrics import list_metrics
@@ -68,10 +68,21 @@ def metric_bundles(arguments: Namespace) -> list[Bundle]:
     return [metric_bundle(name, org=arguments.org) for name in names]
 
 
+def space_bundles(arguments: Namespace) -> list[Bundle]:
+    """Return the Spaces that are named; ``all`` is every one.
+
+    Raises:
+        BadInput: If there is no such Space.
+    """
+    names = list_spaces() if arguments.names == ["all"] else arguments.names
+    return [space_bundle(name, org=arguments.org) for name in names]
+
+
 KINDS: dict[str, Callable[[Any], list[Bundle]]] = {
     "dataset": dataset_bundles,
     "model": model_bundles,
     "metric": metric_bundles,
+    "space": space_bundles,
 }
 
 
@@ -101,8 +112,8 @@ def main(argv: Sequence[str]) -> None:
         BadInput: If something named is not there or may not be published, or the Hub does not take it.
     """
     parser = CommandParser("publish", "Show what would be published; with --push, publish it.")
-    parser.add_argument("kind", metavar="KIND", help="dataset, model or metric.")
-    parser.add_argument("names", nargs="+", help="Tasks or metrics (all: every one), or folders of checkpoints.")
+    parser.add_argument("kind", metavar="KIND", help="dataset, model, metric or space.")
+    parser.add_argument("names", nargs="+", help="Tasks, metrics or Spaces (all: every one), or checkpoints' folders.")
     parser.add_argument("--org", default="mubench", help="Organisation or user on the Hub.")
     parser.add_argument("--push", action="store_true", help="Publish; without it nothing is sent.")
     parser.add_argument("--mini", action="store_true", help="Data sets: the small stand-ins.")

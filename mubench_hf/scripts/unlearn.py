@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mubench_hf.runs.train import default_config, find_original, train_run
 from mubench_hf.scripts._arguments import UnlearnArguments, checkpoint_folder, exit_with, parse, run_id
+from mubench_hf.scripts._push import requested_push
 from mubench_hf.scripts.evaluate import evaluate_into
 from mubench_hf.trainers import get_method
 
@@ -25,11 +26,14 @@ def main(argv: Sequence[str]) -> None:
     run = replace(run, seed=args.seed)
     # The seed is part of the folder's name.
     args.output_dir = args.output_dir or str(checkpoint_folder(run, arguments.out))
+    push = requested_push(args, run, arguments.evaluate)
     record = train_run(run, args, out=arguments.out, base=arguments.base)
     if args.process_index == 0:
         print(f"{args.output_dir}: {record.status}, {record.seconds:.1f} s of unlearning")
         if arguments.evaluate:
             evaluate_into(args.output_dir, arguments.out)
+        if push:
+            push.send(args.output_dir, arguments.out)
 
 
 if __name__ == "__main__":

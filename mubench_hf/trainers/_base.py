@@ -20,12 +20,12 @@ from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._loop import RunLoop
 from mubench_hf.trainers._passes import Pass, PassSampler
+from mubench_hf.trainers._pushing import Pushing
 from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher, Teacher
 
 
-class UnlearningTrainer(RunLoop):
+class UnlearningTrainer(Pushing):
     """Base of all methods: says which rows a method sees, and stops, times and resumes it.
 
     A method sets the class attributes below, says in ``passes`` which rows an epoch walks through, and overrides

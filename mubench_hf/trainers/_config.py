@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
+
+from mubench_hf.errors import BadInput
 
 
 @dataclass
@@ -41,3 +44,16 @@ class UnlearningConfig(TrainingArguments):
         default=None,
         metadata={"help": "Folder, of one data set and preparation, that keeps these outputs for later runs."},
     )
+
+    def __post_init__(self) -> None:
+        """Check what ``TrainingArguments`` does not.
+
+        Raises:
+            BadInput: If saved states are to be pushed.
+        """
+        super().__post_init__()
+        if self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+            raise BadInput(
+                f"hub_strategy is {self.hub_strategy.value!r}; states to resume from hold pickles and are never "
+                "pushed. Leave it out: the finished model is pushed."
+            )

@@ -106,3 +106,14 @@ def test_template_of_the_installed_package_comes_first(monkeypatch, tmp_path):
     assert template("dataset.md").template == "packaged $title"
     with pytest.raises(FileNotFoundError):
         template("none.md")
+
+
+def test_every_leaderboard_is_of_a_split_that_loads(mini_out, mini_card):
+    folder = mini_out / "mubench" / "cifar100-mini"
+    boards = yaml.safe_load((folder / "eval.yaml").read_text(encoding="utf-8"))
+    there = {
+        (config["config_name"], part["split"]) for config in mini_card[0]["configs"] for part in config["data_files"]
+    }
+    asked = [(board["config"], board["split"]) for board in boards["tasks"]]
+    assert set(asked) <= there and len(set(asked)) == len(asked) == 30
+    assert "Mini data, not CIFAR-100" in boards["description"]

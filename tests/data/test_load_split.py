@@ -133,13 +133,14 @@ def test_the_hub_is_read_where_there_is_no_folder(made_up, tmp_path, monkeypatch
     splits = load_split(made, mini=False, ratio=3, out=tmp_path, org="someone", revision="abc123")
     assert asked == [
         ("someone/cifar100", {"repo_type": "dataset", "revision": "abc123"}),
-        ("someone/cifar100", {"revision": "abc123"}),
+        ("someone/cifar100", {"revision": folder.name}),  # The commit that "abc123" was found to be.
     ]
     expected = [pq.read_table(folder / f"data/forget_0{number}.parquet")["index"].to_pylist() for number in (1, 2, 3)]
     assert splits["forget"]["index"][:] == sum(expected, [])
 
 
-def test_a_hub_that_cannot_be_reached_is_told_with_the_command(task, tmp_path, monkeypatch):
+@pytest.mark.parametrize("mini", [True, False])
+def test_a_hub_that_cannot_be_reached_is_told_with_the_command(task, tmp_path, monkeypatch, mini):
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     def download(*args, **kwargs):
@@ -147,9 +148,9 @@ def test_a_hub_that_cannot_be_reached_is_told_with_the_command(task, tmp_path, m
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(BadInput) as error:
-        load_split(task, mini=False, ratio=5, out=tmp_path)
-    assert "from mubench/cifar100 on the Hub (nothing there)" in str(error.value)
-    assert str(error.value).endswith(f"Run: mubench build cifar100 --out {tmp_path}")
+        load_split(task, mini=mini, ratio=5, out=tmp_path)
+    assert f"from mubench/cifar100{'-mini' * mini} on the Hub (nothing there)" in str(error.value)
+    assert str(error.value).endswith(f"Run: mubench build cifar100{' --mini' * mini} --out {tmp_path}")
 
 
 def test_importing_the_package_is_light():

@@ -46,7 +46,9 @@ def refusal(argv: list[str], capsys) -> str:
         ([*UNLEARN], "Run: mubench train --task cifar100 --mini --model vit-tiny"),
         (["run", "cifar100", "--mini", "--methods", "salum"], "Did you mean 'salun'"),
         (["run", "cifar100", "--mini", "--seeds", "x"], "invalid int value: 'x'"),
-        (["evaluate", "nowhere"], "has no run.json"),
+        (["evaluate", "nowhere"], "neither a folder nor the name of a repository"),
+        (["evaluate", "mubench/nowhere"], "There is no folder mubench/nowhere, and HF_HUB_OFFLINE is set"),
+        (["evaluate", "."], "has no run.json"),
     ],
 )
 def test_names_and_ratios(argv, said, tmp_path, monkeypatch, capsys):

@@ -33,7 +33,7 @@ def test_a_dry_run_shows_files_sizes_and_card(tmp_path, capsys):
     dispatch(["publish", "model", str(folder), "--org", "lab"])
     printed = capsys.readouterr().out
     size = (folder / "model.safetensors").stat().st_size
-    assert f"lab/{record.run.checkpoint_name} (7 files, " in printed and f"model.safetensors {size} bytes" in printed
+    assert f"lab/{record.run.checkpoint_name} (8 files, " in printed and f"model.safetensors {size} bytes" in printed
     assert "Not sent: optimizer.pt" in printed and "Mini data: a small stand-in" in printed
     assert "base_model: lab/cifar100-mini-vit-tiny" in printed and "Gap to retrain" in printed
     assert printed.endswith("Nothing was sent. Add --push to publish.\n")

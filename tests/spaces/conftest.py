@@ -138,7 +138,7 @@ def wait_for(url: str, process: subprocess.Popen, seconds: float) -> None:
             time.sleep(0.1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve():
     """Starts the app of a Space: ``url, process = serve("leaderboard", {"MUBENCH_RESULTS": folder})``."""
     with ExitStack() as running:
@@ -148,16 +148,22 @@ def serve():
 
 
 @pytest.fixture(scope="module")
-def serve_once():
-    """``serve`` for a whole module: an app takes seconds to start."""
-    with ExitStack() as running:
-        yield lambda space, env=None: running.enter_context(
-            serving([sys.executable, ROOT / "spaces" / space / "app.py"], env)
-        )
-
-
-@pytest.fixture
 def serve_command():
     """Starts any command that serves a page: ``url, process = serve_command(["mubench", "demo"], env, 300)``."""
     with ExitStack() as running:
         yield lambda command, env=None, seconds=60: running.enter_context(serving(command, env, seconds))
+
+
+@pytest.fixture(scope="session")
+def quick_runs(tmp_path_factory):
+    """Output folder of a quick cifar100 mini run."""
+    from conftest import quicken
+
+    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.tasks import cifar100
+
+    out, task = tmp_path_factory.mktemp("demo") / "mubench-run", cifar100.TASK
+    quicken()
+    Pipeline("cifar100", mini=True, out=out, methods=["finetune", "neggrad"], seeds=[42]).run()
+    cifar100.TASK = task
+    return out

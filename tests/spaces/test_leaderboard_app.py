@@ -48,9 +48,9 @@ def results(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def app(serve_once, results):
+def app(serve, results):
     """Address and process of an app that shows ``results``."""
-    return serve_once("leaderboard", {"MUBENCH_RESULTS": str(results)})
+    return serve("leaderboard", {"MUBENCH_RESULTS": str(results)})
 
 
 @pytest.fixture

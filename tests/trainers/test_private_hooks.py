@@ -15,6 +15,11 @@ HOOKS = {
     "_maybe_log_save_evaluate": {"tr_loss", "model", "epoch"},
     "_save_checkpoint": {"model", "trial"},
     "_load_from_checkpoint": {"resume_from_checkpoint", "model"},
+    "_push_from_checkpoint": {"checkpoint_folder"},
+    "_save": {"output_dir", "state_dict"},
+    "init_hf_repo": {"token", "private"},
+    "push_to_hub": {"commit_message", "blocking", "token", "revision", "private"},
+    "create_model_card": {"language", "license", "tags", "model_name", "finetuned_from", "tasks", "dataset_tags"},
     "prediction_step": {"model", "inputs", "prediction_loss_only"},
     "training_step": {"model", "inputs", "num_items_in_batch"},
     "create_optimizer": set(),
@@ -47,6 +52,10 @@ def test_every_overridden_private_hook_is_listed():
         ("train", "self._load_from_checkpoint("),
         ("training_step", "self.loss_is_scaled_for_ga"),
         ("prediction_step", "self.compute_loss("),
+        ("_save_checkpoint", "self._push_from_checkpoint("),
+        ("push_to_hub", "self.create_model_card(model_name=model_name"),
+        ("push_to_hub", "folder_path=self.args.output_dir"),
+        ("save_model", "self._save("),
     ],
 )
 def test_hook_is_called(caller, call):

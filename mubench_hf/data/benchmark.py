@@ -1,0 +1,43 @@
+"""``eval.yaml`` at a data set's root: with it, the Hub can show a leaderboard of the checkpoints made from it."""
+
+from __future__ import annotations
+
+from mubench_hf.data.splits import RATIOS
+from mubench_hf.tasks import TaskSpec
+
+EVAL = "eval.yaml"
+FRAMEWORK = "mubench_hf"
+SCORED = ("test", "forget", "retain")
+"""Splits whose scores a leaderboard shows, one each for every deletion ratio."""
+
+
+def task_id(ratio: int, split: str) -> str:
+    """Return the name of one leaderboard of a data set, such as ``df_5pct_test``."""
+    return f"df_{ratio}pct_{split}"
+
+
+def render_eval(task: TaskSpec, *, mini: bool) -> str:
+    """Return the text of ``eval.yaml``: one leaderboard for each split of each deletion ratio.
+
+    Args:
+        task: The task.
+        mini: Whether the rows are the mini source's.
+    """
+    import yaml
+
+    stand_in = f"Mini data, not {task.title}: its numbers say nothing of {task.title}. " if mini else ""
+    content = {
+        "name": f"MU-Bench: {task.title}" + (" (mini stand-in)" if mini else ""),
+        "description": (
+            f"{stand_in}Machine unlearning on {task.title}: a model trained on all rows is made to forget the split "
+            f"`forget` of a configuration. Values are {task.metric}, on the test set, on what was to be forgotten and "
+            "on what was to be kept. On `forget` the best value is that of a model retrained without these rows."
+        ),
+        "evaluation_framework": FRAMEWORK,
+        "tasks": [
+            {"id": task_id(ratio, split), "config": f"df_{ratio}pct", "split": split}
+            for ratio in RATIOS
+            for split in SCORED
+        ],
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=2**20)

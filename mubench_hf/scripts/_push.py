@@ -1,0 +1,75 @@
+"""``--push_to_hub true``: a finished run's checkpoint goes to the Hub as ``mubench publish model`` sends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mubench_hf.bundles import model_bundle
+from mubench_hf.errors import BadInput
+from mubench_hf.hub import Publisher
+from mubench_hf.runs.record import RunId
+from mubench_hf.trainers import UnlearningConfig
+
+
+@dataclass(frozen=True)
+class Push:
+    """A push that was asked for.
+
+    Attributes:
+        publisher: Sends it.
+        org: Organisation on the Hub.
+    """
+
+    publisher: Publisher
+    org: str
+
+    def send(self, checkpoint: str, out: str, ratio: int = 5) -> None:
+        """Publish a run that is finished and evaluated, and print what became of it.
+
+        Args:
+            checkpoint: Folder of the run.
+            out: Folder with its results.
+            ratio: For an original: the deletion ratio whose scores are published.
+
+        Raises:
+            BadInput: If it cannot be published.
+        """
+        bundle = model_bundle(checkpoint, out=out, org=self.org, ratio=ratio)
+        self.publisher.publish(
+            [bundle], lambda done: print(f"{done.bundle.name}: {done.outcome}, revision {done.revision}", flush=True)
+        )
+
+
+def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -> Push | None:
+    """Take the wish to push out of a run's settings, and check before any work that it can be met.
+
+    Args:
+        args: Settings of the run; ``push_to_hub`` is switched off in them, as the trainer knows no scores.
+        run: The run.
+        evaluated: Whether the run is evaluated.
+
+    Returns:
+        The push; ``None`` if none was asked for, or another process does it.
+
+    Raises:
+        BadInput: If the settings name another repository than the run's or a branch, the run is not evaluated, or the
+            token has no right to write.
+    """
+    if not args.push_to_hub:
+        return None
+    args.push_to_hub = False
+    if not evaluated:
+        raise BadInput("A run is pushed with its scores. Leave out --evaluate false, or leave out --push_to_hub.")
+    if args.hub_revision:
+        raise BadInput(f"hub_revision is {args.hub_revision!r}; runs are published on the main branch. Leave it out.")
+    org, _, name = (args.hub_model_id or f"mubench/{run.checkpoint_name}").rpartition("/")
+    if name != run.checkpoint_name or not org:
+        raise BadInput(
+            f"hub_model_id is {args.hub_model_id!r}; a run's repository is named after it. "
+            f"Allowed: ORG/{run.checkpoint_name}, where ORG is an organisation or a user."
+        )
+    if args.process_index:
+        return None
+    publisher = Publisher(token=args.hub_token, private=args.hub_private_repo)
+    publisher.check_right(org)
+    return Push(publisher, org)

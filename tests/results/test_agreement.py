@@ -1,0 +1,89 @@
+"""Stated scores against recomputed ones: equal on one machine, close on another, and times as said."""
+
+import dataclasses
+import random
+
+import pytest
+from made_up import made_up
+
+from mubench_hf.metrics import list_metrics
+from mubench_hf.results.agreement import CLOSE, EXACT, LEAST, UNKNOWN, WRONG, compare, made_alike
+from mubench_hf.results.evaluate import references_of
+from mubench_hf.runs.environment import describe_environment
+
+
+def changed(result, **scores):
+    """Return the result with other scores; ``None`` takes one out of reach."""
+    merged = {**result.scores, **scores}
+    return dataclasses.replace(
+        result, scores=merged, reasons={key: "for a reason" for key, value in merged.items() if value is None}
+    )
+
+
+def verdicts(stated, found, rows=10**6, alike=True, missing=()):
+    return {found.key: found.agrees for found in compare(stated, found, rows=rows, alike=alike, missing=missing)}
+
+
+def test_equal_scores_agree_and_every_changed_one_is_found():
+    _, result = made_up()
+    assert set(verdicts(result, result).values()) == {EXACT}
+    key = random.choice([key for key, value in result.scores.items() if value is not None])
+    other = changed(result, **{key: result.scores[key] * (1 - 1e-12)})
+    assert {name for name, agrees in verdicts(other, result).items() if agrees == WRONG} == {key}
+
+
+@pytest.mark.parametrize(("rows", "allowed"), [(50, 2 / 50), (10**6, LEAST)])
+def test_another_machine_may_turn_over_two_rows(rows, allowed):
+    _, result = made_up()
+    inside, outside = (changed(result, zrf=result.scores["zrf"] + allowed * factor) for factor in (0.9, 1.1))
+    assert verdicts(result, inside, rows, alike=False)["zrf"] == CLOSE
+    assert verdicts(result, outside, rows, alike=False)["zrf"] == WRONG
+    assert verdicts(result, inside, rows, alike=True)["zrf"] == WRONG
+    large, near = (
+        changed(result, test_frechet_distance=900.0),
+        changed(result, test_frechet_distance=900.0 + 800 * allowed),
+    )
+    assert verdicts(large, near, rows, alike=False)["test_frechet_distance"] == CLOSE
+
+
+def test_times_are_never_close():
+    _, result = made_up()
+    other = changed(result, unlearn_seconds=result.scores["unlearn_seconds"] + 1e-9)
+    assert verdicts(result, other, rows=2, alike=False)["unlearn_seconds"] == WRONG
+
+
+def test_what_compares_with_a_missing_model_is_not_judged():
+    _, result = made_up()
+    stated = changed(result, average_gap=random.random(), retrain_time_ratio=random.random(), unlearning_score=0.5)
+    found = changed(stated, average_gap=None, retrain_time_ratio=None, unlearning_score=None, zrf=None)
+    seen = verdicts(stated, found, missing={"retrain"})
+    assert seen["average_gap"] == seen["retrain_time_ratio"] == UNKNOWN
+    assert seen["unlearning_score"] == seen["zrf"] == WRONG, "they need no retrained model"
+    assert verdicts(stated, found, missing={"original"})["unlearning_score"] == UNKNOWN
+    assert set(verdicts(found, found).values()) == {EXACT}
+    assert verdicts(found, stated)["zrf"] == UNKNOWN, "nothing was claimed"
+
+
+def test_a_score_that_nothing_computes_is_wrong():
+    _, result = made_up()
+    assert verdicts(changed(result, brilliance=1.0), result)["brilliance"] == WRONG
+
+
+def test_references_are_those_that_a_metric_names():
+    assert {key: references_of(key) for key in (*list_metrics(), "retrain_time_ratio") if references_of(key)} == {
+        "average_gap": {"retrain"}, "unlearning_score": {"original"}, "retrain_time_ratio": {"retrain"}
+    }  # fmt: skip
+    assert not references_of("test_accuracy") and not references_of("unlearn_seconds")
+
+
+def test_alike_is_the_same_processor_threads_and_packages():
+    hardware, versions = describe_environment()
+    _, result = made_up()
+    same = dataclasses.replace(result, hardware={**hardware, "threads": 1}, versions=versions)
+    assert made_alike(same)
+    for other in (
+        {"hardware": {**same.hardware, "cpu": "another"}},
+        {"hardware": {**same.hardware, "threads": hardware["cpu_count"] + 1}},
+        {"versions": {**versions, "torch": "0.1"}},
+    ):
+        assert not made_alike(dataclasses.replace(same, **other))

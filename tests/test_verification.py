@@ -1,0 +1,92 @@
+"""`mubench evaluate org/name`: every score from the weights again, agreeing with what is stated or found out."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from made_up import checkpoint
+from safetensors.torch import load, save
+
+from mubench_hf.bundles import dataset_bundle, model_bundle
+from mubench_hf.cli import dispatch
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks import get_task
+from mubench_hf.verification import verify
+
+ORIGINAL, NAME = "cifar100-mini-vit-tiny", "cifar100-mini-vit-tiny-finetune-df5pct-s42"
+
+
+def put(hub, bundle):
+    """Store a bundle as publishing would; return its files and the revision."""
+    files = {path: file if isinstance(file, bytes) else file.read_bytes() for path, file in bundle.files.items()}
+    return files, hub.add(bundle.kind, bundle.repo_id, files)
+
+
+@pytest.fixture
+def published(own_bench, hub):
+    """Files and revision of an unlearned model on the Hub, beside its data set and its original; no retrained one."""
+    quick = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
+    dispatch(["evaluate", str(own_bench / "mubench" / ORIGINAL), "--out", str(own_bench)])
+    dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *quick])
+    put(hub, dataset_bundle(get_task("cifar100"), mini=True, out=own_bench))
+    put(hub, model_bundle(own_bench / "mubench" / ORIGINAL))
+    return put(hub, model_bundle(own_bench / "mubench" / NAME))
+
+
+def tampered_weights(files):
+    weights = load(files["model.safetensors"])
+    weights["classifier.bias"][0] += 1e-3
+    return files | {"model.safetensors": save(weights, metadata={"format": "pt"})}
+
+
+def tampered_score(files, key, value):
+    result = json.loads(files["run_result.json"])
+    result["scores"][key] = value
+    return files | {"run_result.json": json.dumps(result).encode()}
+
+
+def test_scores_are_recomputed_from_what_is_published(published, hub, hub_env, tmp_path):
+    files, revision = published
+    # What came after the pinned revision is another file altogether.
+    hub.add("model", f"mubench/{NAME}", {"model.safetensors": b"", "run_result.json": b""})
+    stated = json.loads(files["run_result.json"])["scores"]
+    hub.add("model", "mubench/weights", tampered_weights(files))
+    hub.add("model", "mubench/score", tampered_score(files, "forget_accuracy", stated["forget_accuracy"] - 0.02))
+    (tmp_path / "here").mkdir()
+    names = [f"mubench/{NAME}@{revision}", "mubench/weights", "mubench/score"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mubench_hf.cli", "evaluate", *names],
+        env={**hub_env, "COLUMNS": "200"}, cwd=(tmp_path / "here"), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    good, weights, score = re.split(r"\n(?=mubench/\S+ at [0-9a-f]{40}\n)", done.stdout)[1:]
+    assert good.startswith(f"mubench/{NAME} at {revision}\n") and "equality is asked for" in good
+    for key in stated.keys() - {"average_gap", "retrain_time_ratio"}:
+        assert re.search(rf"^ *{key} .* exactly ", good, re.MULTILINE), key
+    assert "time of run.json, not measured again" in good and "unlearning_score" in good
+    # Without a retrained model there was nothing to state, and there is nothing to compare.
+    assert stated["average_gap"] is None and good.splitlines()[-1] == f"agrees: {len(stated)} of {len(stated)} scores"
+    assert "zrf" in weights.splitlines()[-1] and weights.splitlines()[-1].startswith("differs: ")
+    assert score.splitlines()[-1] == "differs: forget_accuracy"
+    assert not list((tmp_path / "here").iterdir()), "published checkpoints leave nothing here"
+
+
+def test_what_states_no_scores_or_those_of_another_run(hub_here, tmp_path):
+    files, _ = put(hub_here, model_bundle(checkpoint(tmp_path / "out")[0]))
+    hub_here.add("model", "mubench/silent", {path: file for path, file in files.items() if path != "run_result.json"})
+    with pytest.raises(BadInput, match="mubench/silent has no run_result.json: it states no scores"):
+        verify("mubench/silent")
+    for name, key, value in (("seed", "seed", 7), ("rows", "deletion_sha256", "c" * 64)):
+        result = {**json.loads(files["run_result.json"]), key: value}
+        hub_here.add("model", f"mubench/{name}", {**files, "run_result.json": json.dumps(result).encode()})
+        with pytest.raises(BadInput, match=f"mubench/{name} is not of the run .*({key}|s7 in place of)"):
+            verify(f"mubench/{name}")
+
+
+def test_a_data_set_that_is_nowhere(hub_here, tmp_path, monkeypatch):
+    bundle = model_bundle(checkpoint(tmp_path / "out")[0])
+    put(hub_here, bundle)
+    with pytest.raises(BadInput, match="neither in .* nor readable from mubench/cifar100-mini.*Run: mubench build"):
+        verify(bundle.repo_id, out=tmp_path)
