@@ -72,6 +72,7 @@ def unlearned(own_bench):
     return own_bench, ("cifar100-mini-vit-tiny", "cifar100-mini-vit-tiny-finetune-df5pct-s42")
 
 
+@pytest.mark.slow
 def test_published_scores_are_reproduced_without_this_package(unlearned, hub, hub_env, tmp_path):
     out, names = unlearned
     commands = [

@@ -90,7 +90,12 @@ def whole(tmp_path_factory, offline_env) -> Path:
     return out
 
 
-SLOW = ("before a checkpoint is called finished", "between outputs and result")
+SLOW = (
+    "before a checkpoint is called finished",
+    "between outputs and result",
+    "while blocks are written",
+    "while a state is saved",
+)
 
 
 @pytest.mark.parametrize(

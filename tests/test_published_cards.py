@@ -40,6 +40,7 @@ def put(hub, bundle):
     hub.add(bundle.kind, bundle.repo_id, files)
 
 
+@pytest.mark.slow
 def test_all_nine_mini_data_sets_are_pushed_by_one_command(hub_here, tmp_path, monkeypatch, capsys):
     dispatch(["build", "all", "--mini", "--out", str(tmp_path)])
     monkeypatch.setattr("huggingface_hub.get_token", lambda: WRITER)

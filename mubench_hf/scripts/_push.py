@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mubench_hf.bundles import model_bundle
 from mubench_hf.errors import BadInput
-from mubench_hf.hub import Publisher
 from mubench_hf.runs.record import RunId
 from mubench_hf.trainers import UnlearningConfig
+
+if TYPE_CHECKING:
+    from mubench_hf.hub import Publisher
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Push:
         Raises:
             BadInput: If it cannot be published.
         """
+        from mubench_hf.bundles import model_bundle
+
         bundle = model_bundle(checkpoint, out=out, org=self.org, ratio=ratio)
         self.publisher.publish(
             [bundle], lambda done: print(f"{done.bundle.name}: {done.outcome}, revision {done.revision}", flush=True)
@@ -70,6 +74,8 @@ def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -
         )
     if args.process_index:
         return None
+    from mubench_hf.hub import Publisher  # Most runs are not pushed, and start sooner without it.
+
     publisher = Publisher(token=args.hub_token, private=args.hub_private_repo)
     publisher.check_right(org)
     return Push(publisher, org)

@@ -99,11 +99,11 @@ def manifest_sha(made, out):
 
 
 def test_template_of_the_installed_package_comes_first(monkeypatch, tmp_path):
-    monkeypatch.setattr("mubench_hf.data.card.resources.files", lambda package: tmp_path)
-    assert template("dataset.md").template.startswith("---\n$metadata\n---\n$source\n")
-    (tmp_path / "model_cards").mkdir()
-    (tmp_path / "model_cards" / "dataset.md").write_text("packaged $title")
-    assert template("dataset.md").template == "packaged $title"
+    monkeypatch.setattr("mubench_hf.shipped.__file__", str(tmp_path / "mubench_hf" / "shipped.py"))
+    for place, text in (("model_cards", "checkout $title"), ("mubench_hf/model_cards", "packaged $title")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "dataset.md").write_text(text)
+        assert template("dataset.md").template == text
     with pytest.raises(FileNotFoundError):
         template("none.md")
 

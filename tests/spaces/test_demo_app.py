@@ -11,6 +11,9 @@ from PIL import Image
 from mubench_hf.demo import DemoRuns
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def bench(quick_runs):
     return DemoRuns.local(quick_runs).bench("cifar100-mini", 5)
