@@ -10,7 +10,6 @@ from PIL import Image
 
 from mubench_hf.demo import DemoRuns
 
-
 pytestmark = pytest.mark.slow
 
 
