@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from mubench_hf.data.build import build
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.demo.answers import Answer, marked
 from mubench_hf.demo.clips import Clips
@@ -203,8 +202,6 @@ class Bench:
         return self._loaded
 
     def _load_data(self, original: Path) -> TaskData:
-        if self.mini:  # Mini rows are on no Hub; made once, they are only checked.
-            build(self.task, mini=True, out=self._place.out, progress=False)
         processor = saved_processor(original, processor_class=self._architecture.processor_class)
         data = load_task_data(
             self.task, mini=self.mini, ratio=self.ratio, processor=lambda texts: processor, **vars(self._place)

@@ -104,15 +104,12 @@ class DemoRuns:
             found = retries.ask(lambda: list(api.list_models(author=org, filter=TAG, expand=["sha"])))
             with ThreadPoolExecutor(REQUESTS) as pool:
                 runs = [run for run in pool.map(partial(_on_hub, retries), found) if run]
-            names = {run.result.run.dataset_name for run in runs if run.result.source == "full"}
+            names = {run.result.run.dataset_name for run in runs}
             commits = {name: _commit(api, retries, f"{org}/{name}") for name in sorted(names)}
         except HfHubHTTPError as error:
             raise refusal(f"What {org} published cannot be listed", error) from error
-        # Mini data are made here.
         out = Path(constants.HF_HOME, "mubench")
-        places = {run.result.run.dataset_name: DataPlace(out, org) for run in runs}
-        places |= {name: DataPlace(out, org, commit) for name, commit in commits.items()}
-        shown = cls(runs, places)
+        shown = cls(runs, {name: DataPlace(out, org, commit) for name, commit in commits.items()})
         if not shown.tasks():
             raise BadInput(f"{org} has published no original on {api.endpoint}. See: mubench publish --help")
         return shown

@@ -2,18 +2,18 @@
 
 import json
 import shutil
-import socket
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from made_up import made_up
 
-from mubench_hf.bundles import model_bundle
+from mubench_hf.bundles import dataset_bundle, model_bundle
 from mubench_hf.demo import DemoRuns
 from mubench_hf.errors import BadInput
 from mubench_hf.results.store import save_result
 from mubench_hf.retries import Retries
+from mubench_hf.tasks import get_task
 
 
 def result(method="scrub", seed=42, del_ratio=5, **fields):
@@ -86,33 +86,22 @@ def test_a_folder_without_an_original_says_what_to_run(tmp_path, make):
 
 
 @pytest.fixture
-def loopback(hub, tmp_path, monkeypatch):
-    """Point this process's client at the loopback, with an empty cache."""
-    constants = "huggingface_hub.constants"
-    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(f"{constants}.ENDPOINT", hub.url)
-    monkeypatch.setattr(
-        f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    )
-    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(f"{constants}.HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", hub.url)
-    resolve = socket.getaddrinfo
-
-    def only_here(host, *args, **kwargs):
-        assert host == "127.0.0.1", f"a test asks for {host}"
-        return resolve(host, *args, **kwargs)
-
-    monkeypatch.setattr("socket.getaddrinfo", only_here)
-    return hub
+def loopback(hub_here, tmp_path, monkeypatch):
+    """The loopback as this process's Hub, with empty folders for what comes from it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", hub_here.url)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    return hub_here
 
 
 def publish(hub, out):
-    """Store all checkpoints of an output folder, as publishing sends them."""
-    for folder in sorted((out / "mubench").glob("*-vit-tiny*")):
-        bundle = model_bundle(folder)
+    """Store the data set and all checkpoints of an output folder, as publishing sends them."""
+    folders = sorted((out / "mubench").glob("*-vit-tiny*"))
+    data = dataset_bundle(get_task("cifar100"), mini=True, out=out)
+    for bundle in (data, *map(model_bundle, folders)):
         files = {path: file if isinstance(file, bytes) else file.read_bytes() for path, file in bundle.files.items()}
-        hub.add("model", bundle.repo_id, files)
+        hub.add(bundle.kind, bundle.repo_id, files)
 
 
 def test_published_runs_say_what_local_ones_do(loopback, cifar_out):
