@@ -123,7 +123,8 @@ def _stream(container: av.container.InputContainer) -> Any:
     if not container.streams.video:
         raise ValueError("there is no video stream")
     stream = container.streams.video[0]
-    if not (stream.width and stream.height):
+    # Where a file ends within its header, a stream may be named and nothing said of it.
+    if stream.codec_context is None or not (stream.width and stream.height):
         raise ValueError("its frames have no size")
     return stream
 

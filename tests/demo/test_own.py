@@ -6,6 +6,7 @@ import struct
 import time
 import zipfile
 import zlib
+from pathlib import Path
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from mubench_hf.demo import own
+from mubench_hf.demo.clips import Clips
 from mubench_hf.demo.own import read_own
 from mubench_hf.demo.rows import Field
 from mubench_hf.errors import BadInput
@@ -197,6 +199,11 @@ def test_videos_that_are_refused(bring, rng, monkeypatch):
     for reason, content in cases.items():
         with pytest.raises(BadInput, match=rf"This cannot be used: .*{reason.strip()}.* Allowed: a video .* 50 MB"):
             bring("video", content, "film.mp4")
+    clips = Clips()
+    header_first = Path(clips.file(short)).read_bytes()
+    for size in (100, 400, *rng.integers(1, len(header_first) - 1, 20)):
+        with pytest.raises(BadInput, match="Allowed: a video"):
+            bring("video", header_first[:size], f"torn-{size}.mp4")
     monkeypatch.setattr("mubench_hf.demo.clips.FRAMES", 20)
     with pytest.raises(BadInput, match="more than 20 frames"):
         bring("video", short)
