@@ -111,18 +111,11 @@ def hub_env(hub, tmp_path) -> dict[str, str]:
 
 
 @pytest.fixture
-def hub_here(hub, tmp_path, monkeypatch):
-    """The running Hub, which the client of this process fetches from, into an empty cache; it asks no other host."""
+def loopback_only(monkeypatch) -> None:
+    """Let this process's client talk to the loopback, without a token, and to nothing else."""
     import socket
 
-    constants = "huggingface_hub.constants"
-    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(f"{constants}.ENDPOINT", hub.url)
-    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("transformers.utils.hub._hf_api", None)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     resolve = socket.getaddrinfo
 
     def only_here(host, *args, **kwargs):
@@ -130,4 +123,16 @@ def hub_here(hub, tmp_path, monkeypatch):
         return resolve(host, *args, **kwargs)
 
     monkeypatch.setattr("socket.getaddrinfo", only_here)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+
+
+@pytest.fixture
+def hub_here(hub, loopback_only, tmp_path, monkeypatch):
+    """The running Hub, which the client of this process fetches from, into an empty cache; it asks no other host."""
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.ENDPOINT", hub.url)
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None)
     return hub

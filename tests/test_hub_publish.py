@@ -1,7 +1,6 @@
 """Publishing ends complete whatever happens on the way, changes nothing twice, and says in one line what went wrong."""
 
 import random
-import socket
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,7 @@ NAME = "mubench/cifar100-mini-vit-tiny-scrub-df5pct-s42"
 
 
 @pytest.fixture(autouse=True)
-def online(monkeypatch):
-    """Let the client of this process talk to the loopback, and to nothing else."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    resolve = socket.getaddrinfo
-
-    def only_here(host, *args, **kwargs):
-        assert host == "127.0.0.1", f"a test asks for {host}"
-        return resolve(host, *args, **kwargs)
-
-    monkeypatch.setattr("socket.getaddrinfo", only_here)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+def online(loopback_only, monkeypatch):
     # Waiting is counted in test_waits_grow_and_end, and skipped everywhere.
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 

@@ -1,7 +1,6 @@
 """A proposal adds files by one pull request, whatever happens on the way, and replaces nothing."""
 
 import os
-import socket
 
 import pytest
 from hub import OUTSIDER, READER, WRITER, Faults
@@ -15,17 +14,7 @@ NAME, TITLE = "mubench/results", "Results of 2 runs"
 
 
 @pytest.fixture(autouse=True)
-def online(monkeypatch):
-    """Let the client of this process talk to the loopback, and to nothing else."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    resolve = socket.getaddrinfo
-
-    def only_here(host, *args, **kwargs):
-        assert host == "127.0.0.1", f"a test asks for {host}"
-        return resolve(host, *args, **kwargs)
-
-    monkeypatch.setattr("socket.getaddrinfo", only_here)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+def online(loopback_only, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
