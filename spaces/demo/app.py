@@ -15,7 +15,7 @@ from transformers.utils import logging
 from mubench_hf.demo import Bench, DemoRuns, Field
 from mubench_hf.demo.panels import CSS, alert, answers_panel, sample_panel
 from mubench_hf.errors import BadInput
-from mubench_hf.overview import method_rows
+from mubench_hf.overview import markdown
 from mubench_hf.trainers import list_methods
 
 SPLITS = {"Deleted (D_f)": "forget", "Kept (D_r)": "retain", "Never trained on (test)": "test"}
@@ -122,12 +122,6 @@ def step(by: int, task, ratio, split, row) -> int:
     return random.randint(1, count) if by == 0 else (int(row or 1) - 1 + by) % count + 1
 
 
-def taxonomy() -> str:
-    """Return the table of methods as Markdown."""
-    header, *rows = method_rows()
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, ["---"] * len(header), *rows])
-
-
 class Page:
     """The page: its parts, and what happens when.
 
@@ -156,7 +150,7 @@ class Page:
                 self.numbers = gr.Dataframe(label="Their numbers", interactive=False)
             with gr.Tab("How it works"):
                 gr.Markdown(Path(__file__).with_name("how_it_works.md").read_text(encoding="utf-8"))
-                gr.Markdown(taxonomy(), elem_classes="mu-methods")
+                gr.Markdown(markdown("methods"), elem_classes="mu-methods")
             self.add_events()
 
     def add_rows(self) -> None:
