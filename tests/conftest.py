@@ -69,7 +69,7 @@ def own_bench(bench, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """Output folder of a quick run of one method over three seeds. Tests do not change it: they copy it."""
-    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.runs.pipeline import Pipeline
     from mubench_hf.tasks import cifar100
 
     out = tmp_path_factory.mktemp("finished")

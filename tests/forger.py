@@ -9,9 +9,9 @@ import numpy as np
 
 from mubench_hf.data.build import build
 from mubench_hf.data.loading import load_manifest, load_split
-from mubench_hf.results.evaluate import SPLITS, score
-from mubench_hf.results.schema import RunResult
-from mubench_hf.results.store import load_logits, load_result, save_logits, save_result
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.scores import SPLITS, score
+from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
 from mubench_hf.tasks import get_task
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mubench_hf.results.schema import RunResult
-from mubench_hf.results.store import save_logits, save_result
 from mubench_hf.runs.record import RunId, RunRecord
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.store import save_logits, save_result
 from mubench_hf.tasks import get_task
 
 

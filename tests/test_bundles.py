@@ -7,13 +7,13 @@ import re
 import pytest
 from made_up import checkpoint, weights
 
-from mubench_hf.bundles import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.data.build import build
 from mubench_hf.errors import BadInput
+from mubench_hf.hub import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.metrics import list_metrics
 from mubench_hf.models import get_model, list_models
 from mubench_hf.models.loading import fresh_model, load_processor
-from mubench_hf.results.store import save_result
+from mubench_hf.runs.store import save_result
 from mubench_hf.tasks import get_task
 
 SENT = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "run.json", "run_result.json",

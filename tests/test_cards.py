@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import ModelCard, RepoCard
 from made_up import made_up
 
-from mubench_hf.cards import OUTPUTS, metric_card, model_card, model_metadata
 from mubench_hf.errors import BadInput
+from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card, model_metadata
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models import get_model
 from mubench_hf.tasks import get_task, list_tasks

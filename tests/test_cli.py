@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mubench_hf import __version__, overview
+from mubench_hf import __version__
+from mubench_hf.commands import list as overview
 from mubench_hf.cli import COMMANDS, dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import list_metrics
@@ -104,7 +105,7 @@ class Recorded:
     ],
 )
 def test_several_tasks_run_each_in_a_folder_of_its_own(tasks, expected, monkeypatch):
-    monkeypatch.setattr("mubench_hf.pipeline.Pipeline", Recorded)
+    monkeypatch.setattr("mubench_hf.runs.pipeline.Pipeline", Recorded)
     monkeypatch.setattr(Recorded, "made", [])
     with pytest.raises(BadInput, match="ran"):
         dispatch(["run", *tasks, "--mini", "--out", "o"])
@@ -121,7 +122,7 @@ def test_several_data_sets_are_built_in_one_folder(tmp_path, capsys):
 
 
 def test_a_wrong_task_among_several_stops_before_any_work(monkeypatch):
-    monkeypatch.setattr("mubench_hf.pipeline.Pipeline", Recorded)
+    monkeypatch.setattr("mubench_hf.runs.pipeline.Pipeline", Recorded)
     monkeypatch.setattr(Recorded, "made", [])
     with pytest.raises(BadInput, match="imbd.*Did you mean 'imdb'"):
         dispatch(["run", "cifar100", "imbd", "--mini", "--out", "o"])

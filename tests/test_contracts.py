@@ -14,8 +14,8 @@ from mubench_hf.kinds import get_kind, kind_of
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models import get_model, list_models
 from mubench_hf.models.loading import fresh_model, load_processor
-from mubench_hf.results.evaluate import score
-from mubench_hf.results.schema import SCORE_KEYS
+from mubench_hf.runs.result import SCORE_KEYS
+from mubench_hf.runs.scores import score
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.trainers import get_method, list_methods
 

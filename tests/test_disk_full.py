@@ -7,10 +7,10 @@ import pytest
 from hub import WRITER
 from made_up import checkpoint
 
-from mubench_hf.bundles import model_bundle
 from mubench_hf.cli import dispatch
+from mubench_hf.commands._arguments import exit_with
 from mubench_hf.data.build import build
-from mubench_hf.scripts._arguments import exit_with
+from mubench_hf.hub import model_bundle
 from mubench_hf.tasks import get_task
 
 

@@ -6,10 +6,10 @@ import pytest
 from hub import Faults
 from made_up import checkpoint
 
-from mubench_hf.bundles import model_bundle
-from mubench_hf.downloads import checkpoint_folder, published_result
 from mubench_hf.errors import BadInput
-from mubench_hf.retries import NETWORK_ATTEMPTS
+from mubench_hf.hub import model_bundle
+from mubench_hf.hub.download import checkpoint_folder, published_result
+from mubench_hf.hub.retries import NETWORK_ATTEMPTS
 
 PLANTED = ["pytorch_model.bin", "training_args.bin", "modeling_x.py", "optimizer.pt", "unet/code.py", "data.pkl"]
 

@@ -8,7 +8,7 @@ from huggingface_hub import parse_eval_result_entries
 from made_up import made_up
 
 from mubench_hf.data.benchmark import render_eval
-from mubench_hf.eval_results import render_eval_results
+from mubench_hf.hub.eval_results import render_eval_results
 from mubench_hf.tasks import get_task, list_tasks
 
 

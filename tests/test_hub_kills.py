@@ -9,16 +9,16 @@ import pytest
 from hub import Faults
 from made_up import checkpoint
 
-from mubench_hf.bundles import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.data.build import build
+from mubench_hf.hub import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.tasks import get_task
 
 KILLS = 10
 
 PUBLISH = """
 import sys
-from mubench_hf.bundles import dataset_bundle, metric_bundle, model_bundle
-from mubench_hf.hub import Publisher
+from mubench_hf.hub import dataset_bundle, metric_bundle, model_bundle
+from mubench_hf.hub.publish import Publisher
 from mubench_hf.tasks import get_task
 folder, out = sys.argv[1:]
 bundles = [dataset_bundle(get_task("imdb"), mini=True, out=out), model_bundle(folder), metric_bundle("zrf")]

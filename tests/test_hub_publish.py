@@ -8,10 +8,10 @@ from hub import OUTSIDER, READER, WRITER, Faults
 from hub_store import Refused
 from made_up import checkpoint, weights
 
-from mubench_hf import retries
-from mubench_hf.bundles import metric_bundle, model_bundle
+from mubench_hf.hub import retries
 from mubench_hf.errors import BadInput
-from mubench_hf.hub import Publisher
+from mubench_hf.hub import metric_bundle, model_bundle
+from mubench_hf.hub.publish import Publisher
 
 NAME = "mubench/cifar100-mini-vit-tiny-scrub-df5pct-s42"
 
@@ -134,7 +134,7 @@ def test_a_hub_that_stays_busy_is_given_up(hub, folder):
 
 def test_waits_grow_and_end(hub, monkeypatch):
     waits = []
-    monkeypatch.setattr("mubench_hf.retries.time.sleep", waits.append)
+    monkeypatch.setattr("mubench_hf.hub.retries.time.sleep", waits.append)
     hub.faults = Faults(unavailable=1)
     with pytest.raises(BadInput):
         Publisher(endpoint=hub.url, token=WRITER).check_right("mubench")

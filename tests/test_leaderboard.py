@@ -12,14 +12,24 @@ import sys
 import pytest
 from made_up import table
 
-from mubench_hf.board import TableKey, read_board
 from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
-from mubench_hf.leaderboard import arrange, compare, csv_text, find_row, gap, is_best, method_page, points, summary
-from mubench_hf.submissions import read_folder
-from mubench_hf.submissions.bundle import SCORE_COLUMNS, score_rows
-from mubench_hf.submissions.entries import LARGEST_RESULT, dataset_paths
-from mubench_hf.submissions.marks import write_marks
+from mubench_hf.leaderboard import read_folder
+from mubench_hf.leaderboard.board import TableKey, read_board
+from mubench_hf.leaderboard.entries import LARGEST_RESULT, dataset_paths
+from mubench_hf.leaderboard.marks import write_marks
+from mubench_hf.leaderboard.submission import SCORE_COLUMNS, score_rows
+from mubench_hf.leaderboard.views import (
+    arrange,
+    compare,
+    csv_text,
+    find_row,
+    gap,
+    is_best,
+    method_page,
+    points,
+    summary,
+)
 
 KEY = TableKey("cifar100", "mini", "vit-tiny", 5)
 
@@ -156,7 +166,7 @@ def test_a_mark_holds_for_exactly_the_files_that_were_verified(tmp_path):
 
 READ = """
 import json, sys
-from mubench_hf.board import read_board
+from mubench_hf.leaderboard.board import read_board
 board = read_board("mubench/results")
 ((key, rows),) = board.tables.items()
 print(json.dumps([list(key), {row.group.method: row.verified for row in rows}, [left.path for left in board.left_out]]))
@@ -280,6 +290,6 @@ def test_scores_as_rows_have_the_same_columns_for_every_task(tmp_path):
 
 def test_a_folder_of_a_million_files_would_be_bounded(tmp_path, monkeypatch):
     table(tmp_path)
-    monkeypatch.setattr("mubench_hf.submissions.entries.MOST_RESULTS", 4)
+    monkeypatch.setattr("mubench_hf.leaderboard.entries.MOST_RESULTS", 4)
     contents = read_folder(tmp_path)
     assert len(contents.entries) == 4 and len(contents.left_out) == 1 and "more than 4" in contents.left_out[0].reason

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mubench_hf.errors import BadInput
-from mubench_hf.pipeline import PAPER_METHODS, Pipeline
 from mubench_hf.results.aggregate import aggregate
-from mubench_hf.results.schema import SCORE_KEYS
+from mubench_hf.runs.pipeline import PAPER_METHODS, Pipeline
+from mubench_hf.runs.result import SCORE_KEYS
 
 TIMES = ("unlearn_seconds", "retrain_time_ratio")
 
@@ -24,7 +24,7 @@ quicken()
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 {patch}
-from mubench_hf.pipeline import Pipeline
+from mubench_hf.runs.pipeline import Pipeline
 Pipeline("cifar100", mini=True, out={out!r}, methods=["scrub", "salun"], seeds=[3]).run()
 """
 
@@ -57,7 +57,7 @@ def finish(folder, model, processor, record, args, _finish=train._finish):
 train._finish = finish
 """,
     "between outputs and result": """
-from mubench_hf.results import report
+from mubench_hf.runs import evaluate as report
 report.save_result = die
 """,
 }
@@ -144,7 +144,7 @@ def test_references_are_compared_with_themselves(finished):
 
 
 def test_scores_come_from_the_kept_logits(finished):
-    from mubench_hf.results.store import load_logits
+    from mubench_hf.runs.store import load_logits
 
     out, results = finished
     for result in results:
@@ -170,7 +170,7 @@ def test_run_again_it_redoes_nothing(finished, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("work done twice")
 
-    monkeypatch.setattr("mubench_hf.pipeline.evaluate_checkpoint", refuse)
+    monkeypatch.setattr("mubench_hf.runs.pipeline.evaluate_checkpoint", refuse)
     monkeypatch.setattr("transformers.Trainer.train", refuse)
     again = Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
     assert [r.scores for r in again] == [r.scores for r in results]

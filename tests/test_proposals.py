@@ -5,10 +5,10 @@ import os
 import pytest
 from hub import OUTSIDER, READER, WRITER, Faults
 
-from mubench_hf.bundles import Bundle
 from mubench_hf.errors import BadInput
-from mubench_hf.hub import Publisher
-from mubench_hf.proposals import propose
+from mubench_hf.hub import Bundle
+from mubench_hf.hub.propose import propose
+from mubench_hf.hub.publish import Publisher
 
 NAME, TITLE = "mubench/results", "Results of 2 runs"
 

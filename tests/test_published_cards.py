@@ -9,11 +9,11 @@ from hub import WRITER
 from huggingface_hub import DatasetCard, ModelCard, RepoCard
 from made_up import checkpoint
 
-from mubench_hf.bundles import list_spaces, metric_bundle, model_bundle, space_bundle
 from mubench_hf.cli import dispatch
+from mubench_hf.hub import list_spaces, metric_bundle, model_bundle, space_bundle
 from mubench_hf.metrics import list_metrics
-from mubench_hf.shipped import shipped_folder
 from mubench_hf.tasks import get_task, list_tasks
+from mubench_hf.utils.shipped import shipped_folder
 
 SPACES = list_spaces() if Path(shipped_folder("model_cards").parent, "spaces").is_dir() else []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mubench_hf import overview
+from mubench_hf.commands import list as overview
 from mubench_hf.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +16,7 @@ SNIPPETS = re.findall(r"<!-- snippet -->\n```python\n(.*?)```", README, re.DOTAL
 
 
 def test_tables_are_what_the_code_generates():
-    assert overview.with_tables(README) == README, "run: python -m mubench_hf.overview README.md"
+    assert overview.with_tables(README) == README, "run: python -m mubench_hf.commands.list README.md"
 
 
 def test_every_table_is_shown():
@@ -65,7 +65,7 @@ def test_columns_are_explained():
 
 def test_the_results_hold_a_mini_table_of_every_task():
     """Printed by `mubench table`, not written by hand: each says that it is no table of the real data."""
-    from mubench_hf.pipeline import PAPER_METHODS
+    from mubench_hf.runs.pipeline import PAPER_METHODS
     from mubench_hf.tasks import get_task, list_tasks
 
     results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ import sys
 import pytest
 from hub import WRITER
 
-from mubench_hf.bundles import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.cli import dispatch
-from mubench_hf.hub import Publisher
+from mubench_hf.hub import dataset_bundle, metric_bundle, model_bundle
+from mubench_hf.hub.publish import Publisher
 from mubench_hf.tasks import get_task
 
 START = """

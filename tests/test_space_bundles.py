@@ -4,10 +4,10 @@ import pytest
 from hub import WRITER
 from huggingface_hub import RepoCard
 
-from mubench_hf.bundles import list_spaces, space_bundle
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
-from mubench_hf.hub import Publisher
+from mubench_hf.hub import list_spaces, space_bundle
+from mubench_hf.hub.publish import Publisher
 
 CARD = "---\ntitle: A made-up page\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n---\n\n# Words\n"
 FILES = {"README.md": CARD, "app.py": "import gradio\n", "requirements.txt": "mubench_hf\n", "plot.py": "",
@@ -23,7 +23,7 @@ def spaces(tmp_path, monkeypatch):
             (tmp_path / "spaces" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "spaces" / name / path).write_text(text.replace("made-up", name))
     (tmp_path / "spaces" / "no_space").mkdir()
-    monkeypatch.setattr("mubench_hf.bundles.space.shipped_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr("mubench_hf.hub.space.shipped_folder", lambda name: tmp_path / name)
     return tmp_path / "spaces"
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from forger import rescore_all, submission
 
-from mubench_hf.results.store import load_logits, load_result, save_logits, save_result
-from mubench_hf.submissions import Entry, read_folder
-from mubench_hf.submissions.outputs import read_outputs, unlike_data
-from mubench_hf.submissions.verify import verify
+from mubench_hf.leaderboard import Entry, read_folder
+from mubench_hf.leaderboard.outputs import read_outputs, unlike_data
+from mubench_hf.leaderboard.verify import verify
+from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
 from mubench_hf.tasks import get_task
 
 METHOD = "cifar100-mini-vit-tiny-finetune-df5pct-s"
@@ -260,7 +260,7 @@ def test_no_results_at_all(tmp_path, judge):
 
 def test_outputs_are_bounded(own_run, judge, monkeypatch):
     for module in ("checks", "outputs"):
-        monkeypatch.setattr(f"mubench_hf.submissions.{module}.LARGEST_OUTPUTS", 50_000)
+        monkeypatch.setattr(f"mubench_hf.leaderboard.{module}.LARGEST_OUTPUTS", 50_000)
     problems = judge(own_run).problems
     assert len(problems) == 7 and all("allowed: 50000" in str(problem) for problem in problems)
 
@@ -292,7 +292,7 @@ def pickled(file: Path):
      (lambda file: file.write_bytes(b"PK"), "Cannot read the logits")],
 )  # fmt: skip
 def test_hostile_outputs_are_refused(own_run, judge, monkeypatch, make, reason):
-    monkeypatch.setattr("mubench_hf.submissions.outputs.LARGEST_OUTPUTS", 2**20 - 1)
+    monkeypatch.setattr("mubench_hf.leaderboard.outputs.LARGEST_OUTPUTS", 2**20 - 1)
     file = one(own_run, ending="npz")
     make(file)
     (problem,) = judge(own_run).problems

@@ -9,11 +9,11 @@ import pytest
 from made_up import checkpoint
 from safetensors.torch import load, save
 
-from mubench_hf.bundles import dataset_bundle, model_bundle
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
+from mubench_hf.hub import dataset_bundle, model_bundle
+from mubench_hf.hub.verify import verify
 from mubench_hf.tasks import get_task
-from mubench_hf.verification import verify
 
 ORIGINAL, NAME = "cifar100-mini-vit-tiny", "cifar100-mini-vit-tiny-finetune-df5pct-s42"
 

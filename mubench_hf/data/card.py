@@ -7,8 +7,8 @@ from string import Template
 from typing import Any
 
 from mubench_hf.data.splits import RATIOS
-from mubench_hf.shipped import shipped_folder
 from mubench_hf.tasks import TaskSpec
+from mubench_hf.utils.shipped import shipped_folder
 
 FORGET_FILES = tuple(f"data/forget_{percent:02d}.parquet" for percent in RATIOS)
 """The train rows of the first percent to forget, the second, ..."""

@@ -9,8 +9,8 @@ from mubench_hf.data.card import FORGET_FILES
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
-from mubench_hf.files import disk_is_full
 from mubench_hf.tasks import TaskSpec
+from mubench_hf.utils.files import disk_is_full
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mubench_hf.kinds._base import RowAnswer
-    from mubench_hf.results.schema import RunResult
+    from mubench_hf.runs.result import RunResult
 
 ANSWERS = 128
 """Answers kept: asking again, or for what another one is compared with, costs nothing."""

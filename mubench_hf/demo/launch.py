@@ -8,8 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mubench_hf.bundles.space import space_folder
 from mubench_hf.errors import BadInput
+from mubench_hf.hub.space import space_folder
 from mubench_hf.tasks import list_tasks
 
 

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 
-from mubench_hf.bundles.bundle import RESULT
-from mubench_hf.cards import OUTPUTS
 from mubench_hf.demo.bench import Bench, Checkpoint, DataPlace
 from mubench_hf.demo.clips import Clips
 from mubench_hf.demo.models import ModelCache
-from mubench_hf.downloads import checkpoint_folder
 from mubench_hf.errors import BadInput, unknown_name
+from mubench_hf.hub.bundle import RESULT
+from mubench_hf.hub.cards import OUTPUTS
+from mubench_hf.hub.download import checkpoint_folder
+from mubench_hf.hub.retries import Retries, refusal
 from mubench_hf.results.aggregate import REFERENCES
-from mubench_hf.results.store import load_logits, load_result, load_results
-from mubench_hf.retries import Retries, refusal
 from mubench_hf.runs.record import load_record
+from mubench_hf.runs.store import load_logits, load_result, load_results
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
 
-    from mubench_hf.results.schema import RunResult
+    from mubench_hf.runs.result import RunResult
 
 TAG = "machine-unlearning"
 """What published checkpoints are tagged with."""

@@ -16,8 +16,8 @@ from accelerate.utils import send_to_device
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, default_data_collator
 
-from mubench_hf.files import write_atomic
 from mubench_hf.models.loading import weights_sha256
+from mubench_hf.utils.files import write_atomic
 
 BATCH_SIZE, BATCH_BYTES = 256, 64 << 20
 """Most rows and bytes of inputs a forward pass. A function of the rows alone, since on some hardware a row's last bits

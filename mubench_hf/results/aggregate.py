@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mubench_hf.errors import BadInput
-from mubench_hf.results.schema import RunResult
+from mubench_hf.runs.result import RunResult
 
 REFERENCES = ("original", "retrain")
 """Methods that unlearn nothing; every other one is an unlearning method. Tables start with these."""

@@ -13,8 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mubench_hf.errors import BadInput
-from mubench_hf.results.aggregate import Group, check_comparable, heading, main_metric
-from mubench_hf.results.store import write_atomic
+from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc
+from mubench_hf.results.aggregate import Group, aggregate, check_comparable, heading, main_metric
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.store import load_logits
+from mubench_hf.utils.files import write_atomic
 
 # Okabe and Ito's colours, without yellow (too pale on white) and black (kept for the reference models).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -32,6 +35,32 @@ def _style() -> Iterator[None]:
     """Draw with matplotlib's defaults, whatever the user configured, and leave the configuration as it was."""
     with matplotlib.style.context(_STYLE):
         yield
+
+
+def draw_plots(
+    results: Sequence[RunResult], logits: Path, plots: Path, title: str | None = None, metric: str | None = None
+) -> list[Path]:
+    """Draw the pictures of one table's results into ``plots`` and return their paths.
+
+    Args:
+        results: Results of one task, source, model and ratio.
+        logits: Folder with their outputs.
+        plots: Where the PNG files go.
+        title: Title of the task.
+        metric: The task's metric; needed only where the results hold several.
+    """
+    (groups,) = aggregate(results)
+    curves: dict[str, list] = {}
+    for result in results:
+        if result.scores.get("mia_loss_auc") is not None:  # Else a diverged or failed run has no ranking to draw.
+            outputs = load_logits(result.name, logits)
+            arrays = (outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
+            curves.setdefault(result.method, []).append(loss_roc(*arrays))
+    return [
+        plot_forgetting_utility(groups, plots / "forgetting_utility.png", title, metric),
+        plot_time(groups, plots / "time.png", title),
+        plot_mia_roc(curves, plots / "mia_roc.png", heading(groups, title)),
+    ]
 
 
 @_style()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
-from mubench_hf.files import write_atomic
+from mubench_hf.utils.files import write_atomic
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

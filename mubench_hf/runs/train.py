@@ -18,7 +18,6 @@ from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
-from mubench_hf.files import write_atomic
 from mubench_hf.kinds import get_kind
 from mubench_hf.models import check_fits, get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
@@ -26,6 +25,7 @@ from mubench_hf.runs.environment import describe_environment, git_commit
 from mubench_hf.runs.record import RunId, RunRecord, changed_arguments, claim_folder, load_record
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import UnlearningConfig, get_method
+from mubench_hf.utils.files import write_atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,7 +10,7 @@ from mubench_hf.runs.record import RunId
 from mubench_hf.trainers import UnlearningConfig
 
 if TYPE_CHECKING:
-    from mubench_hf.hub import Publisher
+    from mubench_hf.hub.publish import Publisher
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Push:
         Raises:
             BadInput: If it cannot be published.
         """
-        from mubench_hf.bundles import model_bundle
+        from mubench_hf.hub import model_bundle
 
         bundle = model_bundle(checkpoint, out=out, org=self.org, ratio=ratio)
         self.publisher.publish(
@@ -74,7 +74,7 @@ def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -
         )
     if args.process_index:
         return None
-    from mubench_hf.hub import Publisher  # Most runs are not pushed, and start sooner without it.
+    from mubench_hf.hub.publish import Publisher  # Most runs are not pushed, and start sooner without it.
 
     publisher = Publisher(token=args.hub_token, private=args.hub_private_repo)
     publisher.check_right(org)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mubench_hf.commands._arguments import TaskArguments, checkpoint_folder, exit_with, parse, run_id
 from mubench_hf.runs.train import default_config, train_run
-from mubench_hf.scripts._arguments import TaskArguments, checkpoint_folder, exit_with, parse, run_id
 from mubench_hf.scripts._push import requested_push
 from mubench_hf.trainers import get_method
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
     if args.process_index == 0:
         print(f"{args.output_dir}: {record.status}, {record.seconds:.1f} s of training")
         if push:
-            from mubench_hf.scripts.evaluate import evaluate_into
+            from mubench_hf.commands.evaluate import evaluate_into
 
             evaluate_into(args.output_dir, arguments.out)
             push.send(args.output_dir, arguments.out)

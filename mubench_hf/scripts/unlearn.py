@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mubench_hf.commands._arguments import UnlearnArguments, checkpoint_folder, exit_with, parse, run_id
+from mubench_hf.commands.evaluate import evaluate_into
 from mubench_hf.runs.train import default_config, find_original, train_run
-from mubench_hf.scripts._arguments import UnlearnArguments, checkpoint_folder, exit_with, parse, run_id
 from mubench_hf.scripts._push import requested_push
-from mubench_hf.scripts.evaluate import evaluate_into
 from mubench_hf.trainers import get_method
 
 

@@ -12,10 +12,10 @@ import gradio as gr
 import pandas as pd
 from transformers.utils import logging
 
+from mubench_hf.commands.list import markdown
 from mubench_hf.demo import Bench, DemoRuns, Field
 from mubench_hf.demo.panels import CSS, alert, answers_panel, sample_panel
 from mubench_hf.errors import BadInput
-from mubench_hf.overview import markdown
 from mubench_hf.trainers import list_methods
 
 SPLITS = {"Deleted (D_f)": "forget", "Kept (D_r)": "retain", "Never trained on (test)": "test"}

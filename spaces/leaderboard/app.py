@@ -8,14 +8,22 @@ import time
 from pathlib import Path
 
 import gradio as gr
-from pages import CSS, board_table, comparison_table, download_link, left_out_html, message, method_html
-from plot import plot_html
 
-from mubench_hf.board import Board, TableKey, read_board
 from mubench_hf.errors import BadInput
-from mubench_hf.leaderboard import arrange, compare, csv_text, find_row, method_page, method_title
+from mubench_hf.leaderboard.board import Board, TableKey, read_board
+from mubench_hf.leaderboard.pages import (
+    CSS,
+    board_table,
+    comparison_table,
+    download_link,
+    left_out_html,
+    message,
+    method_html,
+)
+from mubench_hf.leaderboard.plot import plot_html
+from mubench_hf.leaderboard.reading import RESULTS
+from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_page, method_title
 from mubench_hf.results.columns import Column
-from mubench_hf.submissions.reading import RESULTS
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import list_methods
 

@@ -13,7 +13,7 @@ STEPS = {"max_steps": 2, "per_device_train_batch_size": 8, "cpu_threads": 1, "sa
 
 def run_quickly(task: str, out: Path, monkeypatch, methods=("finetune",), seeds=(7, 3), **settings) -> None:
     """Run the mini benchmark of a task with two steps a model, and images drawn in three."""
-    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.runs.pipeline import Pipeline
 
     module = import_module(f"mubench_hf.tasks.{task}")
     mini = replace(module.TASK.mini, recipe=STEPS, presets=dict.fromkeys(methods, STEPS))

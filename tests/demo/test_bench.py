@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from mubench_hf.demo import DemoRuns
 from mubench_hf.demo.membership import Attacker
 from mubench_hf.errors import BadInput
-from mubench_hf.results.store import load_logits
+from mubench_hf.runs.store import load_logits
 
 METHODS = ["original", "retrain", "finetune"]
 SIZES = {"forget": 50, "retain": 950, "test": 797}

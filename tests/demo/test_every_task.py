@@ -8,7 +8,7 @@ from scipy.special import log_softmax, softmax
 
 from mubench_hf.demo import DemoRuns
 from mubench_hf.demo.rows import LEGIBLE
-from mubench_hf.results.store import load_logits
+from mubench_hf.runs.store import load_logits
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.tasks._clips import write_avi
 

@@ -38,8 +38,8 @@ def test_without_runs_one_is_made_first(tmp_path, monkeypatch, there):
     monkeypatch.chdir(tmp_path)
     if there:
         run_at(tmp_path / "mine", 1000)
-    monkeypatch.setattr(cli, "run_benchmark", made.append)
-    monkeypatch.setattr(launching, "launch", lambda runs, browser: opened.append((str(runs), browser)))
+    monkeypatch.setattr("mubench_hf.commands.run.main", made.append)
+    monkeypatch.setattr("mubench_hf.commands.demo.launch", lambda runs, browser: opened.append((str(runs), browser)))
     cli.dispatch(["demo", "--no_browser"])
     assert made == ([] if there else [["cifar100", "--mini", "--out", "mubench-run"]])
     assert opened == [("mine" if there else "mubench-run", False)]
@@ -48,6 +48,6 @@ def test_without_runs_one_is_made_first(tmp_path, monkeypatch, there):
 def test_without_gradio_nothing_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launching, "find_spec", lambda name: None)
-    monkeypatch.setattr(cli, "run_benchmark", lambda argv: pytest.fail("ran"))
+    monkeypatch.setattr("mubench_hf.commands.run.main", lambda argv: pytest.fail("ran"))
     with pytest.raises(BadInput, match=r"pip install 'mubench_hf\[spaces\]'"):
         cli.dispatch(["demo"])

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 from made_up import made_up
 
-from mubench_hf.bundles import dataset_bundle, model_bundle
 from mubench_hf.demo import DemoRuns
 from mubench_hf.errors import BadInput
-from mubench_hf.results.store import save_result
-from mubench_hf.retries import Retries
+from mubench_hf.hub import dataset_bundle, model_bundle
+from mubench_hf.hub.retries import Retries
+from mubench_hf.runs.store import save_result
 from mubench_hf.tasks import get_task
 
 

@@ -7,7 +7,7 @@ import pytest
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.models import check_fits, get_model, list_models
-from mubench_hf.pipeline import Pipeline
+from mubench_hf.runs.pipeline import Pipeline
 from mubench_hf.runs.record import RunId
 from mubench_hf.runs.train import train_run
 from mubench_hf.tasks import get_task, list_tasks

@@ -6,7 +6,7 @@ import pytest
 
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, check_comparable, main_metric
-from mubench_hf.results.schema import RunResult
+from mubench_hf.runs.result import RunResult
 
 
 def make_run(method="scrub", seed=0, scores=None, **changes):

@@ -7,9 +7,9 @@ import pytest
 from made_up import made_up
 
 from mubench_hf.metrics import list_metrics
-from mubench_hf.results.agreement import CLOSE, EXACT, LEAST, UNKNOWN, WRONG, compare, made_alike
-from mubench_hf.results.evaluate import references_of
+from mubench_hf.runs.agreement import CLOSE, EXACT, LEAST, UNKNOWN, WRONG, compare, made_alike
 from mubench_hf.runs.environment import describe_environment
+from mubench_hf.runs.scores import references_of
 
 
 def changed(result, **scores):

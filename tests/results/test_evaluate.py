@@ -5,8 +5,8 @@ import pytest
 
 from mubench_hf.kinds._base import truth_logits
 from mubench_hf.metrics import get_metric
-from mubench_hf.results.evaluate import score
-from mubench_hf.results.schema import SCORE_KEYS
+from mubench_hf.runs.result import SCORE_KEYS
+from mubench_hf.runs.scores import score
 
 
 def outputs(seed=None, classes=6, rows=(20, 90, 60), gain=2.0):

@@ -19,7 +19,7 @@ from mubench_hf.results.plots import (
     plot_time,
     time_figure,
 )
-from mubench_hf.results.schema import RunResult
+from mubench_hf.runs.result import RunResult
 
 METHODS = ["original", "retrain", "bad_teaching", "neggrad", "scrub"]
 

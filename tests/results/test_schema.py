@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mubench_hf.errors import BadInput
-from mubench_hf.results.schema import SCHEMA_VERSION, SCORE_KEYS, RunResult
+from mubench_hf.runs.result import SCHEMA_VERSION, SCORE_KEYS, RunResult
 
 
 def make_run(**changes):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mubench_hf.errors import BadInput
-from mubench_hf.results import store
-from mubench_hf.results.schema import RunResult
+from mubench_hf.runs import store
+from mubench_hf.runs.result import RunResult
 
 
 def make_run(**changes):

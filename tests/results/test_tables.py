@@ -8,8 +8,8 @@ from rich.console import Console
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, heading
 from mubench_hf.results.columns import other_columns
-from mubench_hf.results.schema import RunResult
 from mubench_hf.results.tables import COLUMNS, ResultTable, best_mean, make_cell, markdown_table, print_table
+from mubench_hf.runs.result import RunResult
 
 COLUMN = {column.key: column for column in COLUMNS}
 KEYS = [column.score_key("accuracy") for column in COLUMNS]

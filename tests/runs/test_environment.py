@@ -57,8 +57,8 @@ def test_no_commit_without_git(package, monkeypatch):
 
 
 def test_results_import_neither_torch_nor_trainers():
-    modules = ("schema", "store", "aggregate", "tables", "plots")
-    code = "; ".join(f"import mubench_hf.results.{name}" for name in modules)
+    modules = ("runs.result", "runs.store", "results.aggregate", "results.tables", "results.plots")
+    code = "; ".join(f"import mubench_hf.{name}" for name in modules)
     code += "; import sys, mubench_hf.runs.environment as environment; environment.describe_environment()"
     code += "; print([n for n in sys.modules if n.startswith(('torch', 'mubench_hf.trainers', 'matplotlib.pyplot'))])"
     root = str(Path(environment.__file__).parents[2])

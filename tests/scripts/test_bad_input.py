@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mubench_hf.cli import dispatch
-from mubench_hf.scripts._arguments import exit_with
+from mubench_hf.commands._arguments import exit_with
 
 UNLEARN = ["unlearn", "--task", "cifar100", "--mini", "--method", "scrub"]
 TINY = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]

@@ -3,9 +3,9 @@
 import pytest
 from hub import OUTSIDER, WRITER
 
-from mubench_hf.bundles import model_bundle
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
+from mubench_hf.hub import model_bundle
 
 NAME = "cifar100-mini-vit-tiny-finetune-df5pct-s42"
 QUICK = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]

@@ -10,10 +10,10 @@ import pytest
 from forger import submission
 from hub import OUTSIDER
 
-from mubench_hf.board import TableKey, read_board
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
-from mubench_hf.submissions.marks import MARKS
+from mubench_hf.leaderboard.board import TableKey, read_board
+from mubench_hf.leaderboard.marks import MARKS
 
 KEY = TableKey("cifar100", "mini", "vit-tiny", 5)
 LOAD = """

@@ -159,7 +159,7 @@ def quick_runs(tmp_path_factory):
     """Output folder of a quick cifar100 mini run."""
     from conftest import quicken
 
-    from mubench_hf.pipeline import Pipeline
+    from mubench_hf.runs.pipeline import Pipeline
     from mubench_hf.tasks import cifar100
 
     out, task = tmp_path_factory.mktemp("demo") / "mubench-run", cifar100.TASK

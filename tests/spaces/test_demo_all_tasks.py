@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mubench_hf.demo import DemoRuns
-from mubench_hf.pipeline import Pipeline
+from mubench_hf.runs.pipeline import Pipeline
 from mubench_hf.tasks import list_tasks
 
 FEW = {"max_steps": 2, "per_device_train_batch_size": 8, "cpu_threads": 1}

@@ -12,10 +12,10 @@ import urllib.request
 import pytest
 from made_up import table
 
-from mubench_hf.board import TableKey, read_board
-from mubench_hf.leaderboard import arrange, compare, csv_text, find_row, method_title, summary
-from mubench_hf.submissions.entries import dataset_paths
-from mubench_hf.submissions.marks import write_marks
+from mubench_hf.leaderboard.board import TableKey, read_board
+from mubench_hf.leaderboard.entries import dataset_paths
+from mubench_hf.leaderboard.marks import write_marks
+from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_title, summary
 
 pytestmark = pytest.mark.slow
 MINI, IMDB = TableKey("cifar100", "mini", "vit-tiny", 5), TableKey("imdb", "mini", "bert-tiny", 5)

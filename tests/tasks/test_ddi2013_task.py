@@ -21,11 +21,11 @@ from mubench_hf.kinds import get_kind
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor
 from mubench_hf.results.aggregate import aggregate
-from mubench_hf.results.evaluate import score
-from mubench_hf.results.report import draw_plots
-from mubench_hf.results.schema import RunResult
-from mubench_hf.results.store import save_logits
 from mubench_hf.results.tables import ResultTable
+from mubench_hf.results.plots import draw_plots
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.scores import score
+from mubench_hf.runs.store import save_logits
 from mubench_hf.tasks import get_task
 from mubench_hf.tasks.ddi2013 import FRAMES, NOISE, SHARES
 

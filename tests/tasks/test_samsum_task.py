@@ -15,7 +15,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor
-from mubench_hf.results.evaluate import score
+from mubench_hf.runs.scores import score
 from mubench_hf.tasks import get_task, samsum
 from mubench_hf.tasks._dialogues import THINGS
 

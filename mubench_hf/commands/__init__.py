@@ -1,0 +1,1 @@
+"""The ``mubench`` commands, one file each."""

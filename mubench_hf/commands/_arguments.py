@@ -1,0 +1,136 @@
+"""Command-line arguments: a run's names first, then the flags of its method's config."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mubench_hf.data.splits import check_ratio
+from mubench_hf.errors import BadInput
+from mubench_hf.models import get_model
+from mubench_hf.runs.record import RunId
+from mubench_hf.tasks import get_task
+from mubench_hf.utils.files import disk_is_full
+
+
+@dataclass
+class TaskArguments:
+    """What every command on a task takes."""
+
+    task: str = field(metadata={"help": "Key of the task, such as cifar100; see `mubench list tasks`."})
+    mini: bool = field(default=False, metadata={"help": "Use the small stand-in data, which need no network."})
+    model: str | None = field(
+        default=None, metadata={"help": "Registered model; default: the task's. See `mubench list models`."}
+    )
+    out: str = field(default=".", metadata={"help": "Folder with data set, checkpoints and results."})
+
+
+@dataclass
+class UnlearnArguments(TaskArguments):
+    """What unlearning takes beside its method's config."""
+
+    method: str = field(default="", metadata={"help": "Key of the method; see `mubench list methods`."})
+    del_ratio: str = field(default="5", metadata={"help": "Percent of train to forget, 1 to 10."})
+    base: str | None = field(default=None, metadata={"help": "Original to start from: a folder or a Hub repository."})
+    evaluate: bool = field(default=True, metadata={"help": "Evaluate the checkpoint into OUT/results afterwards."})
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Refuses arguments the way the rest of the program refuses input."""
+
+    def __init__(self, command: str, description: str):
+        super().__init__(prog=f"mubench {command}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> None:
+        """Raise what was wrong.
+
+        Raises:
+            BadInput: Always.
+        """
+        raise BadInput(f"{message}. See: {self.prog} --help")
+
+
+def parse(kind: type, argv: Sequence[str], defaults: dict[str, Any] | None = None, rest: bool = False) -> Any:
+    """Parse ``argv`` into the dataclass ``kind``.
+
+    Args:
+        kind: The dataclass.
+        argv: Arguments, without the program's name.
+        defaults: Values that take the place of the dataclass's defaults; flags override them.
+        rest: Return the arguments that ``kind`` does not know as well, instead of refusing them.
+
+    Raises:
+        BadInput: If an argument is unknown, missing or not of its type; the nearest flag is suggested.
+    """
+    from transformers import HfArgumentParser
+
+    parser = HfArgumentParser(kind, prog="mubench", allow_abbrev=False)
+    parser.set_defaults(**(defaults or {}))
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            parsed, unknown = parser.parse_args_into_dataclasses(list(argv), return_remaining_strings=True)
+    except SystemExit as end:
+        if end.code == 0:  # --help
+            raise
+        raise BadInput(complaint.getvalue().strip().splitlines()[-1].removeprefix("mubench: error: ")) from None
+    except (ValueError, TypeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"The arguments do not fit together: {error}") from error
+    if rest:
+        return parsed, unknown
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise BadInput(f"Unknown argument {unknown[0]!r}.{hint} See --help for what is allowed.")
+    return parsed
+
+
+def run_id(arguments: TaskArguments, method: str, seed: int) -> RunId:
+    """Return the run that the arguments name.
+
+    Raises:
+        BadInput: If the task, the model or the ratio is not allowed.
+    """
+    task = get_task(arguments.task)
+    model = get_model(arguments.model or task.source(arguments.mini).default_model).name
+    ratio = 0 if method == "original" else check_ratio(arguments.del_ratio)
+    return RunId(task.name, "mini" if arguments.mini else "full", model, method, ratio, seed)
+
+
+def checkpoint_folder(run: RunId, out: str) -> Path:
+    """Return where a run's checkpoint is kept under ``out``."""
+    return Path(out, "mubench", run.checkpoint_name)
+
+
+def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
+    """Call ``main`` with the command line; bad input or a full disk is one line on standard error and exit code 2.
+
+    Raises:
+        SystemExit: With code 2, on bad input or a full disk.
+    """
+    try:
+        main(sys.argv[1:] if argv is None else argv)
+    except Exception as error:
+        if isinstance(error, BadInput):
+            line = str(error)
+        elif disk_is_full(error):
+            line = (
+                f"The disk is full: {error}. What was finished before is kept. Make room and give the same command; "
+                "it goes on from there."
+            )
+        else:
+            raise
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"mubench: {' '.join(line.split())}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,12 @@
+"""The tasks that a command names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mubench_hf.tasks import TaskSpec, get_task, list_tasks
+
+
+def named_tasks(names: Sequence[str]) -> list[TaskSpec]:
+    """Return the tasks of these names, all of them for ``all``."""
+    return [get_task(name) for name in (list_tasks() if list(names) == ["all"] else names)]

@@ -1,0 +1,110 @@
+"""Evaluate checkpoints: ``python -m mubench_hf.commands.evaluate OUT/mubench/CHECKPOINT ... --out OUT``.
+
+A published one is named by its repository; its scores are computed again and compared with those that it states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.data.prepare import load_task_data
+from mubench_hf.data.splits import check_ratio
+from mubench_hf.errors import BadInput
+from mubench_hf.hub.verify import Verification, verify
+from mubench_hf.models import get_model
+from mubench_hf.models.loading import saved_processor
+from mubench_hf.results.aggregate import aggregate
+from mubench_hf.results.tables import print_table
+from mubench_hf.runs.agreement import UNKNOWN
+from mubench_hf.runs.evaluate import evaluate_checkpoint
+from mubench_hf.runs.record import RECORD, load_record
+from mubench_hf.runs.result import RunResult
+from mubench_hf.tasks import get_task
+
+
+def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = None) -> RunResult:
+    """Evaluate one checkpoint and keep its result in ``out/results``.
+
+    Args:
+        checkpoint: Folder of a finished run.
+        out: Folder with the data set it was made from.
+        ratio: For an original, which is of every ratio: the one to evaluate at.
+
+    Raises:
+        BadInput: If the folder is no finished run's, its data set is missing or is another one.
+    """
+    record = load_record(checkpoint)
+    if record is None:
+        raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
+    task, mini = get_task(record.run.task), record.run.source == "mini"
+    ratio = record.run.del_ratio or check_ratio(ratio or 5)
+    loader = get_model(record.run.model).architecture.processor_class
+    data = load_task_data(
+        task,
+        mini=mini,
+        ratio=ratio,
+        processor=lambda texts: saved_processor(checkpoint, processor_class=loader),
+        out=out,
+    )
+    return evaluate_checkpoint(checkpoint, record, data, Path(out) / "results")
+
+
+def show(verification: Verification, console: Console) -> None:
+    """Print stated and recomputed scores side by side, and below them whether they agree."""
+    table = Table(Column("Score", no_wrap=True), "Stated", "Recomputed", "Agrees", "", box=SIMPLE_HEAD)
+    for score in verification.comparisons:
+        values = ("–" if value is None else f"{value:.6g}" for value in (score.stated, score.found))
+        table.add_row(score.key, *values, score.agrees, Text(score.note))
+    print(f"\n{verification.repo} at {verification.revision}")
+    console.print(table)
+    print(
+        "Same processor and packages as stated: equality is asked for."
+        if verification.alike
+        else "Another processor or other packages than stated: small differences are allowed, see `closely`."
+    )
+    unknown = [score.key for score in verification.comparisons if score.agrees == UNKNOWN]
+    if unknown:
+        print(f"Not compared: {', '.join(unknown)}")
+    if verification.differing:
+        print(f"differs: {', '.join(score.key for score in verification.differing)}")
+    else:
+        print(f"agrees: {len(verification.comparisons) - len(unknown)} of {len(verification.comparisons)} scores")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluate checkpoints and print one table a task, source, model and ratio; check published ones.
+
+    Raises:
+        BadInput: If an argument is not allowed or a checkpoint cannot be evaluated.
+        SystemExit: With code 1, if scores of a published checkpoint do not agree with those it states.
+    """
+    parser = CommandParser("evaluate", "Evaluate checkpoints into OUT/results, or check the scores of published ones.")
+    parser.add_argument("checkpoints", nargs="+", help="Folders of finished runs, or repositories org/name[@revision].")
+    parser.add_argument("--out", default=".", help="Folder with the data set; results of folders go to OUT/results.")
+    parser.add_argument("--del_ratio", default="5", help="Percent of train at which an original's folder is evaluated.")
+    arguments = parser.parse_args(list(argv))
+    ratio = check_ratio(arguments.del_ratio)
+    folders = [name for name in arguments.checkpoints if Path(name).is_dir()]
+    published = [name for name in arguments.checkpoints if name not in folders]
+    results = [evaluate_into(folder, arguments.out, ratio) for folder in folders]
+    for groups in aggregate(results):
+        task = get_task(groups[0].task)
+        print_table(groups, task.title, task.metric)
+    agree = True
+    for name in published:
+        verification = verify(name, out=arguments.out)
+        show(verification, Console())
+        agree &= not verification.differing
+    if not agree:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    exit_with(main)

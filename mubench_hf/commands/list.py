@@ -1,0 +1,156 @@
+"""``mubench list``: tables of what is registered, for a terminal and for the README, generated from the code."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mubench_hf.errors import unknown_name
+from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.models import get_model, list_models
+from mubench_hf.tasks import get_task, list_tasks
+from mubench_hf.trainers import get_method, list_methods
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Rows = list[list[str]]
+NO_CHECKPOINT = "tiny, from its configuration"
+
+
+def task_rows() -> Rows:
+    """Return a header and one row a task."""
+    header = ["Task", "Title", "Reads", "Score", "Full source", "Mini source"]
+    tasks = [get_task(name) for name in list_tasks()]
+    return [header] + [
+        [task.name, task.title, task.modality, task.metric, task.full.hub_id or "a folder", task.mini.origin]
+        for task in tasks
+    ]
+
+
+def model_rows() -> Rows:
+    """Return a header and one row a model; tiny models have no Hub checkpoint, and the size their task needs."""
+    header = ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence", "Published"]
+    rows = [header]
+    for model in map(get_model, list_models()):
+        arch, size = model.architecture, model.published
+        facts = [size.hub_id, short_count(size.parameters), size.licence] if size else [NO_CHECKPOINT, "-", "-"]
+        published = published_scores(model.name) or "-"
+        rows.append([model.name, arch.title, model.scale, arch.kind, arch.modality, *facts, published])
+    return rows
+
+
+def published_scores(model: str) -> str:
+    """Return the published test scores of MU-Bench's originals from a model, by task; empty where none is known."""
+    tasks = [get_task(name) for name in list_tasks()]
+    scores = {task.title: task.full.published_scores.get(model) for task in tasks}
+    return ", ".join(f"{title} {score:.3f}" for title, score in scores.items() if score is not None)
+
+
+def short_count(number: int) -> str:
+    """Return a count of parameters as people say it: ``2.2M``, ``86M``, ``6.7B``."""
+    unit, name = (1e9, "B") if number >= 1e9 else (1e6, "M")
+    return f"{number / unit:.{0 if number >= 10 * unit else 1}f}{name}"
+
+
+def model_line() -> str:
+    """Return how many architectures and published scales there are."""
+    models = [get_model(name) for name in list_models()]
+    architectures = {model.architecture.name for model in models}
+    published = sum(model.hub_id is not None for model in models)
+    return (
+        f"{len(architectures)} architectures at {published} published scales, and each as a tiny model. Published: "
+        "test score of the original that MU-Bench's authors made from it (https://huggingface.co/jialicheng)."
+    )
+
+
+def method_rows() -> Rows:
+    """Return a header and one row a method, with the taxonomy's three words."""
+    header = ["Method", "Title", "Measures", "Corruption on D_f", "Retention on D_r", "Source"]
+    methods = [(name, get_method(name)) for name in list_methods()]
+    return [header] + [
+        [name, method.title, method.measurement, method.corruption, method.retention, method.source]
+        for name, method in methods
+    ]
+
+
+def metric_rows() -> Rows:
+    """Return a header and one row a metric."""
+    header = ["Metric", "What it says", "Best", "Range", "Source"]
+    best = {"higher": "higher", "lower": "lower", "match_retrained": "like the retrained model's"}
+    metrics = [(name, get_metric(name)) for name in list_metrics()]
+    return [header] + [
+        [name, m.__doc__.splitlines()[0], best[m.DIRECTION], "{:g} to {:g}".format(*m.RANGE), m.SOURCE]
+        for name, m in metrics
+    ]
+
+
+LINES: dict[str, Callable[[], str]] = {"models": model_line}
+"""What stands below a table."""
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "tasks": task_rows,
+    "models": model_rows,
+    "methods": method_rows,
+    "metrics": metric_rows,
+}
+
+
+def terminal_table(name: str) -> Table:
+    """Return one of ``TABLES`` for a terminal."""
+    from rich.table import Table
+
+    header, *rows = TABLES[name]()
+    caption = LINES[name]() if name in LINES else None
+    table = Table(*header, title=f"{len(rows)} {name}", title_justify="left", caption=caption, caption_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(name: str) -> str:
+    """Return one of ``TABLES`` as Markdown, with the line below it."""
+    header, *rows = TABLES[name]()
+    lines = [header, ["---"] * len(header), *([f"`{row[0]}`", *row[1:]] for row in rows)]
+    text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    return f"{text}\n\n{LINES[name]()}" if name in LINES else text
+
+
+def with_tables(text: str) -> str:
+    """Return ``text`` with every region between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
+
+    def fill(match: re.Match) -> str:
+        return f"<!-- table: {match['name']} -->\n{markdown(match['name'])}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (?P<name>\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the registered tasks, models, methods or metrics as tables.
+
+    Raises:
+        BadInput: If something else is to be listed.
+    """
+    from rich.console import Console
+
+    wanted = list(argv) or list(TABLES)
+    for name in wanted:
+        if name not in TABLES:
+            raise unknown_name("list", name, TABLES)
+    for name in wanted:
+        Console().print(terminal_table(name))
+
+
+def rewrite() -> None:
+    """Write the tables into Markdown files."""
+    parser = argparse.ArgumentParser(description=rewrite.__doc__)
+    parser.add_argument("files", nargs="+", type=Path)
+    for file in parser.parse_args().files:
+        file.write_text(with_tables(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()

@@ -1,0 +1,64 @@
+"""``mubench run``: the whole benchmark of a task, its table and its plots."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mubench_hf.commands._arguments import CommandParser
+from mubench_hf.commands._tasks import named_tasks
+
+if TYPE_CHECKING:
+    from mubench_hf.runs.pipeline import Pipeline
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the whole benchmark of one task, or of several one after the other, and print its table.
+
+    Raises:
+        SystemExit: With code 1, if a run failed; the others are finished.
+    """
+    parser = CommandParser(
+        "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
+    )
+    parser.add_argument("tasks", nargs="+", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
+    parser.add_argument("--mini", action="store_true", help="The small stand-in data, which need no network.")
+    parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
+    parser.add_argument("--model", help="Registered model; default: the task's.")
+    parser.add_argument("--methods", nargs="+", help="Keys of the methods; default: the six of the first table.")
+    parser.add_argument("--del_ratio", default="5", help="Percent of train to forget, 1 to 10.")
+    parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
+    parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
+    given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
+    tasks, out = [task.name for task in named_tasks(given.pop("tasks"))], Path(given.pop("out"))
+
+    import datasets
+    import transformers
+
+    from mubench_hf.runs.pipeline import Pipeline
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    # Every mistake of the command comes before the first hour of work.
+    pipelines = [Pipeline(task, **given, out=out / task if len(tasks) > 1 else out) for task in tasks]
+    failed = [name for pipeline in pipelines for name in _run(pipeline)]
+    if failed:
+        print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _run(pipeline: Pipeline) -> list[str]:
+    """Run one benchmark, print its table, and return the names of the runs that failed."""
+    from mubench_hf.results.aggregate import aggregate
+    from mubench_hf.results.plots import draw_plots
+    from mubench_hf.results.tables import print_table
+
+    results, plots = pipeline.run(), pipeline.out / "plots"
+    (groups,) = aggregate(results)
+    print_table(groups, pipeline.task.title, pipeline.task.metric)
+    draw_plots(results, pipeline.results, plots, pipeline.task.title, pipeline.task.metric)
+    print(f"Results: {pipeline.results}\nPlots: {plots}\nData and checkpoints: {pipeline.out / 'mubench'}")
+    return [result.name for result in results if result.status == "failed"]

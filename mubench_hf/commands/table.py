@@ -1,0 +1,61 @@
+"""Show the tables of finished runs: ``mubench table OUT ...``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.results.aggregate import Group, aggregate
+from mubench_hf.results.tables import markdown_table, print_table
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.store import load_results
+from mubench_hf.tasks import get_task
+
+SHOWN_VERSIONS = ("mubench_hf", "python", "torch", "transformers", "datasets")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print one table a task, source, model and ratio of the results in some output folders.
+
+    Raises:
+        BadInput: If an argument is not allowed or a folder holds no valid results.
+    """
+    parser = CommandParser("table", "Show the tables of finished runs.")
+    parser.add_argument("folders", nargs="+", help="Output folders of `mubench run` or their results/ folders.")
+    parser.add_argument("--markdown", action="store_true", help="Markdown, with what the numbers were made with.")
+    arguments = parser.parse_args(list(argv))
+    if arguments.markdown:
+        folders = " ".join(Path(folder).name for folder in arguments.folders)
+        print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
+    results = [result for folder in arguments.folders for result in load_results(_results_folder(Path(folder)))]
+    for groups in aggregate(results):
+        task = get_task(groups[0].task)
+        if arguments.markdown:
+            print(markdown_table(groups, task.title, task.metric) + made_with(_of(groups, results)))
+        else:
+            print_table(groups, task.title, task.metric)
+
+
+def made_with(results: Sequence[RunResult]) -> str:
+    """Return one Markdown line a distinct set of versions and hardware that ``results`` were made with."""
+    lines = {
+        f"- Made with {', '.join(f'{name} {run.versions.get(name)}' for name in SHOWN_VERSIONS)}, on "
+        f"{run.hardware.get('cpu')} ({run.hardware.get('device')}, {run.hardware.get('threads')} threads).\n"
+        for run in results
+    }
+    return "".join(sorted(lines))
+
+
+def _results_folder(folder: Path) -> Path:
+    return folder / "results" if (folder / "results").is_dir() else folder
+
+
+def _of(groups: Sequence[Group], results: Sequence[RunResult]) -> list[RunResult]:
+    keys = ("task", "source", "model", "del_ratio")
+    return [run for run in results if all(getattr(run, key) == getattr(groups[0], key) for key in keys)]
+
+
+if __name__ == "__main__":
+    exit_with(main)

@@ -1,0 +1,209 @@
+"""A repository as it is to be on a Hub: a data set, a checkpoint with its card and scores, or a metric."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mubench_hf.data.benchmark import EVAL, render_eval
+from mubench_hf.data.manifest import MANIFEST, is_built, read_manifest
+from mubench_hf.data.splits import check_ratio
+from mubench_hf.errors import BadInput
+from mubench_hf.hub.allowed import CARD, check_no_token, check_safetensors, of_model, plain_files
+from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card
+from mubench_hf.hub.eval_results import EVAL_RESULTS, render_eval_results
+from mubench_hf.metrics import metric_folder
+from mubench_hf.runs.record import RECORD, RunRecord, load_record
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.store import load_logits, load_result, load_results
+from mubench_hf.tasks import TaskSpec
+
+RESULT = "run_result.json"
+SPACE_FILES = (CARD, "app.py", "requirements.txt")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One repository as it is to be.
+
+    Attributes:
+        kind: ``model``, ``dataset`` or ``space``.
+        repo_id: ``org/name``.
+        files: Path in the repository → the file on disk, or the content itself.
+        owns: Whether a path is one of those that publishing writes: such a file that is no longer here goes away.
+        marker: File that says what a repository holds.
+        same: Called with the marker's content in the repository, says whether that is the same thing.
+        left_out: What lies beside the files and is not sent.
+    """
+
+    kind: str
+    repo_id: str
+    files: Mapping[str, Path | bytes]
+    owns: Callable[[str], bool]
+    marker: str
+    same: Callable[[bytes], bool]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The repository as people write it: ``datasets/mubench/cifar100``; a model without a prefix."""
+        return self.repo_id if self.kind == "model" else f"{self.kind}s/{self.repo_id}"
+
+    def size(self, path: str) -> int:
+        """Return the bytes of one file."""
+        file = self.files[path]
+        return len(file) if isinstance(file, bytes) else file.stat().st_size
+
+    def oid(self, path: str, algorithm: str) -> str:
+        """Return the name that the Hub gives a file: git's with ``sha1``, that of large files with ``sha256``."""
+        digest = hashlib.new(algorithm, b"blob %d\0" % self.size(path) if algorithm == "sha1" else b"")
+        file = self.files[path]
+        if isinstance(file, bytes):
+            digest.update(file)
+        else:
+            with open(file, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def dataset_bundle(task: TaskSpec, *, mini: bool, out: Path | str = ".", org: str = "mubench") -> Bundle:
+    """Return a built data set: its card, its leaderboards, its manifest, and the parquet files that this one names.
+
+    Raises:
+        BadInput: If it is not built under ``out``, or a file is not the one that was built.
+    """
+    name = task.dataset_name(mini)
+    folder = Path(out) / "mubench" / name
+    if not folder.is_dir():
+        command = f"mubench build {task.name}{' --mini' if mini else ''} --out {out}"
+        raise BadInput(f"There is no data set at {folder}. Run: {command}")
+    is_built(folder, task, mini)  # Or it says what is wrong with it.
+    manifest, (plain, left_out) = read_manifest(folder / MANIFEST), plain_files(folder)
+    files: dict[str, Path | bytes] = {}
+    for path in (CARD, MANIFEST, *manifest["files"]):
+        if path not in plain:
+            raise BadInput(f"{folder / path} is no plain file of that folder. Delete the folder and build it again.")
+        files[path] = plain[path]
+    card = plain[CARD].read_text(encoding="utf-8").replace(f"mubench/{name}", f"{org}/{name}")
+    bundle = Bundle(
+        "dataset",
+        f"{org}/{name}",
+        {**files, CARD: card.encode(), EVAL: render_eval(task, mini=mini).encode()},
+        owns=lambda path: path in (CARD, MANIFEST, EVAL) or fnmatchcase(path, "data/*.parquet"),
+        marker=MANIFEST,
+        same=lambda there: _fields(there, "task", "source") == (manifest["task"], manifest["source"]),
+        left_out=tuple(left_out + sorted(plain.keys() - files.keys() - {EVAL})),
+    )
+    check_no_token(bundle.name, bundle.files)
+    return bundle
+
+
+def model_bundle(
+    checkpoint: Path | str, *, out: Path | str | None = None, org: str = "mubench", ratio: int = 5
+) -> Bundle:
+    """Return a finished run's checkpoint with its card, its scores and the outputs that they are computed from.
+
+    Args:
+        checkpoint: Folder of the run.
+        out: Folder whose ``results`` and ``plots`` are the run's; default: the one with ``mubench/<checkpoint>``.
+        org: Organisation on the Hub.
+        ratio: For an original, which is of every ratio: the one whose scores are published.
+
+    Raises:
+        BadInput: If the folder is no finished run's, has no result, or holds no weights that may be published.
+    """
+    folder = Path(checkpoint)
+    record = load_record(folder)
+    if record is None or not record.finished:
+        raise BadInput(
+            f"{folder} has no {RECORD} of a finished run, so there is nothing to publish. Run it to its end."
+        )
+    out = folder.absolute().parent.parent if out is None else Path(out)
+    run = replace(record.run, del_ratio=record.run.del_ratio or check_ratio(ratio))
+    result = _result(record, out / "results" / f"{run.name}.json", out)
+    plain, left_out = plain_files(folder)
+    pipeline = "model_index.json" in plain
+    files: dict[str, Path | bytes] = {
+        path: file for path, file in plain.items() if of_model(path, pipeline) and path not in (CARD, RESULT, OUTPUTS)
+    }
+    left_out += sorted(path for path in plain.keys() - files.keys())
+    weights = [path for path in files if path.endswith(".safetensors")]
+    if not weights or not ({"config.json", "model_index.json"} & files.keys()):
+        raise BadInput(f"{folder} holds no config.json with weights as safetensors; only such can be published.")
+    for path in weights:
+        check_safetensors(plain[path])
+    files[RESULT] = result.to_json().encode()
+    if (out / "results" / f"{run.name}.npz").is_file():
+        load_logits(run.name, out / "results")
+        files[OUTPUTS] = out / "results" / f"{run.name}.npz"
+    files |= _plots(result, out)
+    repo_id = f"{org}/{record.run.checkpoint_name}"
+    if standings := render_eval_results(result, repo_id=repo_id):
+        files[EVAL_RESULTS] = standings.encode()
+    retrain = out / "results" / f"{replace(run, method='retrain').name}.json"
+    card = model_card(
+        record, result, retrain=load_result(retrain) if retrain.is_file() else None, files=files.keys(), org=org
+    )
+    bundle = Bundle(
+        "model",
+        repo_id,
+        {CARD: card.encode(), **dict(sorted(files.items()))},
+        owns=lambda path: path in (CARD, RESULT, OUTPUTS, EVAL_RESULTS) or of_model(path, pipeline=True),
+        marker=RECORD,
+        same=lambda there: _fields(there, "run") == (json.loads(json.dumps(vars(record.run))),),
+        left_out=tuple(left_out),
+    )
+    check_no_token(bundle.name, bundle.files)
+    return bundle
+
+
+def metric_bundle(name: str, *, org: str = "mubench") -> Bundle:
+    """Return a metric as a Space, so that ``evaluate.load("org/name")`` finds it.
+
+    Raises:
+        BadInput: If there is no such metric.
+    """
+    folder, names = metric_folder(name), (f"{name}.py", *SPACE_FILES)
+    files: dict[str, Path | bytes] = {path: folder / path for path in names}
+    files[CARD] = metric_card(name, org).encode()
+    return Bundle("space", f"{org}/{name}", files, names.__contains__, marker=f"{name}.py", same=lambda there: True)
+
+
+def _result(record: RunRecord, file: Path, out: Path) -> RunResult:
+    """Return the run's result, which must be of this very checkpoint."""
+    if not file.is_file():
+        ratio = "" if record.run.del_ratio else f" --del_ratio {file.stem.split('-df')[-1].split('pct')[0]}"
+        command = f"mubench evaluate {out / 'mubench' / record.run.checkpoint_name} --out {out}{ratio}"
+        raise BadInput(f"There is no result {file}. A checkpoint is published with its scores; run: {command}")
+    result = load_result(file)
+    for what in ("data_fingerprint", "deletion_sha256", "base_revision", "config"):
+        if getattr(result, what) != getattr(record, what):
+            raise BadInput(f"{file} is the result of another run: its {what} is not the checkpoint's. Evaluate again.")
+    if result.status == "failed":
+        raise BadInput(f"{file} says that the run failed ({result.status_reason}). Only finished runs are published.")
+    return result
+
+
+def _plots(result: RunResult, out: Path) -> dict[str, Path]:
+    """Return the pictures beside the results, if those are all of this task, source, model and ratio."""
+    if not (out / "plots").is_dir() or (out / "plots").is_symlink():
+        return {}
+    names = ("task", "source", "model", "del_ratio")
+    drawn = {tuple(getattr(other, name) for name in names) for other in load_results(out / "results")}
+    if drawn != {tuple(getattr(result, name) for name in names)}:
+        return {}
+    return {f"plots/{file.name}": file for file in sorted((out / "plots").glob("*.png")) if not file.is_symlink()}
+
+
+def _fields(content: bytes, *names: str) -> tuple[object, ...]:
+    """Return fields of a JSON object, ``None`` for what is not there."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    return tuple(found.get(name) if isinstance(found, dict) else None for name in names)

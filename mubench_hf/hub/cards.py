@@ -1,0 +1,243 @@
+"""Cards of models and metrics: what was forgotten, how, every score with its gap to retraining, and metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mubench_hf.data.card import template
+from mubench_hf.metrics import get_metric, list_metrics, metric_folder
+from mubench_hf.models import get_model
+from mubench_hf.runs.record import RunRecord
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.train import RECIPE
+from mubench_hf.tasks import TaskSpec, get_task
+from mubench_hf.trainers import get_method
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
+
+HUB = "https://huggingface.co"
+PAPER = "arxiv:2406.14796"
+OUTPUTS = "run_outputs.npz"
+"""Beside a checkpoint's result: the logits that its scores are computed from, the incompetent model's too."""
+
+OUTPUTS_LINE = (
+    f" The outputs they are computed from: [{OUTPUTS}]({OUTPUTS}), with the rows of `forget` and of `retain` in the "
+    "order of their `index`."
+)
+
+PIXEL_PARTS = (
+    "from diffusers import DDPMScheduler, UNet2DConditionModel",
+    "from transformers import AutoTokenizer, CLIPTextModel",
+    "",
+    'unet = UNet2DConditionModel.from_pretrained("REPO", subfolder="unet")',
+    'text_encoder = CLIPTextModel.from_pretrained("REPO", subfolder="text_encoder")',
+    'tokenizer = AutoTokenizer.from_pretrained("REPO", subfolder="tokenizer")',
+    'scheduler = DDPMScheduler.from_pretrained("REPO", subfolder="scheduler")',
+)
+
+CITATION = """@article{cheng2024mubench,
+  title = {MU-Bench: A Multitask Multimodal Benchmark for Machine Unlearning},
+  author = {Jiali Cheng and Hadi Amiri},
+  journal = {arXiv preprint arXiv:2406.14796},
+  year = {2024}
+}"""
+
+SPLITS = {"test": "the test set", "forget": "D_f", "retain": "D_r"}
+DIRECTIONS = {
+    "higher": "the highest",
+    "lower": "the lowest",
+    "match_retrained": "the one closest to that of a model retrained without D_f",
+}
+
+
+def model_card(
+    record: RunRecord, result: RunResult, *, retrain: RunResult | None, files: Collection[str], org: str = "mubench"
+) -> str:
+    """Return the README.md of a checkpoint.
+
+    Args:
+        record: The finished run.
+        result: Its scores; an original's are those at one deletion ratio.
+        retrain: Result of the retrained model of the same seed, which gaps are measured from.
+        files: What lies in the repository beside the card, relative to its root; only that is linked.
+        org: Organisation on the Hub.
+    """
+    task, method = get_task(result.task), result.method
+    source = task.source(result.source == "mini")
+    original = method == "original"
+    plots = sorted(file for file in files if file.startswith("plots/"))
+    return template("original.md" if original else "unlearned.md").substitute(
+        metadata=model_metadata(record, result, files=files, org=org).to_yaml(),
+        source=_source_line(task, result),
+        name=record.run.checkpoint_name,
+        summary=_summary(record, org),
+        hub=HUB,
+        dataset=f"{org}/{result.run.dataset_name}",
+        ratio=result.del_ratio,
+        deletion_sha256=result.deletion_sha256,
+        fingerprint=result.data_fingerprint,
+        how=_how(record, result),
+        scores=_score_table(result, retrain),
+        outputs=OUTPUTS_LINE if OUTPUTS in files else "",
+        plots="".join(f"\n![{file[6:-4].replace('_', ' ')}]({file})\n" for file in plots),
+        usage=_usage(record, files, org),
+        arguments=_settings(record.config),
+        recipe=f" What `retrain` replays: [{RECIPE}]({RECIPE})." if RECIPE in files else "",
+        citation=f"{CITATION}\n\n{source.citation}",
+    )
+
+
+def model_metadata(
+    record: RunRecord, result: RunResult, *, files: Collection[str], org: str = "mubench"
+) -> ModelCardData:
+    """Return the metadata of a checkpoint's card; the arguments are those of ``model_card``."""
+    from huggingface_hub import ModelCardData
+
+    task, spec, method = get_task(result.task), get_model(result.model), result.method
+    fresh = method == "original" or get_method(method).replays_recipe
+    mini = ["mini-data"] if result.source == "mini" else []
+    return ModelCardData(
+        # A retrained model has the original's recipe, but none of its weights.
+        base_model=spec.hub_id if fresh else _on_hub(record.base_model, org),
+        datasets=[f"{org}/{result.run.dataset_name}"],
+        library_name="diffusers" if "model_index.json" in files else "transformers",
+        license=spec.published.licence if spec.published else task.source(result.source == "mini").licence,
+        metrics=sorted({name for name, _, _ in _of_splits(result)} & set(list_metrics())),
+        model_name=record.run.checkpoint_name,
+        pipeline_tag=task.tags[0],
+        tags=["machine-unlearning", "mubench", method, result.task, *mini, PAPER],
+        eval_results=_eval_results(task, result, org) or None,
+    )
+
+
+def metric_card(name: str, org: str = "mubench") -> str:
+    """Return the README.md of a metric's Space: the module's own, and its place in the benchmark.
+
+    Raises:
+        BadInput: If there is no such metric.
+    """
+    module, readme = get_metric(name), (metric_folder(name) / "README.md").read_text(encoding="utf-8")
+    _, metadata, body = readme.split("---\n", 2)
+    low, high = module.RANGE
+    return template("metric.md").substitute(
+        metadata=metadata.strip(),
+        body=body.strip().replace(f"mubench/{name}", f"{org}/{name}"),
+        repo=f"{org}/{name}",
+        direction=DIRECTIONS[module.DIRECTION],
+        range=f"{low:g} to {high:g}" if math.isfinite(high) else f"from {low:g}",
+        source=module.SOURCE,
+        citation=CITATION,
+    )
+
+
+def _source_line(task: TaskSpec, result: RunResult) -> str:
+    if result.source == "mini":
+        return f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
+    return f"**Full data: {task.title}.**"
+
+
+def _summary(record: RunRecord, org: str) -> str:
+    run = record.run
+    model, data = f"A {get_model(run.model).architecture.title} (`{run.model}`)", run.dataset_name
+    if run.method == "original":
+        return f"{model} trained on `{data}`, one of the originals of MU-Bench."
+    method, base = get_method(run.method), _on_hub(record.base_model, org)
+    if method.replays_recipe:
+        return f"{model} trained from scratch on what remains of `{data}`: what unlearning is compared with."
+    return (
+        f"{model} that was trained on `{data}` and then made to forget a part of it with {method.title}. "
+        f"It started from [`{base}`]({HUB}/{base})."
+    )
+
+
+def _how(record: RunRecord, result: RunResult) -> str:
+    method = None if result.method == "original" else get_method(result.method)
+    processes = f"{record.world_size} process" + ("es" if record.world_size > 1 else "")
+    device = record.hardware.get("device", "an unknown device")
+    lines = [] if method is None else [f"- Method: {method.title} (`{result.method}`), {method.source}"]
+    if record.base_revision:
+        lines.append(f"- SHA-256 of the weights it started from: `{record.base_revision}`")
+    if record.seconds is not None:
+        lines.append(f"- Time: {record.seconds:.1f} s on {device}, {processes}")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()) if version)
+    lines += [f"- Seed: {record.run.seed}", f"- Versions: {versions}"]
+    if record.status != "ok":
+        lines.append(f"- **The run {record.status}: {record.status_reason}**")
+    return "\n".join(lines)
+
+
+def _score_table(result: RunResult, retrain: RunResult | None) -> str:
+    """Return the scores as Markdown: value, and the gap to the retrained model or why either is missing."""
+    lines = ["| Score | Value | Gap to retrain |", "|---|---|---|"]
+    reference = retrain.scores if retrain else {}
+    for key, value in sorted(result.scores.items()):
+        if value is None:
+            lines.append(f"| `{key}` | – | {_cell(result.reasons[key])} |")
+            continue
+        other = reference.get(key)
+        why = "no retrained model of this seed was evaluated" if retrain is None else "the retrained model lacks it"
+        lines.append(f"| `{key}` | {value:.4g} | {f'{value - other:+.4g}' if other is not None else why} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _usage(record: RunRecord, files: Collection[str], org: str) -> str:
+    """Return how to load the checkpoint with the clients that people have."""
+    repo, arch = f"{org}/{record.run.checkpoint_name}", get_model(record.run.model).architecture
+    if "vae/config.json" in files:
+        return f'from diffusers import DiffusionPipeline\n\npipeline = DiffusionPipeline.from_pretrained("{repo}")'
+    if "model_index.json" in files:
+        # It works on pixels, for which diffusers has no pipeline: its parts are loaded one by one.
+        return "\n".join(line.replace("REPO", repo) for line in PIXEL_PARTS)
+    return (
+        f"from transformers import {arch.auto_class}, {arch.processor_class}\n\n"
+        f'model = {arch.auto_class}.from_pretrained("{repo}")\n'
+        f'processor = {arch.processor_class}.from_pretrained("{repo}")'
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+    if not config:
+        return "The method's defaults."
+    lines = ["Those that differ from the defaults:", "", "| Argument | Value |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {_cell(f'`{value}`')} |" for name, value in sorted(config.items()))])
+
+
+def _on_hub(base: str | None, org: str) -> str | None:
+    """Return the name of a run's original under the organisation that it is published in."""
+    return f"{org}/{base.removeprefix('mubench/')}" if base and base.startswith("mubench/") else base
+
+
+def _of_splits(result: RunResult) -> list[tuple[str, str | None, str]]:
+    """Return (metric, split or ``None``, score name) of every score."""
+    found = []
+    for key in sorted(result.scores):
+        split = next((split for split in SPLITS if key.startswith(f"{split}_")), None)
+        found.append((key.removeprefix(f"{split}_"), split, key))
+    return found
+
+
+def _eval_results(task: TaskSpec, result: RunResult, org: str) -> list[EvalResult]:
+    """Return every score that there is, for the model-index; a score of no one split names none."""
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type=task.tags[0],
+            dataset_type=f"{org}/{result.run.dataset_name}",
+            dataset_name=f"{task.title} (mini stand-in)" if result.source == "mini" else task.title,
+            dataset_config=f"df_{result.del_ratio}pct",
+            dataset_split=split,
+            metric_type=metric,
+            metric_name=f"{metric} on {SPLITS[split]}" if split else metric,
+            metric_value=result.scores[key],
+        )
+        for metric, split, key in _of_splits(result)
+        if result.scores[key] is not None
+    ]

@@ -1,0 +1,115 @@
+"""A published checkpoint's scores, computed again from its weights and compared with those that it states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from mubench_hf.data.prepare import load_task_data
+from mubench_hf.errors import BadInput
+from mubench_hf.hub.bundle import RESULT
+from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
+from mubench_hf.models import get_model
+from mubench_hf.models.loading import saved_processor
+from mubench_hf.runs.agreement import WRONG, Comparison, compare, made_alike
+from mubench_hf.runs.evaluate import measure_checkpoint
+from mubench_hf.runs.record import RECORD, RunRecord, load_record
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.scores import REFERENCES, SPLITS, evaluate_run
+from mubench_hf.runs.store import load_result
+from mubench_hf.tasks import get_task
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of computing a checkpoint's scores again.
+
+    Attributes:
+        repo: Repository ``org/name``.
+        revision: Full hash of the commit that was read.
+        comparisons: One a score.
+        alike: Whether processor and packages are those that the scores were made with, so that equality was asked for.
+    """
+
+    repo: str
+    revision: str
+    comparisons: list[Comparison]
+    alike: bool
+
+    @property
+    def differing(self) -> list[Comparison]:
+        """The scores that do not agree."""
+        return [comparison for comparison in self.comparisons if comparison.agrees == WRONG]
+
+
+def verify(name: str, revision: str | None = None, *, out: Path | str = ".") -> Verification:
+    """Compute every score of a published checkpoint again.
+
+    Times are those of its ``run.json``. Its data set is read from ``out`` or else from its organisation on the Hub, and
+    so are the results of its original and of the retrained model of the same seed that scores are compared with.
+
+    Args:
+        name: Repository ``org/name`` or ``org/name@revision``.
+        revision: Branch, tag or commit; default: the newest.
+        out: Folder that the data set may have been built in.
+
+    Raises:
+        BadInput: If the repository is no checkpoint of this benchmark, states no scores or those of another run, or its
+            data set is neither built nor on the Hub.
+    """
+    repo, revision = split_name(name, revision)
+    folder, org = checkpoint_folder(repo, revision), repo.split("/")[0]
+    record, stated = load_record(folder), _stated(repo, folder)
+    task, mini = get_task(record.run.task), record.run.source == "mini"
+    loader = get_model(record.run.model).architecture.processor_class
+    data = load_task_data(
+        task,
+        mini=mini,
+        ratio=stated.del_ratio,
+        processor=lambda texts: saved_processor(folder, processor_class=loader),
+        out=out,
+        org=org,
+    )
+    with TemporaryDirectory() as kept:  # What is kept of models that one works with is no use here.
+        outputs = measure_checkpoint(folder, record, replace(data, cache_dir=Path(kept)))
+        outputs = {name: np.array(values) for name, values in outputs.items()}
+    references = _references(record, stated, org)
+    found = evaluate_run(record, outputs, data, **{name: result.scores for name, result in references.items()})
+    comparisons = compare(
+        stated,
+        found,
+        rows=min(len(outputs[f"{split}_labels"]) for split in SPLITS),
+        alike=made_alike(stated),
+        missing=set(REFERENCES) - references.keys() - {stated.method},
+    )
+    return Verification(repo, folder.name, comparisons, made_alike(stated))
+
+
+def _stated(repo: str, folder: Path) -> RunResult:
+    """Return the result that a fetched checkpoint states, which must be of its own run."""
+    if not (folder / RESULT).is_file():
+        raise BadInput(f"{repo} has no {RESULT}: it states no scores to compare with.")
+    record, stated = load_record(folder), load_result(folder / RESULT)
+    run = replace(record.run, del_ratio=record.run.del_ratio or stated.del_ratio)
+    names = ("data_fingerprint", "deletion_sha256", "config", "base_model", "base_revision", "status")
+    differing = [name for name in names if getattr(stated, name) != getattr(record, name)]
+    if stated.run != run or differing:
+        what = f"{stated.name} in place of {run.name}" if stated.run != run else f"another {', '.join(differing)}"
+        raise BadInput(f"The {RESULT} of {repo} is not of the run that its {RECORD} names ({what}).")
+    return stated
+
+
+def _references(record: RunRecord, stated: RunResult, org: str) -> dict[str, RunResult]:
+    """Return the published results, of the same data and ratio, of the runs that scores are compared with."""
+    names = {"original": record.run.original_name, "retrain": replace(stated.run, method="retrain").name}
+    found = {name: published_result(f"{org}/{repo}") for name, repo in names.items() if name != stated.method}
+    return {
+        name: result
+        for name, result in found.items()
+        if result
+        and result.data_fingerprint == stated.data_fingerprint
+        and replace(result.run, seed=stated.seed) == replace(stated.run, method=name)
+    }

@@ -1,0 +1,180 @@
+"""Run results in a folder: what may be read is read within bounds, what may not is left out with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mubench_hf.data.parquet import file_sha256
+from mubench_hf.errors import BadInput
+from mubench_hf.leaderboard.marks import MARKS, read_marks
+from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.models import check_fits, get_model
+from mubench_hf.results.aggregate import MAIN_PREFIXES
+from mubench_hf.runs.result import RunResult
+from mubench_hf.tasks import get_task
+from mubench_hf.trainers import get_method
+
+LARGEST_RESULT = 256 * 1024
+"""Bytes of one result file; those of the benchmark have a few thousand."""
+
+MOST_RESULTS = 20_000
+"""Result files of one folder."""
+
+RUNS, OUTPUTS, SCORES = "runs", "outputs", "scores"
+"""Folders of the results data set: results, the outputs they are computed from, and their scores as plain rows."""
+
+PLACES = ("*.json", "results/*.json", "*/results/*.json", f"{RUNS}/*/*.json")
+"""Where result files lie: in a folder of results, an output folder, a folder of those, and the results data set."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not read as a result.
+
+    Attributes:
+        path: The file, relative to the folder that was read.
+        reason: Why; it may quote the file.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result with its files.
+
+    Attributes:
+        result: The result.
+        file: Its JSON.
+        digest: SHA-256 of that file.
+        outputs: The npz with the outputs, ``None`` if it is not here.
+        verified: Whether maintainers recomputed the scores of exactly these two files.
+    """
+
+    result: RunResult
+    file: Path
+    digest: str
+    outputs: Path | None
+    verified: bool = False
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a folder or a results data set holds.
+
+    Attributes:
+        entries: Its results, each run once, sorted by name.
+        left_out: Files that are no valid results.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    left_out: tuple[LeftOut, ...] = field(default=())
+
+
+def dataset_paths(result: RunResult) -> tuple[str, str, str]:
+    """Return where the results data set keeps a run's result, its outputs and its scores as rows."""
+    place = f"{result.run.dataset_name}/{result.name}"
+    return f"{RUNS}/{place}.json", f"{OUTPUTS}/{place}.npz", f"{SCORES}/{place}.jsonl"
+
+
+def read_folder(folder: Path | str, elsewhere: Mapping[str, str] | None = None, *, links: bool = False) -> Contents:
+    """Read every result of a folder, in any of ``PLACES``.
+
+    Args:
+        folder: An output folder of ``mubench run``, a folder of such, a folder of results, or a results data set.
+        elsewhere: Path → SHA-256 of outputs that belong to the folder but are kept elsewhere.
+        links: Whether links are followed, as in the cache of the Hub's client; else one may lead anywhere.
+
+    Raises:
+        BadInput: If there is no such folder, or its marks cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInput(f"There is no folder {folder}. Give an output folder of `mubench run` or a results data set.")
+    marks, found, left_out = read_marks(folder), {}, []
+    for number, file in enumerate(_files(folder, links)):
+        path = file.relative_to(folder).as_posix()
+        try:
+            if number >= MOST_RESULTS:
+                raise BadInput(f"The folder has more than {MOST_RESULTS} results; the others are not read.")
+            content = _bounded(file)
+            result = check_known(_parsed(content))
+            if file.stem != result.name:
+                raise BadInput(f"It holds the run {result.name} and must be named {result.name}.json.")
+            if result.name in found:
+                raise BadInput(f"The run {result.name} is there twice; this copy is not read.")
+        except BadInput as error:
+            left_out.append(LeftOut(path, str(error)))
+            if number >= MOST_RESULTS:
+                break
+            continue
+        digest, outputs = hashlib.sha256(content).hexdigest(), _outputs(folder, file, result, links)
+        mark = marks.get(result.name)
+        # Outputs are large: they are hashed only where a mark says what the hash should be.
+        verified = mark is not None and mark == (digest, _digest(outputs, dataset_paths(result)[1], elsewhere or {}))
+        found[result.name] = Entry(result, file, digest, outputs, verified)
+    return Contents(tuple(found[name] for name in sorted(found)), tuple(left_out))
+
+
+def check_known(result: RunResult) -> RunResult:
+    """Return a result if it is of a run that this version could have made.
+
+    Raises:
+        BadInput: If task, model or method is not registered, the model is not for the task, or a score lies outside
+            its metric's range.
+    """
+    task = get_task(result.task)
+    check_fits(task, get_model(result.model))
+    if result.method != "original":
+        get_method(result.method)
+    for key, value in result.scores.items():
+        metric = next((key.removeprefix(prefix) for prefix in MAIN_PREFIXES if key.startswith(prefix)), key)
+        if value is None or metric not in list_metrics():
+            continue
+        low, high = get_metric(metric).RANGE
+        if not low <= value <= high:
+            raise BadInput(f"Score {key!r} is {value}; allowed: {low:g} to {high:g}.")
+    return result
+
+
+def _files(folder: Path, links: bool) -> Iterator[Path]:
+    for place in PLACES:
+        files = (file for file in folder.glob(place) if file.is_file() and not file.name.startswith("."))
+        yield from sorted(file for file in files if file.name != MARKS and (links or not _is_link(folder, file)))
+
+
+def _is_link(folder: Path, file: Path) -> bool:
+    """Return whether a file, or a folder between it and ``folder``, is a link."""
+    parts = file.relative_to(folder).parts
+    return any(folder.joinpath(*parts[: depth + 1]).is_symlink() for depth in range(len(parts)))
+
+
+def _bounded(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > LARGEST_RESULT:
+        raise BadInput(f"It has {size} bytes; a result has at most {LARGEST_RESULT}.")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"It cannot be read: {error.strerror}.") from error
+
+
+def _parsed(content: bytes) -> RunResult:
+    try:
+        return RunResult.from_json(content.decode())
+    except UnicodeDecodeError as error:
+        raise BadInput("It is no UTF-8 text.") from error
+
+
+def _outputs(folder: Path, file: Path, result: RunResult, links: bool) -> Path | None:
+    in_dataset = file.relative_to(folder).parts[0] == RUNS
+    place = folder / dataset_paths(result)[1] if in_dataset else file.with_suffix(".npz")
+    return place if place.is_file() and (links or not _is_link(folder, place)) else None
+
+
+def _digest(outputs: Path | None, path: str, elsewhere: Mapping[str, str]) -> str | None:
+    return file_sha256(outputs) if outputs else elsewhere.get(path)

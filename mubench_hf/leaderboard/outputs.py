@@ -1,0 +1,116 @@
+"""Outputs of runs: read within bounds, and compared with those of the other runs of a table and with the data set."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mubench_hf.data.loading import load_split
+from mubench_hf.errors import BadInput
+from mubench_hf.kinds import get_kind
+from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.scores import SPLITS
+from mubench_hf.runs.store import load_logits
+from mubench_hf.tasks import get_task
+
+LARGEST_OUTPUTS = 512 * 2**20
+"""Bytes of one run's outputs, packed and unpacked."""
+
+OF_THE_DATA = re.compile("chance|(forget|retain|test)_(labels|label_tokens|references|real_features|generated_labels)")
+"""Arrays that say something of the rows alone: every run of a table has the same."""
+
+OF_THE_SEED = re.compile("incompetent_[a-z]+_logits")
+"""Arrays of an untrained model: every run of a table with the same seed has the same."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def read_outputs(file: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a run's npz.
+
+    Raises:
+        BadInput: If it is larger than ``LARGEST_OUTPUTS``, damaged, or does not hold a run's outputs.
+    """
+    if file.stat().st_size > LARGEST_OUTPUTS:
+        raise BadInput(f"{file.name} has {file.stat().st_size} bytes; outputs have at most {LARGEST_OUTPUTS}.")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > LARGEST_OUTPUTS:
+            raise BadInput(f"{file.name} unpacks to {unpacked} bytes; outputs have at most {LARGEST_OUTPUTS}.")
+        return load_logits(file.stem, file.parent)
+    except (OSError, zipfile.BadZipFile, MemoryError) as error:  # A header may lie about the shape.
+        raise BadInput(f"Cannot read the logits {file}: {error}") from error
+
+
+def differences(mine: Arrays, theirs: Arrays, same_seed: bool) -> Iterator[str]:
+    """Yield the names of arrays that two runs of one table should share and do not.
+
+    Args:
+        mine: Outputs of one run.
+        theirs: Outputs of the other.
+        same_seed: Whether both have the same seed.
+    """
+    for key in sorted(mine.keys() | theirs.keys()):
+        shared = OF_THE_DATA.fullmatch(key) or (same_seed and OF_THE_SEED.fullmatch(key))
+        if shared and not (key in mine and key in theirs and _same(mine[key], theirs[key])):
+            yield key
+
+
+def unlike_table(mine: Arrays, theirs: Arrays) -> str | None:
+    """Return how a run's predictions differ in kind from another's of its table, ``None`` if they do not.
+
+    A model with other classes, or other rows, cannot have been made for the same table.
+    """
+    for split in SPLITS:
+        key = f"{split}_logits"
+        if mine[key].shape != theirs[key].shape:
+            return f"{key} has the shape {mine[key].shape} and not {theirs[key].shape}"
+    return None
+
+
+def is_copy(mine: Arrays, theirs: Arrays) -> bool:
+    """Return whether two runs say exactly the same of every row, which no two trained models do."""
+    keys = [f"{split}_logits" for split in SPLITS]
+    return all(np.array_equal(mine[key], theirs[key]) for key in keys)
+
+
+def unlike_data(result: RunResult, outputs: Arrays, out: Path) -> str | None:
+    """Return how outputs differ from the rows of the run's data set, ``None`` if they do not.
+
+    Args:
+        result: The run.
+        outputs: Its outputs.
+        out: Folder that the data set was built in.
+
+    Raises:
+        BadInput: If the data set is not there.
+    """
+    task = get_task(result.task)
+    splits = load_split(task, mini=result.source == "mini", ratio=result.del_ratio, out=out)
+    classes = getattr(splits["test"].features[task.label], "names", None)
+    if not np.isclose(outputs["chance"], 1 / len(classes) if classes else 0.0):
+        return f"its chance is {outputs['chance']}, not that of {f'{len(classes)} classes' if classes else 'texts'}"
+    for split in SPLITS:
+        rows = splits[split]
+        # Outputs are in upstream order, the files of the train rows in the order in which rows are forgotten.
+        labels = np.asarray(rows[task.label])[np.argsort(rows["index"], kind="stable")]
+        found = len(outputs[f"{split}_labels"])
+        if found != len(labels):
+            return f"it has {found} rows of {split} in place of {len(labels)}"
+        # Where labels are texts, `labels` only says that the truth is class 0 of two.
+        key = f"{split}_{'labels' if get_kind(task.kind).label_is_class else 'references'}"
+        if key in outputs and not np.array_equal(outputs[key], labels):
+            return f"its {key} are not those of the data set, in the order of their index"
+    return None
+
+
+def _same(mine: np.ndarray, theirs: np.ndarray) -> bool:
+    if mine.shape != theirs.shape or mine.dtype.kind != theirs.dtype.kind:
+        return False
+    # Another processor's last digits are no other model's.
+    return np.allclose(mine, theirs, rtol=1e-3, atol=1e-3) if mine.dtype.kind == "f" else np.array_equal(mine, theirs)

@@ -1,0 +1,177 @@
+"""The leaderboard's tables as HTML. Whatever comes out of a result is escaped: it is text, never markup."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from mubench_hf.leaderboard.board import Board, Row, TableKey
+from mubench_hf.leaderboard.views import STATED, Comparison, MethodPage, gap, is_best, method_title, score_key, summary
+from mubench_hf.results.columns import COLUMNS, Column
+from mubench_hf.results.tables import ResultTable
+from mubench_hf.tasks import get_task
+
+MISSING = "–"
+WORDS = {"higher": "higher is better", "lower": "lower is better", "match_retrained": "closest to retrain is best"}
+
+CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+
+
+def message(text: str) -> str:
+    """Return a line that stands where something cannot be shown."""
+    return f'<p class="mb-message" role="status">{escape(text)}</p>'
+
+
+def table_title(key: TableKey) -> str:
+    """Return what a table's numbers were measured on; of mini data, it says that they are not the task's."""
+    title = get_task(key.task).title
+    task = f"{title} mini (a stand-in, not {title})" if key.source == "mini" else title
+    return f"{task} · {key.model} · {key.del_ratio}% deleted"
+
+
+def board_table(
+    key: TableKey, every: Sequence[Row], rows: Sequence[Row], columns: Sequence[Column], by: Column | None, down: bool
+) -> str:
+    """Return the chosen rows and columns of a table, with the notes below it.
+
+    Args:
+        key: Which table.
+        every: All its rows: the best of a column is the best of these.
+        rows: Rows to show, in order.
+        columns: Columns to show.
+        by: Column that they are sorted by.
+        down: Whether the largest stands first.
+    """
+    heads = [_head("Method"), _head("Verified")]
+    for column in columns:
+        order = {True: ("descending", "▼"), False: ("ascending", "▲")}[down] if column == by else None
+        heads.append(_column_head(column, order))
+    heads.append(_head("Seeds"))
+    body = [_row(every, row, columns) for row in rows]
+    empty = f'<tr><td class="mb-text" colspan="{len(heads)}">No method fits the filter.</td></tr>'
+    notes = ResultTable([row.group for row in every], get_task(key.task).title, get_task(key.task).metric).notes
+    if stated := [column.header for column in columns if column.key in STATED]:
+        notes.append(f"* {', '.join(stated)}: as stated by whoever ran the method. Nothing can verify them.")
+    return _table(table_title(key), heads, body or [empty]) + _list("mb-notes", notes)
+
+
+def comparison_table(key: TableKey, first: Row, second: Row, lines: Sequence[Comparison]) -> str:
+    """Return two methods side by side, one score a line."""
+    names = [method_title(row.group.method) for row in (first, second)]
+    heads = [_head(name) for name in ("Score", *names, "Difference")] + [_head("Better", "mb-text")]
+    body = []
+    for line in lines:
+        digits = line.column.digits
+        cells = [f"<td>{_number(value, digits)}</td>" for value in (line.first, line.second)]
+        cells.append(f"<td>{_signed(line.difference, digits)}</td>")
+        better = escape(names[line.better - 1]) if line.better else MISSING
+        cells.append(f'<td class="mb-text">{better} <small>{WORDS[line.column.direction]}</small></td>')
+        body.append(f'<tr><th scope="row">{escape(line.column.header)}</th>{"".join(cells)}</tr>')
+    return _table(f"{names[0]} and {names[1]} · {table_title(key)}", heads, body)
+
+
+def method_html(board: Board, page: MethodPage) -> str:
+    """Return a method's page: its place in the taxonomy, its source, and its row of every table."""
+    papers = "".join(f' <a href="{escape(url)}" rel="noopener">{escape(url)}</a>' for url in page.papers)
+    facts = {**{name: escape(word) for name, word in page.taxonomy.items()}, "Source": escape(page.source) + papers}
+    parts = [f"<h3>{escape(page.title)}</h3><dl>"]
+    parts += [f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items()]
+    parts.append("</dl>")
+    for source, title in (("full", "On the real data"), ("mini", "On the mini stand-ins")):
+        results = [(key, row) for key, row in page.results if key.source == source]
+        if results:
+            parts.append(_results_table(title, results, board))
+    if not page.results:
+        parts.append(message("There are no results of this method yet."))
+    return f'<div class="mb-method">{"".join(parts)}</div>'
+
+
+def _results_table(title: str, results: Sequence[tuple[TableKey, Row]], board: Board) -> str:
+    """Return a method's rows of several tables below each other: rows of different tables are not comparable."""
+    columns = list(dict.fromkeys(column for key, _ in results for column in board.columns(key)))
+    columns.sort(key=lambda column: column not in COLUMNS)
+    heads = [_head("Table"), _head("Verified"), *(_column_head(column) for column in columns), _head("Seeds")]
+    body = [_row(board.tables[key], row, columns, key) for key, row in results]
+    return _table(title, heads, body)
+
+
+def left_out_html(board: Board) -> str:
+    """Return the files that are not shown, each with the reason."""
+    if not board.left_out:
+        return "<p>Every file was read.</p>"
+    return _list("mb-notes", [f"{left.path}: {left.reason[:500]}" for left in board.left_out[:100]])
+
+
+def download_link(text: str, name: str) -> str:
+    """Return a link that saves a CSV; it holds the file itself, so that the server keeps none."""
+    data = base64.b64encode(text.encode()).decode()
+    return f'<a class="mb-download" download="{escape(name)}" href="data:text/csv;base64,{data}">Download CSV</a>'
+
+
+def _table(caption: str, heads: Sequence[str], body: Iterable[str]) -> str:
+    # The caption stands outside of what scrolls, so that all of it is seen on a narrow screen.
+    label = escape(caption)
+    return (
+        f'<p class="mb-caption" aria-hidden="true">{label}</p>'
+        f'<div class="mb-scroll" role="region" tabindex="0" aria-label="{label}"><table aria-label="{label}">'
+        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _head(text: str, name: str = "") -> str:
+    return f'<th scope="col" class="{name}">{escape(text)}</th>'
+
+
+def _column_head(column: Column, order: tuple[str, str] | None = None) -> str:
+    words = WORDS[column.direction] + ("; stated, cannot be verified" if column.key in STATED else "")
+    sort, sign = (f' aria-sort="{order[0]}"', f" {order[1]}") if order else ("", "")
+    name = escape(column.header) + "*" * (column.key in STATED)
+    return f'<th scope="col"{sort} title="{escape(words)}">{name} {column.arrow}{sign}</th>'
+
+
+def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: TableKey | None = None) -> str:
+    """Return a row, named after its method or, on a method's own page, after its table."""
+    group = row.group
+    name, more = escape(method_title(group.method)), escape(group.method)
+    if place is not None:
+        mini = " mini" if place.source == "mini" else ""
+        name, more = escape(get_task(place.task).title) + mini, escape(f"{place.model} · {place.del_ratio}% deleted")
+    status = "" if group.status == "ok" else f'<small class="mb-bad">{escape(group.status)}</small>'
+    cells = [f'<th scope="row">{name} <small>{more}</small>{status}</th>', f'<td class="mb-text">{_verified(row)}</td>']
+    for column in columns:
+        best = ' class="mb-best"' if is_best(every, row, column) else ""
+        shown = column.direction == "match_retrained" and group.method != "retrain" and gap(row, column) is not None
+        distance = f" <small>({_signed(gap(row, column), column.digits)})</small>" if shown else ""
+        cells.append(f'<td{best} data-key="{escape(score_key(row, column))}">{_cell(row, column)}{distance}</td>')
+    cells.append(f"<td>{escape(', '.join(map(str, group.seeds)))}</td>")
+    return f'<tr data-method="{escape(group.method)}">{"".join(cells)}</tr>'
+
+
+def _cell(row: Row, column: Column) -> str:
+    found = summary(row, column)
+    if found.mean is None:
+        return f'<span title="{escape("; ".join(found.reasons)[:300])}">{MISSING}</span>'
+    return _number(found.mean, column.digits) + (
+        f" <small>±{found.std:.{column.digits}f}</small>" if found.std is not None else ""
+    )
+
+
+def _verified(row: Row) -> str:
+    if row.is_verified:
+        return '<span class="mb-mark">✓ yes</span>'
+    return f"{row.verified} of {len(row.group.seeds)}" if row.verified else "no"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None, digits: int) -> str:
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return MISSING if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def _list(name: str, lines: Iterable[str]) -> str:
+    return f'<ul class="{name}">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'

@@ -1,0 +1,74 @@
+"""A submission as files of the results data set, and that data set's card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from mubench_hf.data.card import template
+from mubench_hf.hub import Bundle
+from mubench_hf.hub.allowed import CARD, check_no_token
+from mubench_hf.leaderboard.entries import SCORES, Entry, dataset_paths
+from mubench_hf.leaderboard.marks import MARKS
+from mubench_hf.runs.result import RunResult
+
+SCORE_COLUMNS = {
+    "task": "string", "source": "string", "model": "string", "method": "string", "del_ratio": "int64", "seed": "int64",
+    "status": "string", "score": "string", "value": "float64", "reason": "string", "run": "string",
+}  # fmt: skip
+"""Columns of the rows that ``load_dataset`` reads, and their types: without them a file of nulls has none."""
+
+
+def score_rows(result: RunResult) -> str:
+    """Return one JSON line a score of a run, in the columns ``SCORE_COLUMNS``."""
+    shared = {name: getattr(result, name) for name in SCORE_COLUMNS if hasattr(result, name)} | {"run": result.name}
+    rows = (
+        shared | {"score": key, "value": value, "reason": result.reasons.get(key)}
+        for key, value in sorted(result.scores.items())
+    )
+    return "".join(json.dumps({name: row[name] for name in SCORE_COLUMNS}) + "\n" for row in rows)
+
+
+def results_card() -> str:
+    """Return the README.md of a results data set, for the first submission to one."""
+    import yaml
+
+    metadata = {
+        "pretty_name": "MU-Bench results",
+        "license": "apache-2.0",
+        "tags": ["machine-unlearning", "mubench"],
+        "configs": [{"config_name": "default", "data_files": f"{SCORES}/*/*.jsonl"}],
+        "dataset_info": {"features": [{"name": name, "dtype": kind} for name, kind in SCORE_COLUMNS.items()]},
+    }
+    return template("results.md").substitute(metadata=yaml.safe_dump(metadata, sort_keys=False).strip(), marks=MARKS)
+
+
+def submission_bundle(entries: Sequence[Entry], repo: str) -> Bundle:
+    """Return what a submission adds to a results data set: each run's result, outputs and scores as rows.
+
+    Raises:
+        BadInput: If a text among the files holds a token of the Hub.
+    """
+    files = {}
+    for entry in entries:
+        result, outputs, scores = dataset_paths(entry.result)
+        files |= {result: entry.file, outputs: entry.outputs, scores: score_rows(entry.result).encode()}
+    bundle = Bundle(
+        "dataset",
+        repo,
+        {CARD: results_card().encode(), **dict(sorted(files.items()))},
+        owns=lambda path: False,
+        marker=CARD,
+        same=lambda there: True,
+    )
+    check_no_token(bundle.name, bundle.files)
+    return bundle
+
+
+def submission_title(entries: Sequence[Entry]) -> str:
+    """Return the title of a submission's pull request: equal for equal results, so that a repeat is recognised."""
+    runs = [entry.result for entry in entries]
+    what = sorted({f"{run.run.original_name} at {run.del_ratio}%" for run in runs})
+    digest = hashlib.sha256("".join(sorted(entry.digest for entry in entries)).encode()).hexdigest()
+    return f"Results of {len(runs)} runs: {', '.join(what)} ({digest[:12]})"

@@ -1,0 +1,186 @@
+"""What the leaderboard shows of its tables, as plain data: rows, comparisons, points, CSV, a page for each method."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mubench_hf.errors import BadInput
+from mubench_hf.leaderboard.board import Board, Row, TableKey
+from mubench_hf.results.aggregate import ScoreSummary
+from mubench_hf.results.columns import Column
+from mubench_hf.results.tables import best_mean
+from mubench_hf.tasks import get_task
+from mubench_hf.trainers import get_method
+
+STATED = ("unlearn_seconds", "retrain_time_ratio")
+"""Scores that nothing but whoever ran the method can know."""
+
+
+def summary(row: Row, column: Column) -> ScoreSummary:
+    """Return the numbers of one cell."""
+    return row.group.score(score_key(row, column))
+
+
+def gap(row: Row, column: Column) -> float | None:
+    """Return a cell's mean minus the retrained model's, ``None`` where either is missing."""
+    return row.group.gap_to_retrain(score_key(row, column))
+
+
+def score_key(row: Row, column: Column) -> str:
+    """Return the name of the score that a column shows of a row."""
+    return column.score_key(get_task(row.group.task).metric)
+
+
+def is_best(rows: Sequence[Row], row: Row, column: Column) -> bool:
+    """Return whether a row has the best unlearning method's mean in a column of its table."""
+    best = best_mean([each.group for each in rows], column, get_task(row.group.task).metric)
+    return best is not None and row.group.is_method and row.group.status == "ok" and summary(row, column).mean == best
+
+
+def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, descending: bool = False) -> list[Row]:
+    """Return the rows whose method's key or title holds ``text``, sorted; rows without a number stand last.
+
+    Args:
+        rows: Rows of one table.
+        text: Compared without regard to case; empty keeps all.
+        by: Column whose means sort; ``None`` keeps the table's order.
+        descending: Whether the largest mean stands first.
+    """
+    wanted = text.strip().lower()
+    kept = [row for row in rows if wanted in f"{row.group.method} {method_title(row.group.method)}".lower()]
+    if by is None:
+        return kept
+    known = [row for row in kept if summary(row, by).mean is not None]
+    known.sort(key=lambda row: summary(row, by).mean, reverse=descending)
+    return known + [row for row in kept if summary(row, by).mean is None]
+
+
+class Comparison(NamedTuple):
+    """One score of two methods.
+
+    Attributes:
+        column: The score.
+        first: The first method's mean, ``None`` if it has none.
+        second: The second's.
+        difference: First minus second.
+        better: ``1`` or ``2``, by the column's direction; ``None`` where they are equal or cannot be compared.
+    """
+
+    column: Column
+    first: float | None
+    second: float | None
+    difference: float | None
+    better: int | None
+
+
+def compare(first: Row, second: Row, columns: Sequence[Column]) -> list[Comparison]:
+    """Compare two rows of one table, score by score."""
+    lines = []
+    for column in columns:
+        means = [summary(row, column).mean for row in (first, second)]
+        if None in means:
+            lines.append(Comparison(column, *means, None, None))
+            continue
+        ranks = [-_merit(row, column) for row in (first, second)]
+        better = None if None in ranks or ranks[0] == ranks[1] else 1 + (ranks[1] < ranks[0])
+        lines.append(Comparison(column, *means, means[0] - means[1], better))
+    return lines
+
+
+def points(rows: Sequence[Row]) -> list[dict[str, str | float]]:
+    """Return each method's place in the plot of forgetting against utility; none for a method without scores."""
+    found = []
+    for row in rows:
+        metric = get_task(row.group.task).metric
+        forget, test = (row.group.score(f"{split}_{metric}").mean for split in ("forget", "test"))
+        if forget is not None and test is not None:
+            found.append({"method": row.group.method, "forget": forget, "test": test})
+    return found
+
+
+def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    """Return rows as CSV: each score's mean, standard deviation and gap to retrain, with all their digits."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    header = [*TableKey._fields, "method", "status", "seeds", "verified_runs"]
+    for column in columns:
+        key = score_key(rows[0], column) if rows else column.key
+        header += [key, f"{key}_std", f"{key}_gap_to_retrain"]
+    writer.writerow(header)
+    for row in rows:
+        group = row.group
+        cells = [getattr(group, name) for name in TableKey._fields]
+        cells += [group.method, group.status, " ".join(map(str, group.seeds)), row.verified]
+        for column in columns:
+            found = summary(row, column)
+            cells += ["" if value is None else value for value in (found.mean, found.std, gap(row, column))]
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class MethodPage:
+    """What there is to say of a method.
+
+    Attributes:
+        key: Its key.
+        title: Its name.
+        taxonomy: What it measures on, and what it does to D_f and to D_r.
+        source: Where it comes from.
+        papers: Addresses of the papers that the source names.
+        results: Its row in each table that has it.
+    """
+
+    key: str
+    title: str
+    taxonomy: dict[str, str]
+    source: str
+    papers: tuple[str, ...]
+    results: tuple[tuple[TableKey, Row], ...]
+
+
+def method_page(board: Board, method: str) -> MethodPage:
+    """Return the page of a method.
+
+    Raises:
+        BadInput: If there is no such method.
+    """
+    trainer = get_method(method)
+    words = {
+        "Measures": trainer.measurement,
+        "Corruption on D_f": trainer.corruption,
+        "Retention on D_r": trainer.retention,
+    }
+    papers = tuple(f"https://arxiv.org/abs/{number}" for number in re.findall(r"arXiv (\d{4}\.\d{5})", trainer.source))
+    results = tuple((key, row) for key, rows in board.tables.items() for row in rows if row.group.method == method)
+    return MethodPage(method, trainer.title, words, trainer.source, papers, results)
+
+
+def method_title(method: str) -> str:
+    """Return a method's name for people; the original unlearns nothing and has no class of its own."""
+    return "Original" if method == "original" else get_method(method).title
+
+
+def find_row(board: Board, key: TableKey, method: str) -> Row:
+    """Return a method's row of a table.
+
+    Raises:
+        BadInput: If the table does not have it.
+    """
+    for row in board.tables.get(key, ()):
+        if row.group.method == method:
+            return row
+    raise BadInput(f"The table of {key.task} has no {method!r}. Choose another method.")
+
+
+def _merit(row: Row, column: Column) -> float | None:
+    """Return how good a row is in a column: larger is better."""
+    if column.direction != "match_retrained":
+        return summary(row, column).mean * (1 if column.direction == "higher" else -1)
+    found = gap(row, column)
+    return None if found is None else -abs(found)

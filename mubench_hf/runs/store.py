@@ -1,0 +1,115 @@
+"""Results and logits on disk: one JSON and one npz a run, each replaced whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mubench_hf.errors import BadInput
+from mubench_hf.runs.result import RunResult
+from mubench_hf.utils.files import write_atomic
+
+LOGIT_KEYS = (*(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")), "chance")
+"""Arrays that the outputs of every run hold."""
+
+OTHER_KEYS = re.compile("(incompetent_forget|forget|retain|test)_[a-z_]+")
+"""Names of the arrays that a kind of task adds."""
+
+
+def save_result(result: RunResult, folder: str | Path) -> Path:
+    """Write ``<folder>/<result.name>.json`` and return its path."""
+    text = result.to_json().encode()
+    return write_atomic(Path(folder) / f"{result.name}.json", lambda stream: stream.write(text))
+
+
+def load_result(path: str | Path) -> RunResult:
+    """Read one result.
+
+    Raises:
+        BadInput: If the file is missing or is not a valid result; the message names it.
+    """
+    try:
+        return RunResult.from_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # BadInput and UnicodeDecodeError are ValueErrors
+        raise BadInput(f"Cannot read the result {path}: {error}") from error
+
+
+def load_results(folder: str | Path) -> list[RunResult]:
+    """Read every ``*.json`` directly in ``folder``, sorted by task, source, model, ratio, method and seed.
+
+    Raises:
+        BadInput: If the folder is missing, a file is not a valid result, or two files hold the same run.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInput(f"No folder of results at {folder}.")
+    found: dict[str, Path] = {}
+    results = []
+    for path in sorted(folder.glob("[!.]*.json")):
+        result = load_result(path)
+        if result.name in found:
+            raise BadInput(f"{found[result.name]} and {path} both hold the run {result.name}; remove one.")
+        found[result.name] = path
+        results.append(result)
+    return sorted(results, key=lambda r: (r.task, r.source, r.model, r.del_ratio, r.method, r.seed))
+
+
+def save_logits(name: str, folder: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write the outputs that membership inference reads to ``<folder>/<name>.npz``; equal arrays give equal bytes.
+
+    Args:
+        name: The run's ``RunResult.name``.
+        folder: Where to write.
+        arrays: What a kind measures: for each split of forget, retain and test ``<split>_logits`` [rows, ...] and
+            ``<split>_labels`` [rows, ...]; ``chance``; others as ``<split>_<name>``. Numbers or texts.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        BadInput: If an array is missing, unknown, neither numbers nor texts, or logits and labels differ in rows.
+    """
+    if Path(name).name != name or name.startswith("."):
+        raise BadInput(f"Logits are named after their run; {name!r} is not a file name.")
+    _check_logits(arrays)
+    # np.savez stamps every member with 1980-01-01; order and memory layout are all that could vary.
+    ordered = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
+    return write_atomic(Path(folder) / f"{name}.npz", lambda stream: np.savez(stream, allow_pickle=False, **ordered))
+
+
+def load_logits(name: str, folder: str | Path) -> dict[str, np.ndarray]:
+    """Read what ``save_logits`` wrote: array name to array.
+
+    Raises:
+        BadInput: If the file is missing, damaged, or holds other arrays; the message names it.
+    """
+    path = Path(folder) / f"{name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        _check_logits(arrays)
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise BadInput(f"Cannot read the logits {path}: {error}") from error
+    return arrays
+
+
+def _check_logits(arrays: Mapping[str, np.ndarray]) -> None:
+    unknown = sorted(key for key in arrays if key not in LOGIT_KEYS and not OTHER_KEYS.fullmatch(key))
+    if unknown or set(LOGIT_KEYS) - set(arrays):
+        raise BadInput(
+            f"Outputs hold the arrays {sorted(arrays)}; needed are {sorted(LOGIT_KEYS)}, and allowed are others of a "
+            f"split, such as forget_predictions. Unknown: {', '.join(unknown) or 'none'}."
+        )
+    for key, value in arrays.items():
+        array = np.asarray(value)
+        kinds, shape = ("fiuU", 1) if key not in LOGIT_KEYS else ("fiu", 0 if key == "chance" else 1)
+        if array.dtype.kind not in kinds or array.ndim < shape:
+            raise BadInput(f"{key!r} is {array.dtype} of shape {array.shape}; needed are numbers, one row an example.")
+    for split in ("forget", "retain", "test"):
+        logits, labels = len(arrays[f"{split}_logits"]), len(arrays[f"{split}_labels"])
+        if logits != labels:
+            raise BadInput(f"The {split} set has {logits} rows of logits but {labels} rows of labels.")

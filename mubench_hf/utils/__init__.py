@@ -1,0 +1,1 @@
+"""Files, folders and progress: what any layer may need."""

@@ -1,0 +1,11 @@
+"""Folders that come with the package without being code of it: card templates and the Spaces' apps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def shipped_folder(name: str) -> Path:
+    """Return a folder of an installed package, or of the checkout that this is: ``model_cards`` or ``spaces``."""
+    package = Path(__file__).parents[1]
+    return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())
