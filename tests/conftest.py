@@ -76,7 +76,7 @@ def finished(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cifar100, "TASK", cifar100.TASK)
         quicken()
-        Pipeline("cifar100", mini=True, out=out, methods=["finetune"]).run()
+        Pipeline("cifar100", variant="mini", out=out, methods=["finetune"]).run()
     return out
 
 

@@ -18,8 +18,8 @@ from mubench_hf.tasks import get_task
 def submission(out: Path, methods=("finetune",), seeds=(42, 87, 21)) -> Path:
     """Write data set and results of made-up runs on the cifar100 mini data, as a whole run leaves them."""
     task, rng = get_task("cifar100"), np.random.default_rng()
-    build(task, mini=True, out=out, progress=False)
-    manifest, splits = load_manifest(task, mini=True, out=out), load_split(task, mini=True, ratio=5, out=out)
+    build(task, variant="mini", out=out, progress=False)
+    manifest, splits = load_manifest(task, variant="mini", out=out), load_split(task, variant="mini", ratio=5, out=out)
     labels = {name: np.asarray(splits[name]["label"])[np.argsort(splits[name]["index"])] for name in SPLITS}
     untrained = {seed: rng.normal(size=(len(labels["forget"]), 10)).astype(np.float32) for seed in seeds}
     runs = [("original", seeds[0]), *product(("retrain", *methods), seeds)]
@@ -29,7 +29,7 @@ def submission(out: Path, methods=("finetune",), seeds=(42, 87, 21)) -> Path:
             logits = rng.normal(size=(len(true), 10)) + 2 * np.eye(10)[true]
             outputs |= {f"{name}_logits": logits.astype(np.float32), f"{name}_labels": true}
         run = RunResult(
-            task="cifar100", source="mini", model="vit-tiny", method=method, del_ratio=5, seed=seed, status="ok",
+            task="cifar100", variant="mini", model="vit-tiny", method=method, del_ratio=5, seed=seed, status="ok",
             scores={"unlearn_seconds": None if method == "original" else 10 * rng.random()},
             reasons={"unlearn_seconds": "the original unlearns nothing"} if method == "original" else {},
             data_fingerprint=manifest["fingerprint"], deletion_sha256=manifest["deletion_list"]["sha256"],

@@ -15,11 +15,11 @@ from mubench_hf.runs.store import save_logits, save_result
 from mubench_hf.tasks import get_task
 
 
-def made_up(method="scrub", task="cifar100", source="mini", model=None, **fields):
+def made_up(method="scrub", task="cifar100", variant="mini", model=None, **fields):
     """Return a record and a result with random scores, one of them missing."""
     draw, spec = random.Random().random, get_task(task)
-    model = model or spec.source(source == "mini").default_model
-    run = RunId(task, source, model, method, 0 if method == "original" else 5, 42)
+    model = model or spec.source(variant).default_model
+    run = RunId(task, variant, model, method, 0 if method == "original" else 5, 42)
     base = None if method == "original" else f"mubench/{run.original_name}"
     shared = {"config": {"learning_rate": 1e-05, "hub_note": "a | b"}, "base_model": base,
               "base_revision": base and "f" * 64, "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64,
@@ -58,14 +58,14 @@ def checkpoint(out: Path, method: str = "scrub", **fields: Any) -> tuple[Path, R
 def table(
     folder: Path,
     task="cifar100",
-    source="mini",
+    variant="mini",
     methods=("original", "retrain", "finetune", "scrub"),
     seeds=(42, 87, 21),
     **fields,
 ) -> list[RunResult]:
     """Write a table's results with random scores into a folder and return them; the original has the first seed."""
     draw, spec, results = random.Random().random, get_task(task), []
-    shared = {"model": spec.source(source == "mini").default_model, "del_ratio": 5, "status": "ok",
+    shared = {"model": spec.source(variant).default_model, "del_ratio": 5, "status": "ok",
               "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64} | fields  # fmt: skip
     keys = [f"{split}_{metric}" for metric in spec.metrics for split in ("test", "forget", "retain")]
     for method in methods:
@@ -74,7 +74,7 @@ def table(
             scores |= {"unlearn_seconds": 10 * draw(), "retrain_time_ratio": draw(), "knowledge_gap": None}
             reasons = {"knowledge_gap": "not asked for"}
             run = RunResult(
-                task=task, source=source, method=method, seed=seed, scores=scores, reasons=reasons, **shared
+                task=task, variant=variant, method=method, seed=seed, scores=scores, reasons=reasons, **shared
             )
             save_result(run, folder)
             results.append(run)

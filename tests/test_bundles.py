@@ -132,9 +132,9 @@ def test_plots_of_other_results_are_left_out(tmp_path):
 
 def test_a_data_set_is_what_was_built(tmp_path):
     task = get_task("imdb")
-    folder = build(task, mini=True, out=tmp_path, progress=False)
+    folder = build(task, variant="mini", out=tmp_path, progress=False)
     plant(folder, ["data/extra.parquet", ".env", "eval.pkl"])
-    bundle = dataset_bundle(task, mini=True, out=tmp_path, org="lab")
+    bundle = dataset_bundle(task, variant="mini", out=tmp_path, org="lab")
     manifest = json.loads((folder / "mubench.json").read_text())
     assert set(bundle.files) == {"README.md", "eval.yaml", "mubench.json", *manifest["files"]}
     assert set(bundle.left_out) == {"data/extra.parquet", ".env", "eval.pkl"}
@@ -142,14 +142,14 @@ def test_a_data_set_is_what_was_built(tmp_path):
     whole = (folder / "data" / "test.parquet").read_bytes()
     (folder / "data" / "test.parquet").write_bytes(whole[:-1] + b"x")
     with pytest.raises(BadInput, match="data/test.parquet changed"):
-        dataset_bundle(task, mini=True, out=tmp_path)
+        dataset_bundle(task, variant="mini", out=tmp_path)
     (tmp_path / "elsewhere.parquet").write_bytes(whole)
     (folder / "data" / "test.parquet").unlink()
     (folder / "data" / "test.parquet").symlink_to(tmp_path / "elsewhere.parquet")
     with pytest.raises(BadInput, match="no plain file"):
-        dataset_bundle(task, mini=True, out=tmp_path)
+        dataset_bundle(task, variant="mini", out=tmp_path)
     with pytest.raises(BadInput, match="Run: mubench build cifar100 --mini"):
-        dataset_bundle(get_task("cifar100"), mini=True, out=tmp_path)
+        dataset_bundle(get_task("cifar100"), variant="mini", out=tmp_path)
 
 
 @pytest.mark.parametrize("name", list_metrics())

@@ -21,11 +21,11 @@ def body_of(text):
     return text.split("---\n", 2)[2]
 
 
-@pytest.mark.parametrize("source", ["mini", "full"])
+@pytest.mark.parametrize("variant", ["mini", "full"])
 @pytest.mark.parametrize("task", list_tasks())
 @pytest.mark.parametrize("method", ["original", "retrain", "scrub"])
-def test_metadata_are_read_back_equal(method, task, source):
-    record, result = made_up(method, task, source)
+def test_metadata_are_read_back_equal(method, task, variant):
+    record, result = made_up(method, task, variant)
     written = model_metadata(record, result, files=FILES)
     card = ModelCard(model_card(record, result, retrain=None, files=FILES))
     assert card.data.to_dict() == written.to_dict() and ModelCard(str(card)).data.to_dict() == written.to_dict()
@@ -38,7 +38,7 @@ def test_metadata_are_read_back_equal(method, task, source):
     expected = {(split, metric): result.scores[f"{split}_{metric}"] for split in ("test", "forget", "retain")}
     assert found == expected | {(None, name): result.scores[name] for name in ("zrf", "unlearn_seconds")}
     assert {"machine-unlearning", method, task, "arxiv:2406.14796"} <= set(card.data.tags)
-    assert ("mini-data" in card.data.tags) == (source == "mini")
+    assert ("mini-data" in card.data.tags) == (variant == "mini")
     assert card.data.pipeline_tag == get_task(task).tags[0] and card.data.datasets == [
         f"mubench/{record.run.dataset_name}"
     ]
@@ -56,7 +56,7 @@ def test_the_body_says_how_it_came_about(method):
         assert text in body
     if method != "original":
         assert get_method(method).title in body and get_method(method).source in body and "b" * 64 in body
-    first = body_of(model_card(*made_up(method, source="full"), retrain=None, files=FILES)).splitlines()[0]
+    first = body_of(model_card(*made_up(method, variant="full"), retrain=None, files=FILES)).splitlines()[0]
     assert first == "**Full data: CIFAR-100.**"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mubench_hf import __version__
-from mubench_hf.commands import list as overview
 from mubench_hf.cli import COMMANDS, dispatch
+from mubench_hf.commands import list as overview
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import list_metrics
 from mubench_hf.models import list_models

@@ -42,9 +42,11 @@ def mini_data(tmp_path_factory):
     def mini_data(task, spec):
         if task.name not in built:
             built[task.name] = tmp_path_factory.mktemp(task.name)
-            build(task, mini=True, out=built[task.name], progress=False)
+            build(task, variant="mini", out=built[task.name], progress=False)
         out = built[task.name]
-        return load_task_data(task, mini=True, ratio=5, processor=lambda texts: load_processor(spec, texts), out=out)
+        return load_task_data(
+            task, variant="mini", ratio=5, processor=lambda texts: load_processor(spec, texts), out=out
+        )
 
     return mini_data
 
@@ -150,7 +152,7 @@ def test_every_task_is_read_by_plain_datasets(task_data):
     """The configuration has the task's columns, and its decoded rows are what the trainer's preparation saw."""
     data, _ = task_data
     task, out = data.task, data.cache_dir.parent.parent
-    splits = load_dataset(str(out / "mubench" / task.dataset_name(True)), "df_5pct")
+    splits = load_dataset(str(out / "mubench" / task.dataset_name("mini")), "df_5pct")
     assert {"forget", "retain", "test"} <= set(splits) <= {"forget", "retain", "validation", "test", "ood"}
     assert splits["retain"].column_names == ["index", *task.inputs, task.label]
     for split in ("forget", "retain", "test"):

@@ -86,8 +86,8 @@ def test_fetching_a_data_set(hub_here, tmp_path, monkeypatch, capsys):
 
 
 def test_publishing_says_what_is_done_and_what_remains(hub_here, tmp_path, monkeypatch, capsys):
-    build(get_task("imdb"), mini=True, out=tmp_path, progress=False)
-    build(get_task("celeb_profile"), mini=True, out=tmp_path, progress=False)
+    build(get_task("imdb"), variant="mini", out=tmp_path, progress=False)
+    build(get_task("celeb_profile"), variant="mini", out=tmp_path, progress=False)
     # A manifest of another build is there already, which is looked at in a file of its own.
     hub_here.add("dataset", "mubench/imdb-mini", {"mubench.json": b'{"task": "imdb", "source": "mini"}'})
     monkeypatch.setattr("huggingface_hub.get_token", lambda: WRITER)

@@ -12,20 +12,20 @@ from mubench_hf.hub.eval_results import render_eval_results
 from mubench_hf.tasks import get_task, list_tasks
 
 
-@pytest.mark.parametrize("source", ["mini", "full"])
+@pytest.mark.parametrize("variant", ["mini", "full"])
 @pytest.mark.parametrize("task", list_tasks())
-def test_scores_are_those_of_the_data_sets_leaderboards(task, source):
-    _, result = made_up(task=task, source=source)
+def test_scores_are_those_of_the_data_sets_leaderboards(task, variant):
+    _, result = made_up(task=task, variant=variant)
     entries = parse_eval_result_entries(yaml.safe_load(render_eval_results(result, repo_id="lab/mine")))
     spec = get_task(task)
-    boards = yaml.safe_load(render_eval(spec, mini=source == "mini"))
+    boards = yaml.safe_load(render_eval(spec, variant=variant))
     known = {board["id"]: (board["config"], board["split"]) for board in boards["tasks"]}
     assert len(known) == len(boards["tasks"]) == 30 and boards["evaluation_framework"] == "mubench_hf"
-    assert spec.title in boards["name"] and ("mini" in boards["name"]) == (source == "mini")
+    assert spec.title in boards["name"] and ("mini" in boards["name"]) == (variant == "mini")
     assert {(known[entry.task_id], entry.value) for entry in entries} == {
         (("df_5pct", split), result.scores[f"{split}_{spec.metric}"]) for split in ("test", "forget", "retain")
     }
-    assert {entry.dataset_id for entry in entries} == {f"lab/{spec.dataset_name(source == 'mini')}"}
+    assert {entry.dataset_id for entry in entries} == {f"lab/{spec.dataset_name(variant)}"}
     assert all(entry.source_url == "https://huggingface.co/lab/mine/blob/main/run_result.json" for entry in entries)
     assert all("scrub, seed 42" in entry.notes for entry in entries)
 

@@ -21,7 +21,7 @@ from mubench_hf.hub import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.hub.publish import Publisher
 from mubench_hf.tasks import get_task
 folder, out = sys.argv[1:]
-bundles = [dataset_bundle(get_task("imdb"), mini=True, out=out), model_bundle(folder), metric_bundle("zrf")]
+bundles = [dataset_bundle(get_task("imdb"), variant="mini", out=out), model_bundle(folder), metric_bundle("zrf")]
 Publisher(wait=0.01).publish(bundles)
 """
 
@@ -29,9 +29,13 @@ Publisher(wait=0.01).publish(bundles)
 @pytest.mark.slow
 def test_killed_again_and_again(hub, hub_env, tmp_path):
     folder, _, _ = checkpoint(tmp_path)
-    build(get_task("imdb"), mini=True, out=tmp_path, progress=False)
+    build(get_task("imdb"), variant="mini", out=tmp_path, progress=False)
     (folder / "vocab.txt").write_bytes(random.randbytes(1 << 22))  # Large enough to be killed in the midst of.
-    bundles = [dataset_bundle(get_task("imdb"), mini=True, out=tmp_path), model_bundle(folder), metric_bundle("zrf")]
+    bundles = [
+        dataset_bundle(get_task("imdb"), variant="mini", out=tmp_path),
+        model_bundle(folder),
+        metric_bundle("zrf"),
+    ]
     command = [sys.executable, "-c", PUBLISH, str(folder), str(tmp_path)]
 
     def start():

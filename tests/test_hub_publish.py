@@ -8,9 +8,8 @@ from hub import OUTSIDER, READER, WRITER, Faults
 from hub_store import Refused
 from made_up import checkpoint, weights
 
-from mubench_hf.hub import retries
 from mubench_hf.errors import BadInput
-from mubench_hf.hub import metric_bundle, model_bundle
+from mubench_hf.hub import metric_bundle, model_bundle, retries
 from mubench_hf.hub.publish import Publisher
 
 NAME = "mubench/cifar100-mini-vit-tiny-scrub-df5pct-s42"

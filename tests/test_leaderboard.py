@@ -69,9 +69,9 @@ def test_numbers_are_those_of_the_runs(tmp_path):
 def test_mini_full_models_ratios_and_tasks_are_never_mixed(tmp_path):
     table(tmp_path / "a" / "results")
     table(tmp_path / "b" / "results", del_ratio=3)
-    table(tmp_path / "c" / "results", source="full", deletion_sha256="5" * 64)
+    table(tmp_path / "c" / "results", variant="full", deletion_sha256="5" * 64)
     table(tmp_path / "d" / "results", task="imdb")
-    table(tmp_path / "e" / "results", model="vit-large", source="full")
+    table(tmp_path / "e" / "results", model="vit-large", variant="full")
     board = read_board(tmp_path)
     assert len(board.tables) == 5 and not board.left_out
     for key, rows in board.tables.items():
@@ -248,7 +248,7 @@ def test_the_csv_has_every_digit(tmp_path):
     lines = list(csv.DictReader(io.StringIO(csv_text(rows, columns))))
     assert [line["method"] for line in lines] == [row.group.method for row in rows]
     for line, row in zip(lines, rows, strict=True):
-        assert (line["task"], line["source"], line["del_ratio"]) == ("cifar100", "mini", "5")
+        assert (line["task"], line["variant"], line["del_ratio"]) == ("cifar100", "mini", "5")
         assert line["seeds"] == " ".join(map(str, row.group.seeds))
         for each in columns:
             name, found = each.score_key("accuracy"), summary(row, each)

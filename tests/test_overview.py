@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mubench_hf.commands import list as overview
 from mubench_hf.cli import dispatch
+from mubench_hf.commands import list as overview
 from mubench_hf.models import get_model, list_models
 
 

@@ -25,7 +25,7 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 {patch}
 from mubench_hf.runs.pipeline import Pipeline
-Pipeline("cifar100", mini=True, out={out!r}, methods=["scrub", "salun"], seeds=[3]).run()
+Pipeline("cifar100", variant="mini", out={out!r}, methods=["scrub", "salun"], seeds=[3]).run()
 """
 
 KILLS = {
@@ -119,7 +119,7 @@ def finished(tmp_path_factory):
 
     before, out = cifar100.TASK, tmp_path_factory.mktemp("finished")
     quicken()
-    yield out, Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
+    yield out, Pipeline("cifar100", variant="mini", out=out, seeds=[5]).run()
     cifar100.TASK = before
 
 
@@ -172,14 +172,14 @@ def test_run_again_it_redoes_nothing(finished, monkeypatch):
 
     monkeypatch.setattr("mubench_hf.runs.pipeline.evaluate_checkpoint", refuse)
     monkeypatch.setattr("transformers.Trainer.train", refuse)
-    again = Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
+    again = Pipeline("cifar100", variant="mini", out=out, seeds=[5]).run()
     assert [r.scores for r in again] == [r.scores for r in results]
     assert times == {file: file.stat().st_mtime_ns for file in out.rglob("*.safetensors")}
 
 
 def test_more_seeds_and_methods_go_on_in_the_same_folder(finished):
     out, _ = finished
-    results = Pipeline("cifar100", mini=True, out=out, seeds=[5, 6], methods=["neggrad"]).run()
+    results = Pipeline("cifar100", variant="mini", out=out, seeds=[5, 6], methods=["neggrad"]).run()
     assert [(r.method, r.seed) for r in results if r.method != "original"] == [
         ("neggrad", 5), ("neggrad", 6), ("retrain", 5), ("retrain", 6)
     ]  # fmt: skip
@@ -198,7 +198,7 @@ def test_another_run_in_the_folder_is_refused_and_kept(finished, monkeypatch):
     monkeypatch.setattr(cifar100, "TASK", replace(cifar100.TASK, mini=changed))
     before = weights(out)
     with pytest.raises(BadInput, match=r"holds another run \(config.learning_rate is 0.002, not 0.001\)"):
-        Pipeline("cifar100", mini=True, out=out, seeds=[5]).run()
+        Pipeline("cifar100", variant="mini", out=out, seeds=[5]).run()
     assert weights(out) == before
 
 
@@ -211,7 +211,7 @@ def test_divergence_is_recorded_and_the_rest_goes_on(quick, tmp_path, monkeypatc
     source = cifar100.TASK.mini
     presets = {**source.presets, "neggrad": {**source.presets["neggrad"], "learning_rate": 1e3}}
     monkeypatch.setattr(cifar100, "TASK", replace(cifar100.TASK, mini=replace(source, presets=presets)))
-    results = Pipeline("cifar100", mini=True, out=tmp_path, seeds=[5], methods=["neggrad", "finetune"]).run()
+    results = Pipeline("cifar100", variant="mini", out=tmp_path, seeds=[5], methods=["neggrad", "finetune"]).run()
     by_method = {result.method: result for result in results}
     assert by_method["neggrad"].status == "diverged" and "loss" in by_method["neggrad"].status_reason
     assert by_method["finetune"].status == "ok"

@@ -46,7 +46,7 @@ def test_all_nine_mini_data_sets_are_pushed_by_one_command(hub_here, tmp_path, m
     monkeypatch.setattr("huggingface_hub.get_token", lambda: WRITER)
     argv = ["publish", "dataset", "all", "--mini", "--out", str(tmp_path), "--push"]
     dispatch(argv)
-    names = [get_task(name).dataset_name(mini=True) for name in list_tasks()]
+    names = [get_task(name).dataset_name(variant="mini") for name in list_tasks()]
     assert len(names) == 9 and set(hub_here.repos) == {("dataset", f"mubench/{name}") for name in names}
     for name in names:
         folder, repo = tmp_path / "mubench" / name, f"mubench/{name}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mubench_hf.commands import list as overview
 from mubench_hf.cli import COMMANDS
+from mubench_hf.commands import list as overview
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -236,7 +236,7 @@ def test_others_get_the_scores_that_are_published(name, hub, hub_env, tmp_path, 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     Publisher(endpoint=hub.url, token=WRITER).publish(
         [
-            dataset_bundle(task, mini=True, out=out),
+            dataset_bundle(task, variant="mini", out=out),
             *(model_bundle(out / "mubench" / run) for run in names),
             *(metric_bundle(metric) for metric in (*task.metrics, "zrf")),
         ]

@@ -308,8 +308,8 @@ def test_texts_and_rows_are_compared_with_the_data_set(task, tmp_path):
     from mubench_hf.data.loading import load_split
 
     spec, (run, *_) = get_task(task), table(tmp_path / "made", task=task)
-    build(spec, mini=True, out=tmp_path, progress=False)
-    splits = load_split(spec, mini=True, ratio=5, out=tmp_path)
+    build(spec, variant="mini", out=tmp_path, progress=False)
+    splits = load_split(spec, variant="mini", ratio=5, out=tmp_path)
     names = getattr(splits["test"].features[spec.label], "names", None)
     outputs = {"chance": np.float64(1 / len(names) if names else 0)}
     for split in ("forget", "retain", "test"):

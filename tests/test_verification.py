@@ -30,7 +30,7 @@ def published(own_bench, hub):
     quick = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
     dispatch(["evaluate", str(own_bench / "mubench" / ORIGINAL), "--out", str(own_bench)])
     dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *quick])
-    put(hub, dataset_bundle(get_task("cifar100"), mini=True, out=own_bench))
+    put(hub, dataset_bundle(get_task("cifar100"), variant="mini", out=own_bench))
     put(hub, model_bundle(own_bench / "mubench" / ORIGINAL))
     return put(hub, model_bundle(own_bench / "mubench" / NAME))
 

@@ -17,7 +17,7 @@ from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.runs.record import RunId
-from mubench_hf.tasks import get_task
+from mubench_hf.tasks import Variant, get_task
 from mubench_hf.utils.files import disk_is_full
 
 
@@ -31,6 +31,11 @@ class TaskArguments:
         default=None, metadata={"help": "Registered model; default: the task's. See `mubench list models`."}
     )
     out: str = field(default=".", metadata={"help": "Folder with data set, checkpoints and results."})
+
+    @property
+    def variant(self) -> Variant:
+        """Which source is meant."""
+        return "mini" if self.mini else "full"
 
 
 @dataclass
@@ -103,9 +108,9 @@ def run_id(arguments: TaskArguments, method: str, seed: int) -> RunId:
         BadInput: If the task, the model or the ratio is not allowed.
     """
     task = get_task(arguments.task)
-    model = get_model(arguments.model or task.source(arguments.mini).default_model).name
+    model = get_model(arguments.model or task.source(arguments.variant).default_model).name
     ratio = 0 if method == "original" else check_ratio(arguments.del_ratio)
-    return RunId(task.name, "mini" if arguments.mini else "full", model, method, ratio, seed)
+    return RunId(task.name, arguments.variant, model, method, ratio, seed)
 
 
 def checkpoint_folder(run: RunId, out: str) -> Path:

@@ -43,12 +43,12 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
     record = load_record(checkpoint)
     if record is None:
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
-    task, mini = get_task(record.run.task), record.run.source == "mini"
+    task = get_task(record.run.task)
     ratio = record.run.del_ratio or check_ratio(ratio or 5)
     loader = get_model(record.run.model).architecture.processor_class
     data = load_task_data(
         task,
-        mini=mini,
+        variant=record.run.variant,
         ratio=ratio,
         processor=lambda texts: saved_processor(checkpoint, processor_class=loader),
         out=out,

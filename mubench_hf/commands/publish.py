@@ -31,20 +31,20 @@ def dataset_bundles(arguments: Namespace) -> list[Bundle]:
     Raises:
         BadInput: If one is not built, or none is.
     """
-    out, mini, org = Path(arguments.out or "."), arguments.mini, arguments.org
+    out, variant, org = Path(arguments.out or "."), arguments.variant, arguments.org
     if arguments.names != ["all"]:
-        return [dataset_bundle(get_task(name), mini=mini, out=out, org=org) for name in arguments.names]
+        return [dataset_bundle(get_task(name), variant=variant, out=out, org=org) for name in arguments.names]
     bundles = []
     for task in map(get_task, list_tasks()):
         # `mubench run` of several tasks gives each a folder of its own.
-        places = [place for place in (out, out / task.name) if (place / "mubench" / task.dataset_name(mini)).is_dir()]
-        bundles += [dataset_bundle(task, mini=mini, out=place, org=org) for place in places[:1]]
+        places = [
+            place for place in (out, out / task.name) if (place / "mubench" / task.dataset_name(variant)).is_dir()
+        ]
+        bundles += [dataset_bundle(task, variant=variant, out=place, org=org) for place in places[:1]]
         if not places:
-            print(f"Left out, not built under {out}: {task.dataset_name(mini)}")
+            print(f"Left out, not built under {out}: {task.dataset_name(variant)}")
     if not bundles:
-        raise BadInput(
-            f"No{' mini' if mini else ''} data set is built under {out}. Run: mubench build TASK --out {out}"
-        )
+        raise BadInput(f"No {variant} data set is built under {out}. Run: mubench build TASK --out {out}")
     return bundles
 
 
@@ -116,7 +116,14 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("names", nargs="+", help="Tasks, metrics or Spaces (all: every one), or checkpoints' folders.")
     parser.add_argument("--org", default="mubench", help="Organisation or user on the Hub.")
     parser.add_argument("--push", action="store_true", help="Publish; without it nothing is sent.")
-    parser.add_argument("--mini", action="store_true", help="Data sets: the small stand-ins.")
+    parser.add_argument(
+        "--mini",
+        dest="variant",
+        action="store_const",
+        const="mini",
+        default="full",
+        help="Data sets: the small stand-ins.",
+    )
     parser.add_argument("--out", help="Folder with data sets and results; a checkpoint's default: the one it lies in.")
     parser.add_argument("--del_ratio", default="5", help="Originals: percent of train at which scores are published.")
     arguments = parser.parse_args(list(argv))

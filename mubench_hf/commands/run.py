@@ -24,7 +24,14 @@ def main(argv: Sequence[str]) -> None:
         "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
     )
     parser.add_argument("tasks", nargs="+", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
-    parser.add_argument("--mini", action="store_true", help="The small stand-in data, which need no network.")
+    parser.add_argument(
+        "--mini",
+        dest="variant",
+        action="store_const",
+        const="mini",
+        default="full",
+        help="The small stand-in data, which need no network.",
+    )
     parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
     parser.add_argument("--model", help="Registered model; default: the task's.")
     parser.add_argument("--methods", nargs="+", help="Keys of the methods; default: the six of the first table.")

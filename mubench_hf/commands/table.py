@@ -53,7 +53,7 @@ def _results_folder(folder: Path) -> Path:
 
 
 def _of(groups: Sequence[Group], results: Sequence[RunResult]) -> list[RunResult]:
-    keys = ("task", "source", "model", "del_ratio")
+    keys = ("task", "variant", "model", "del_ratio")
     return [run for run in results if all(getattr(run, key) == getattr(groups[0], key) for key in keys)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mubench_hf.data.splits import RATIOS
-from mubench_hf.tasks import TaskSpec
+from mubench_hf.tasks import TaskSpec, Variant
 
 EVAL = "eval.yaml"
 FRAMEWORK = "mubench_hf"
@@ -16,18 +16,18 @@ def task_id(ratio: int, split: str) -> str:
     return f"df_{ratio}pct_{split}"
 
 
-def render_eval(task: TaskSpec, *, mini: bool) -> str:
+def render_eval(task: TaskSpec, *, variant: Variant) -> str:
     """Return the text of ``eval.yaml``: one leaderboard for each split of each deletion ratio.
 
     Args:
         task: The task.
-        mini: Whether the rows are the mini source's.
+        variant: Where the rows come from.
     """
     import yaml
 
-    stand_in = f"Mini data, not {task.title}: its numbers say nothing of {task.title}. " if mini else ""
+    stand_in = f"Mini data, not {task.title}: its numbers say nothing of {task.title}. " if variant == "mini" else ""
     content = {
-        "name": f"MU-Bench: {task.title}" + (" (mini stand-in)" if mini else ""),
+        "name": f"MU-Bench: {task.title}" + (" (mini stand-in)" if variant == "mini" else ""),
         "description": (
             f"{stand_in}Machine unlearning on {task.title}: a model trained on all rows is made to forget the split "
             f"`forget` of a configuration. Values are {task.metric}, on the test set, on what was to be forgotten and "

@@ -19,14 +19,14 @@ from mubench_hf.data.card import FORGET_FILES, HELD_OUT, RETAIN_FILE, render_car
 from mubench_hf.data.manifest import FORMAT, MANIFEST, fingerprint, is_built
 from mubench_hf.data.parquet import block_features, column, file_sha256, write_parquet
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks import TaskSpec
+from mubench_hf.tasks import TaskSpec, Variant
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 
 def build(
-    task: TaskSpec, *, mini: bool, out: Path | str, raw: Path | str | None = None, progress: bool | None = None
+    task: TaskSpec, *, variant: Variant, out: Path | str, raw: Path | str | None = None, progress: bool | None = None
 ) -> Path:
     """Write a task's rows and deletion list as a data set folder; nothing is there unless all of it is.
 
@@ -34,7 +34,7 @@ def build(
 
     Args:
         task: The task.
-        mini: Whether to use the mini source, which needs no network.
+        variant: ``full``, or ``mini``, which needs no network.
         out: Folder that gets ``mubench/<data set>``.
         raw: Folder with the upstream files, read in place of the Hub.
         progress: Whether to show a progress bar; ``None`` shows one in a terminal only.
@@ -46,28 +46,28 @@ def build(
         BadInput: If the rows cannot be read or are not the task's, if their deletion list is not the published one, or
             if the folder holds something else.
     """
-    target = Path(out) / "mubench" / task.dataset_name(mini)
-    if is_built(target, task, mini):
+    target = Path(out) / "mubench" / task.dataset_name(variant)
+    if is_built(target, task, variant):
         return target
-    data = _load(task, mini, raw)
+    data = _load(task, variant, raw)
     check_rows(task, data)
-    order, drawn = _deletion_order(task, mini, data["train"])
+    order, drawn = _deletion_order(task, variant, data["train"])
     manifest = {
         "format": FORMAT,
         "task": task.name,
-        "source": "mini" if mini else "full",
+        "source": variant,
         "version": __version__,
-        "upstream": _upstream(task, mini, raw),
+        "upstream": _upstream(task, variant, raw),
         "deletion_list": drawn,
     }
     with _fresh_folder(target) as folder:
-        if is_built(target, task, mini):  # Another process was faster.
+        if is_built(target, task, variant):  # Another process was faster.
             return target
         files = _write_blocks(folder, task, data, order, progress)
         manifest |= {"fingerprint": fingerprint(files), "files": files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        (folder / EVAL).write_text(render_eval(task, mini=mini), encoding="utf-8")
-        (folder / "README.md").write_text(render_card(task, mini=mini, manifest=manifest), encoding="utf-8")
+        (folder / EVAL).write_text(render_eval(task, variant=variant), encoding="utf-8")
+        (folder / "README.md").write_text(render_card(task, variant=variant, manifest=manifest), encoding="utf-8")
         folder.rename(target)
     return target
 
@@ -109,10 +109,10 @@ def check_rows(task: TaskSpec, data: DatasetDict) -> None:
             raise BadInput(f"{where}: column {task.label!r} is {feature}. Needed: ClassLabel with the class names.")
 
 
-def _load(task: TaskSpec, mini: bool, raw: Path | str | None) -> DatasetDict:
+def _load(task: TaskSpec, variant: Variant, raw: Path | str | None) -> DatasetDict:
     from datasets.exceptions import DatasetsError
 
-    if mini:
+    if variant == "mini":
         if raw is not None:
             raise BadInput(f"The mini source of {task.name} is made by this package. Leave out the raw folder {raw}.")
         return task.mini.load(None)
@@ -129,10 +129,10 @@ def _load(task: TaskSpec, mini: bool, raw: Path | str | None) -> DatasetDict:
         ) from error
 
 
-def _deletion_order(task: TaskSpec, mini: bool, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
+def _deletion_order(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
     from datasets import ClassLabel
 
-    source = task.source(mini)
+    source = task.source(variant)
     rng, feature = splits.stream(source.stream), train.features[task.label]
     if task.forgets_classes:
         order, rule = (
@@ -156,12 +156,12 @@ def _deletion_order(task: TaskSpec, mini: bool, train: Dataset) -> tuple[np.ndar
     return order, {"rule": rule, "stream": source.stream, "rows": len(order), "sha256": found}
 
 
-def _upstream(task: TaskSpec, mini: bool, raw: Path | str | None) -> dict[str, Any]:
+def _upstream(task: TaskSpec, variant: Variant, raw: Path | str | None) -> dict[str, Any]:
     """Return where the rows came from; the revision is the one on the Hub now if the task pins none.
 
     It is that of the files read from the Hub, so there is none where a raw folder holds them all.
     """
-    source = task.source(mini)
+    source = task.source(variant)
     from_hub = raw is None or not all(Path(raw, name).is_file() for name in source.hub_files)
     revision = source.revision if from_hub else None
     if source.hub_id and not revision and from_hub:

@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 
 from mubench_hf.data.splits import RATIOS
-from mubench_hf.tasks import TaskSpec
+from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.utils.shipped import shipped_folder
 
 FORGET_FILES = tuple(f"data/forget_{percent:02d}.parquet" for percent in RATIOS)
@@ -46,24 +46,24 @@ def configs(held_out: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     return {name: {**splits, **{split: [split_file(split)] for split in held_out}} for name, splits in train.items()}
 
 
-def render_card(task: TaskSpec, *, mini: bool, manifest: Mapping[str, Any]) -> str:
+def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]) -> str:
     """Return the text of README.md.
 
     Args:
         task: The task.
-        mini: Whether the rows are the mini source's.
+        variant: Where the rows come from.
         manifest: The data set's ``mubench.json``, see ``data/build.py``.
     """
     import yaml
 
-    source = task.source(mini)
+    source = task.source(variant)
     rows = {name: entry["rows"] for name, entry in manifest["files"].items()}
     held_out = [split for split in HELD_OUT if split_file(split) in rows]
     counts = {"train": sum(rows[name] for name in (*FORGET_FILES, RETAIN_FILE))}
     counts |= {split: rows[split_file(split)] for split in held_out}
     total = sum(counts.values())
     metadata = {
-        "pretty_name": f"{task.title} for machine unlearning" + (" (mini stand-in)" if mini else ""),
+        "pretty_name": f"{task.title} for machine unlearning" + (" (mini stand-in)" if variant == "mini" else ""),
         "license": source.licence,
         "task_categories": list(task.tags),
         "size_categories": [next((name for name, limit in SIZES if total < limit), "n>1M")],
@@ -88,11 +88,11 @@ def render_card(task: TaskSpec, *, mini: bool, manifest: Mapping[str, Any]) -> s
         metadata=yaml.safe_dump(metadata, sort_keys=False, default_flow_style=None, width=2**20).strip(),
         source=(
             f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
-            if mini
+            if variant == "mini"
             else f"**Full data of {task.title}, as said below; no mini stand-in.**"
         ),
         title=task.title,
-        repo=f"mubench/{task.dataset_name(mini)}",
+        repo=f"mubench/{task.dataset_name(variant)}",
         rows=", ".join(f"{count:,} {split}" for split, count in counts.items()),
         origin=source.origin,
         upstream=where,

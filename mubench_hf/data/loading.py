@@ -9,7 +9,7 @@ from mubench_hf.data.card import FORGET_FILES
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks import TaskSpec
+from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.utils.files import disk_is_full
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def load_split(
     task: TaskSpec,
     *,
-    mini: bool,
+    variant: Variant,
     ratio: int,
     out: Path | str = ".",
     org: str = "mubench",
@@ -31,7 +31,7 @@ def load_split(
 
     Args:
         task: The task.
-        mini: Whether to load the mini data set.
+        variant: ``full`` or ``mini``.
         ratio: Percent of the train rows to forget, a whole number from 1 to 10.
         out: Folder that ``build`` wrote to; if the data set is not in it, the one on the Hub is read.
         org: Organisation on the Hub.
@@ -44,8 +44,8 @@ def load_split(
     from datasets.exceptions import DatasetsError
 
     ratio = check_ratio(ratio)
-    file = _manifest_file(task, mini=mini, out=out, org=org, revision=revision)
-    manifest, folder = read_manifest(file), _folder(task, mini, out)
+    file = _manifest_file(task, variant=variant, out=out, org=org, revision=revision)
+    manifest, folder = read_manifest(file), _folder(task, variant, out)
     if folder.is_dir():
         splits = load_dataset(str(folder.absolute()))
     else:  # The rows of the very commit that the manifest is of.
@@ -61,14 +61,14 @@ def load_split(
 
 
 def load_manifest(
-    task: TaskSpec, *, mini: bool, out: Path | str = ".", org: str = "mubench", revision: str | None = None
+    task: TaskSpec, *, variant: Variant, out: Path | str = ".", org: str = "mubench", revision: str | None = None
 ) -> dict[str, Any]:
     """Return ``mubench.json`` of a data set, from where ``load_split`` reads it; the arguments are the same.
 
     Raises:
         BadInput: If the data set is neither built nor on the Hub.
     """
-    return read_manifest(_manifest_file(task, mini=mini, out=out, org=org, revision=revision))
+    return read_manifest(_manifest_file(task, variant=variant, out=out, org=org, revision=revision))
 
 
 def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
@@ -81,9 +81,9 @@ def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
     return [columns[rows[index][0], name][rows[index][1]] for name in task.corpus for index in sorted(rows)]
 
 
-def _manifest_file(task: TaskSpec, *, mini: bool, out: Path | str, org: str, revision: str | None) -> Path:
+def _manifest_file(task: TaskSpec, *, variant: Variant, out: Path | str, org: str, revision: str | None) -> Path:
     """Return a data set's ``mubench.json``, in its folder or in the cache; there its folder's name is the commit."""
-    folder = _folder(task, mini, out)
+    folder = _folder(task, variant, out)
     if folder.is_dir():
         return folder / MANIFEST
     from huggingface_hub import hf_hub_download
@@ -97,9 +97,9 @@ def _manifest_file(task: TaskSpec, *, mini: bool, out: Path | str, org: str, rev
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
             f"The data of {folder.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
-            f"Run: mubench build {task.name}{' --mini' if mini else ''} --out {out}"
+            f"Run: mubench build {task.name}{' --mini' if variant == 'mini' else ''} --out {out}"
         ) from error
 
 
-def _folder(task: TaskSpec, mini: bool, out: Path | str) -> Path:
-    return Path(out) / "mubench" / task.dataset_name(mini)
+def _folder(task: TaskSpec, variant: Variant, out: Path | str) -> Path:
+    return Path(out) / "mubench" / task.dataset_name(variant)

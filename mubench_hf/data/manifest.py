@@ -10,7 +10,7 @@ from typing import Any
 
 from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks import TaskSpec
+from mubench_hf.tasks import TaskSpec, Variant
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -41,7 +41,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
     return manifest
 
 
-def is_built(target: Path, task: TaskSpec, mini: bool) -> bool:
+def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
     """Return whether ``target`` is the complete data set of a task's source.
 
     Returns:
@@ -52,13 +52,13 @@ def is_built(target: Path, task: TaskSpec, mini: bool) -> bool:
     """
     if not (target.exists() or target.is_symlink()):
         return False
-    manifest, source = read_manifest(target / MANIFEST), task.source(mini)
+    manifest, source = read_manifest(target / MANIFEST), task.source(variant)
     upstream, deletion, files = (manifest.get(key, {}) for key in ("upstream", "deletion_list", "files"))
     # A raw folder has no revision, and where none is pinned any one will do.
     pinned = None if upstream.get("raw") else source.revision
     pairs = {
         "task": (manifest.get("task"), task.name),
-        "source": (manifest.get("source"), "mini" if mini else "full"),
+        "source": (manifest.get("source"), variant),
         "upstream": (upstream.get("id"), source.hub_id),
         "revision": (upstream.get("revision"), pinned or upstream.get("revision")),
         "stream": (deletion.get("stream"), source.stream),

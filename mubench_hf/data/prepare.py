@@ -22,7 +22,7 @@ from mubench_hf.errors import BadInput
 if TYPE_CHECKING:
     import datasets
 
-    from mubench_hf.tasks import TaskSpec
+    from mubench_hf.tasks import TaskSpec, Variant
 
 MEMORY_BUDGET = 1 << 30
 """Bytes of prepared tensors kept per data set; rows past it are prepared at each access."""
@@ -84,7 +84,7 @@ class TaskData:
 
     Attributes:
         task: The task.
-        mini: Whether the rows are the mini source's.
+        variant: Where the rows come from.
         ratio: Percent of train to forget.
         splits: ``forget``, ``retain``, ``test`` and the other splits there are.
         manifest: The data set's ``mubench.json``.
@@ -95,7 +95,7 @@ class TaskData:
     """
 
     task: TaskSpec
-    mini: bool
+    variant: Variant
     ratio: int
     splits: Mapping[str, PreparedRows]
     manifest: Mapping[str, Any]
@@ -108,13 +108,13 @@ class TaskData:
     def judge(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """The fixed classifier of generated images, the same at every ratio; see ``Source.judge``."""
         train = JoinedRows(self.splits["forget"], self.splits["retain"])
-        return self.task.source(self.mini).judge(train, self.label_names)
+        return self.task.source(self.variant).judge(train, self.label_names)
 
 
 def load_task_data(
     task: TaskSpec,
     *,
-    mini: bool,
+    variant: Variant,
     ratio: int,
     processor: Callable[[list[str]], Any],
     out: Path | str = ".",
@@ -125,7 +125,7 @@ def load_task_data(
 
     Args:
         task: The task.
-        mini: Whether to read the mini data set.
+        variant: ``full`` or ``mini``.
         ratio: Percent of train to forget, 1 to 10.
         processor: Called with the train set's texts, returns the model's processor.
         out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
@@ -135,20 +135,20 @@ def load_task_data(
     Raises:
         BadInput: If the ratio is not allowed or the data set is not there.
     """
-    splits = load_split(task, mini=mini, ratio=ratio, out=out, org=org, revision=revision)
-    manifest = load_manifest(task, mini=mini, out=out, org=org, revision=revision)
+    splits = load_split(task, variant=variant, ratio=ratio, out=out, org=org, revision=revision)
+    manifest = load_manifest(task, variant=variant, out=out, org=org, revision=revision)
     made = processor(train_texts(task, splits))
     how = hashlib.sha256(f"{_content(made)} {mubench_hf.__version__}".encode()).hexdigest()
     return TaskData(
         task,
-        mini,
+        variant,
         ratio,
         {name: prepare_rows(_undecoded(rows), task, made) for name, rows in splits.items()},
         manifest,
         tuple(getattr(splits["retain"].features[task.label], "names", ())),
         made,
         task.collator(made) if task.collator else default_data_collator,
-        Path(out, ".cache", f"{task.dataset_name(mini)}-{manifest['fingerprint'][:12]}-{how[:12]}"),
+        Path(out, ".cache", f"{task.dataset_name(variant)}-{manifest['fingerprint'][:12]}-{how[:12]}"),
     )
 
 

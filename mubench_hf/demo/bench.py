@@ -74,7 +74,7 @@ class Bench:
     Attributes:
         title: Task, stand-in or not, model, ratio and seeds.
         task: The task.
-        mini: Whether the rows are the mini source's.
+        variant: Where the rows come from.
         ratio: Percent of train that was to be forgotten.
     """
 
@@ -88,7 +88,7 @@ class Bench:
     ):
         self._checkpoints, self._place, self._models, self._clips = checkpoints, place, models, clips
         run = checkpoints["original"].result.run
-        self.task, self.mini, self.ratio = get_task(run.task), run.source == "mini", results[0].del_ratio
+        self.task, self.variant, self.ratio = get_task(run.task), run.variant, results[0].del_ratio
         self.title = heading(aggregate(results)[0], self.task.title)
         self._architecture, self._kind = get_model(run.model).architecture, get_kind(self.task.kind)
         self._loaded: Samples | None = None
@@ -204,13 +204,13 @@ class Bench:
     def _load_data(self, original: Path) -> TaskData:
         processor = saved_processor(original, processor_class=self._architecture.processor_class)
         data = load_task_data(
-            self.task, mini=self.mini, ratio=self.ratio, processor=lambda texts: processor, **vars(self._place)
+            self.task, variant=self.variant, ratio=self.ratio, processor=lambda texts: processor, **vars(self._place)
         )
         found, needed = data.manifest["fingerprint"], self._checkpoints["original"].result.data_fingerprint
         if found != needed:
             raise BadInput(
-                f"The rows of {self.task.dataset_name(self.mini)} here (fingerprint {found[:12]}) are not those that "
-                f"the models were trained on ({needed[:12]}). Show them beside their data."
+                f"The rows of {self.task.dataset_name(self.variant)} here (fingerprint {found[:12]}) are not those "
+                f"that the models were trained on ({needed[:12]}). Show them beside their data."
             )
         return data
 

@@ -20,7 +20,7 @@ from mubench_hf.metrics import metric_folder
 from mubench_hf.runs.record import RECORD, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_logits, load_result, load_results
-from mubench_hf.tasks import TaskSpec
+from mubench_hf.tasks import TaskSpec, Variant
 
 RESULT = "run_result.json"
 SPACE_FILES = (CARD, "app.py", "requirements.txt")
@@ -71,18 +71,18 @@ class Bundle:
         return digest.hexdigest()
 
 
-def dataset_bundle(task: TaskSpec, *, mini: bool, out: Path | str = ".", org: str = "mubench") -> Bundle:
+def dataset_bundle(task: TaskSpec, *, variant: Variant, out: Path | str = ".", org: str = "mubench") -> Bundle:
     """Return a built data set: its card, its leaderboards, its manifest, and the parquet files that this one names.
 
     Raises:
         BadInput: If it is not built under ``out``, or a file is not the one that was built.
     """
-    name = task.dataset_name(mini)
+    name = task.dataset_name(variant)
     folder = Path(out) / "mubench" / name
     if not folder.is_dir():
-        command = f"mubench build {task.name}{' --mini' if mini else ''} --out {out}"
+        command = f"mubench build {task.name}{' --mini' if variant == 'mini' else ''} --out {out}"
         raise BadInput(f"There is no data set at {folder}. Run: {command}")
-    is_built(folder, task, mini)  # Or it says what is wrong with it.
+    is_built(folder, task, variant)  # Or it says what is wrong with it.
     manifest, (plain, left_out) = read_manifest(folder / MANIFEST), plain_files(folder)
     files: dict[str, Path | bytes] = {}
     for path in (CARD, MANIFEST, *manifest["files"]):
@@ -93,7 +93,7 @@ def dataset_bundle(task: TaskSpec, *, mini: bool, out: Path | str = ".", org: st
     bundle = Bundle(
         "dataset",
         f"{org}/{name}",
-        {**files, CARD: card.encode(), EVAL: render_eval(task, mini=mini).encode()},
+        {**files, CARD: card.encode(), EVAL: render_eval(task, variant=variant).encode()},
         owns=lambda path: path in (CARD, MANIFEST, EVAL) or fnmatchcase(path, "data/*.parquet"),
         marker=MANIFEST,
         same=lambda there: _fields(there, "task", "source") == (manifest["task"], manifest["source"]),
@@ -193,7 +193,7 @@ def _plots(result: RunResult, out: Path) -> dict[str, Path]:
     """Return the pictures beside the results, if those are all of this task, source, model and ratio."""
     if not (out / "plots").is_dir() or (out / "plots").is_symlink():
         return {}
-    names = ("task", "source", "model", "del_ratio")
+    names = ("task", "variant", "model", "del_ratio")
     drawn = {tuple(getattr(other, name) for name in names) for other in load_results(out / "results")}
     if drawn != {tuple(getattr(result, name) for name in names)}:
         return {}

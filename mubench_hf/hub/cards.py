@@ -66,7 +66,7 @@ def model_card(
         org: Organisation on the Hub.
     """
     task, method = get_task(result.task), result.method
-    source = task.source(result.source == "mini")
+    source = task.source(result.variant)
     original = method == "original"
     plots = sorted(file for file in files if file.startswith("plots/"))
     return template("original.md" if original else "unlearned.md").substitute(
@@ -98,13 +98,13 @@ def model_metadata(
 
     task, spec, method = get_task(result.task), get_model(result.model), result.method
     fresh = method == "original" or get_method(method).replays_recipe
-    mini = ["mini-data"] if result.source == "mini" else []
+    mini = ["mini-data"] if result.variant == "mini" else []
     return ModelCardData(
         # A retrained model has the original's recipe, but none of its weights.
         base_model=spec.hub_id if fresh else _on_hub(record.base_model, org),
         datasets=[f"{org}/{result.run.dataset_name}"],
         library_name="diffusers" if "model_index.json" in files else "transformers",
-        license=spec.published.licence if spec.published else task.source(result.source == "mini").licence,
+        license=spec.published.licence if spec.published else task.source(result.variant).licence,
         metrics=sorted({name for name, _, _ in _of_splits(result)} & set(list_metrics())),
         model_name=record.run.checkpoint_name,
         pipeline_tag=task.tags[0],
@@ -134,7 +134,7 @@ def metric_card(name: str, org: str = "mubench") -> str:
 
 
 def _source_line(task: TaskSpec, result: RunResult) -> str:
-    if result.source == "mini":
+    if result.variant == "mini":
         return f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
     return f"**Full data: {task.title}.**"
 
@@ -231,7 +231,7 @@ def _eval_results(task: TaskSpec, result: RunResult, org: str) -> list[EvalResul
         EvalResult(
             task_type=task.tags[0],
             dataset_type=f"{org}/{result.run.dataset_name}",
-            dataset_name=f"{task.title} (mini stand-in)" if result.source == "mini" else task.title,
+            dataset_name=f"{task.title} (mini stand-in)" if result.variant == "mini" else task.title,
             dataset_config=f"df_{result.del_ratio}pct",
             dataset_split=split,
             metric_type=metric,

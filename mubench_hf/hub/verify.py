@@ -63,11 +63,11 @@ def verify(name: str, revision: str | None = None, *, out: Path | str = ".") -> 
     repo, revision = split_name(name, revision)
     folder, org = checkpoint_folder(repo, revision), repo.split("/")[0]
     record, stated = load_record(folder), _stated(repo, folder)
-    task, mini = get_task(record.run.task), record.run.source == "mini"
+    task = get_task(record.run.task)
     loader = get_model(record.run.model).architecture.processor_class
     data = load_task_data(
         task,
-        mini=mini,
+        variant=record.run.variant,
         ratio=stated.del_ratio,
         processor=lambda texts: saved_processor(folder, processor_class=loader),
         out=out,

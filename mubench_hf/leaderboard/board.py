@@ -19,13 +19,13 @@ class TableKey(NamedTuple):
 
     Attributes:
         task: Key of the task.
-        source: ``full`` or ``mini``.
+        variant: ``full`` or ``mini``.
         model: Name of the model.
         del_ratio: Percent of train that is deleted.
     """
 
     task: str
-    source: str
+    variant: str
     model: str
     del_ratio: int
 
@@ -108,7 +108,7 @@ def _data(entry: Entry) -> tuple[str, str]:
 
 def _data_of(entries: Sequence[Entry]) -> tuple[str, str]:
     """Return the data that a table's runs were made with: those of most verified runs, else of most runs."""
-    published = get_task(entries[0].result.task).source(entries[0].result.source == "mini").deletion_sha256
+    published = get_task(entries[0].result.task).source(entries[0].result.variant).deletion_sha256
     votes = Counter(_data(entry) for entry in entries)
     verified = Counter(_data(entry) for entry in entries if entry.verified)
     return max(sorted(votes), key=lambda data: (data[1] == published, verified[data], votes[data]))

@@ -104,7 +104,7 @@ def check(submission: Contents, known: Sequence[Entry] = ()) -> Iterator[Problem
 def _by_table(entries: Iterable[Entry]) -> dict[tuple, list[Entry]]:
     found = defaultdict(list)
     for entry in entries:
-        found[entry.result.task, entry.result.source, entry.result.model, entry.result.del_ratio].append(entry)
+        found[entry.result.task, entry.result.variant, entry.result.model, entry.result.del_ratio].append(entry)
     return found
 
 
@@ -122,7 +122,7 @@ def _files(entry: Entry) -> Iterator[Problem]:
 
 def _same_data(table: Table) -> Iterator[Problem]:
     first = table.every[0].result
-    published = get_task(first.task).source(first.source == "mini").deletion_sha256
+    published = get_task(first.task).source(first.variant).deletion_sha256
     for field, what in SAME.items():
         # An original starts from nothing that was submitted.
         runs = [entry.result for entry in table.every if getattr(entry.result, field) is not None]

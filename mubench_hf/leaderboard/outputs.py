@@ -91,7 +91,7 @@ def unlike_data(result: RunResult, outputs: Arrays, out: Path) -> str | None:
         BadInput: If the data set is not there.
     """
     task = get_task(result.task)
-    splits = load_split(task, mini=result.source == "mini", ratio=result.del_ratio, out=out)
+    splits = load_split(task, variant=result.variant, ratio=result.del_ratio, out=out)
     classes = getattr(splits["test"].features[task.label], "names", None)
     if not np.isclose(outputs["chance"], 1 / len(classes) if classes else 0.0):
         return f"its chance is {outputs['chance']}, not that of {f'{len(classes)} classes' if classes else 'texts'}"

@@ -27,7 +27,7 @@ def message(text: str) -> str:
 def table_title(key: TableKey) -> str:
     """Return what a table's numbers were measured on; of mini data, it says that they are not the task's."""
     title = get_task(key.task).title
-    task = f"{title} mini (a stand-in, not {title})" if key.source == "mini" else title
+    task = f"{title} mini (a stand-in, not {title})" if key.variant == "mini" else title
     return f"{task} · {key.model} · {key.del_ratio}% deleted"
 
 
@@ -80,7 +80,7 @@ def method_html(board: Board, page: MethodPage) -> str:
     parts += [f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items()]
     parts.append("</dl>")
     for source, title in (("full", "On the real data"), ("mini", "On the mini stand-ins")):
-        results = [(key, row) for key, row in page.results if key.source == source]
+        results = [(key, row) for key, row in page.results if key.variant == source]
         if results:
             parts.append(_results_table(title, results, board))
     if not page.results:
@@ -136,7 +136,7 @@ def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: Table
     group = row.group
     name, more = escape(method_title(group.method)), escape(group.method)
     if place is not None:
-        mini = " mini" if place.source == "mini" else ""
+        mini = " mini" if place.variant == "mini" else ""
         name, more = escape(get_task(place.task).title) + mini, escape(f"{place.model} · {place.del_ratio}% deleted")
     status = "" if group.status == "ok" else f'<small class="mb-bad">{escape(group.status)}</small>'
     cells = [f'<th scope="row">{name} <small>{more}</small>{status}</th>', f'<td class="mb-text">{_verified(row)}</td>']

@@ -37,7 +37,7 @@ def plot_html(key: TableKey, rows: Sequence[Row]) -> str:
     middle = f'x="{-(HEIGHT - BOTTOM) / 2}" y="14" transform="rotate(-90)"'
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" {_STYLE}>{metric} on D_f (best: at retrain)</text>')
     parts.append(f"<text {middle} {_STYLE}>{metric} on the test set ↑</text>")
-    title = f"Forgetting and utility on {key.task}, {key.source} data: {'; '.join(texts)}"
+    title = f"Forgetting and utility on {key.task}, {key.variant} data: {'; '.join(texts)}"
     legend = "".join(
         f'<li><b style="background:{_color(number)}" aria-hidden="true">{number}</b>{escape(text)}</li>'
         for number, text in enumerate(texts, start=1)

@@ -14,7 +14,7 @@ from mubench_hf.leaderboard.marks import MARKS
 from mubench_hf.runs.result import RunResult
 
 SCORE_COLUMNS = {
-    "task": "string", "source": "string", "model": "string", "method": "string", "del_ratio": "int64", "seed": "int64",
+    "task": "string", "variant": "string", "model": "string", "method": "string", "del_ratio": "int64", "seed": "int64",
     "status": "string", "score": "string", "value": "float64", "reason": "string", "run": "string",
 }  # fmt: skip
 """Columns of the rows that ``load_dataset`` reads, and their types: without them a file of nulls has none."""

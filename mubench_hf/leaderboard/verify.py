@@ -109,15 +109,15 @@ def _data_folder(table: Table, data: Path | None, made: Path) -> Path | None:
     """Return the folder that the table's data set is built in, ``None`` for full data that are not built."""
     run = table.entries[0].result
     out = data if data is not None and (data / "mubench" / run.run.dataset_name).is_dir() else made
-    if run.source == "mini":
-        build(get_task(run.task), mini=True, out=out, progress=False)
-    return out if run.source == "mini" or out == data else None
+    if run.variant == "mini":
+        build(get_task(run.task), variant="mini", out=out, progress=False)
+    return out if run.variant == "mini" or out == data else None
 
 
 def _against_data(table: Table, outputs: dict[str, dict[str, np.ndarray]], out: Path) -> Iterator[Problem]:
     """Yield the first run that is not of the rows of its data set."""
     first = table.entries[0].result
-    manifest = load_manifest(get_task(first.task), mini=first.source == "mini", out=out)
+    manifest = load_manifest(get_task(first.task), variant=first.variant, out=out)
     expected = (manifest["fingerprint"], manifest["deletion_list"]["sha256"])
     for entry in table.entries:
         run = entry.result

@@ -40,7 +40,7 @@ class Group:
 
     Attributes:
         task: Key of the task.
-        source: ``full`` or ``mini``.
+        variant: ``full`` or ``mini``.
         model: Model name.
         del_ratio: Percent of the train set that is deleted.
         method: ``original``, ``retrain`` or an unlearning method.
@@ -53,7 +53,7 @@ class Group:
     """
 
     task: str
-    source: str
+    variant: str
     model: str
     del_ratio: int
     method: str
@@ -97,7 +97,7 @@ def aggregate(results: Iterable[RunResult]) -> list[list[Group]]:
     """
     tables: dict[tuple[str, str, str, int], list[RunResult]] = defaultdict(list)
     for result in results:
-        tables[result.task, result.source, result.model, result.del_ratio].append(result)
+        tables[result.task, result.variant, result.model, result.del_ratio].append(result)
     return [_groups(tables[key]) for key in sorted(tables)]
 
 
@@ -109,7 +109,7 @@ def check_comparable(groups: Sequence[Group]) -> None:
     """
     if not groups:
         raise BadInput("There are no results to show.")
-    for name in ("task", "source", "model", "del_ratio"):
+    for name in ("task", "variant", "model", "del_ratio"):
         found = sorted({getattr(group, name) for group in groups})
         if len(found) > 1:
             raise BadInput(f"Results differ in {name} ({', '.join(map(str, found))}); show them in separate tables.")
@@ -139,7 +139,7 @@ def heading(groups: Sequence[Group], title: str | None = None) -> str:
     first = groups[0]
     seeds = sorted(set().union(*(group.seeds for group in groups)))
     task = title or first.task
-    named = f"{task}-mini (not {task})" if first.source == "mini" else task
+    named = f"{task}-mini (not {task})" if first.variant == "mini" else task
     return (
         f"{named} · {first.model} · {first.del_ratio}% deleted · "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
@@ -176,7 +176,7 @@ def _group(runs: list[RunResult], retrain: dict[str, float]) -> Group:
     first = runs[0]
     return Group(
         task=first.task,
-        source=first.source,
+        variant=first.variant,
         model=first.model,
         del_ratio=first.del_ratio,
         method=first.method,

@@ -194,7 +194,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 def _notes(groups: Sequence[Group], title: str | None, metric: str | None) -> Iterator[str]:
     """Yield the lines below the table: how to read it, what is not comparable, what is missing and why."""
-    if groups[0].source == "mini":
+    if groups[0].variant == "mini":
         yield f"Mini data, not {title or groups[0].task}: numbers show that the code runs, not how well a method works."
     yield (
         f"D_Test, D_f, D_r: {metric or 'main score'} on test, deletion and remaining set. "

@@ -53,7 +53,7 @@ def measure_checkpoint(
     if record.data_fingerprint != data.manifest["fingerprint"]:
         raise BadInput(
             f"{checkpoint} was made with other rows (fingerprint {record.data_fingerprint[:12]}) than those of "
-            f"{data.task.dataset_name(data.mini)} here ({data.manifest['fingerprint'][:12]}). "
+            f"{data.task.dataset_name(data.variant)} here ({data.manifest['fingerprint'][:12]}). "
             "Evaluate it beside its data."
         )
     model = load_model(checkpoint, get_model(record.run.model).architecture.auto_class)

@@ -20,7 +20,7 @@ from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import failed_run
 from mubench_hf.runs.store import load_result, load_results, save_result
 from mubench_hf.runs.train import default_config, original_folder, train_run
-from mubench_hf.tasks import get_task
+from mubench_hf.tasks import Variant, get_task
 from mubench_hf.trainers import get_method
 from mubench_hf.utils.progress import RunProgress
 
@@ -36,7 +36,7 @@ class Pipeline:
 
     Args:
         task: Key of the task.
-        mini: Whether to use the mini source.
+        variant: ``full`` or ``mini``.
         out: Output folder.
         model: Registered model; default: the source's.
         methods: Keys of the methods, beside original and retrain.
@@ -52,7 +52,7 @@ class Pipeline:
         self,
         task: str,
         *,
-        mini: bool,
+        variant: Variant,
         out: Path | str,
         model: str | None = None,
         methods: Sequence[str] = PAPER_METHODS,
@@ -60,8 +60,8 @@ class Pipeline:
         seeds: Sequence[int] = SEEDS,
         raw: Path | None = None,
     ):
-        self.task, self.mini, self.out, self.raw = get_task(task), mini, Path(out), raw
-        spec = get_model(model or self.task.source(mini).default_model)
+        self.task, self.variant, self.out, self.raw = get_task(task), variant, Path(out), raw
+        spec = get_model(model or self.task.source(variant).default_model)
         check_fits(self.task, spec)
         self.model = spec.name
         self.ratio, self.seeds = check_ratio(del_ratio), list(seeds)
@@ -73,7 +73,7 @@ class Pipeline:
     def run_id(self, method: str, seed: int) -> RunId:
         """Return the name of one run of this benchmark."""
         ratio = 0 if method == "original" else self.ratio
-        return RunId(self.task.name, "mini" if self.mini else "full", self.model, method, ratio, seed)
+        return RunId(self.task.name, self.variant, self.model, method, ratio, seed)
 
     def plan(self) -> list[RunId]:
         """Return all runs in the order they are made: references first."""
@@ -90,7 +90,7 @@ class Pipeline:
         plan = self.plan()
         with progress.over(len(plan) + 2):
             with progress.part("data set"):
-                build(self.task, mini=self.mini, out=self.out, raw=self.raw, progress=False)
+                build(self.task, variant=self.variant, out=self.out, raw=self.raw, progress=False)
                 data = self._load_data()
             for run in plan:
                 self._one(run, data, progress)
@@ -102,7 +102,7 @@ class Pipeline:
 
     def _load_data(self) -> TaskData:
         processor = partial(load_processor, get_model(self.model))
-        return load_task_data(self.task, mini=self.mini, ratio=self.ratio, processor=processor, out=self.out)
+        return load_task_data(self.task, variant=self.variant, ratio=self.ratio, processor=processor, out=self.out)
 
     def _one(self, run: RunId, data: TaskData, progress: RunProgress) -> None:
         """Make one checkpoint and its result, unless both are finished."""

@@ -53,7 +53,7 @@ class RunId:
 
     Attributes:
         task: Key of the task.
-        source: ``full`` or ``mini``.
+        variant: ``full`` or ``mini``.
         model: Name of the registered model.
         method: ``original``, or the key of a method.
         del_ratio: Percent of train to forget.
@@ -61,7 +61,7 @@ class RunId:
     """
 
     task: str
-    source: str
+    variant: str
     model: str
     method: str
     del_ratio: int
@@ -70,7 +70,7 @@ class RunId:
     @property
     def dataset_name(self) -> str:
         """``<task>`` or ``<task>-mini``."""
-        return f"{self.task}-mini" if self.source == "mini" else self.task
+        return f"{self.task}-mini" if self.variant == "mini" else self.task
 
     @property
     def original_name(self) -> str:

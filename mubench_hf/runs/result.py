@@ -12,9 +12,9 @@ from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import RunId
+from mubench_hf.tasks import VARIANTS
 
 SCHEMA_VERSION = 1
-SOURCES = ("full", "mini")
 STATUSES = ("ok", "diverged", "failed")
 SCORE_KEYS = (
     "test_accuracy",
@@ -44,7 +44,7 @@ class RunResult:
 
     Attributes:
         task: Key of the task, ``cifar100``.
-        source: ``full`` (the real data) or ``mini`` (the stand-in).
+        variant: ``full`` (the real data) or ``mini`` (the stand-in).
         data_fingerprint: Identifies the rows of every split.
         deletion_sha256: Hash of the deletion list.
         model: Name of the registered model, ``vit-tiny``.
@@ -65,7 +65,7 @@ class RunResult:
     """
 
     task: str
-    source: str
+    variant: str
     data_fingerprint: str
     deletion_sha256: str
     model: str
@@ -98,7 +98,7 @@ class RunResult:
                     f"Field {name!r} is {getattr(self, name)!r}; it must start with a letter or digit and hold only "
                     "letters, digits, '.', '_' and '-', because files are named after it."
                 )
-        _require(self.source in SOURCES, "source", self.source, f"one of {', '.join(SOURCES)}")
+        _require(self.variant in VARIANTS, "variant", self.variant, f"one of {', '.join(VARIANTS)}")
         _require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
         _require(1 <= self.del_ratio <= 10, "del_ratio", self.del_ratio, "1 to 10 (percent of the train set)")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")

@@ -55,7 +55,7 @@ def load_results(folder: str | Path) -> list[RunResult]:
             raise BadInput(f"{found[result.name]} and {path} both hold the run {result.name}; remove one.")
         found[result.name] = path
         results.append(result)
-    return sorted(results, key=lambda r: (r.task, r.source, r.model, r.del_ratio, r.method, r.seed))
+    return sorted(results, key=lambda r: (r.task, r.variant, r.model, r.del_ratio, r.method, r.seed))
 
 
 def save_logits(name: str, folder: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:

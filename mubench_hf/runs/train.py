@@ -47,7 +47,7 @@ def find_original(run: RunId, out: Path | str, base: str | None = None) -> str:
     """
     folder = Path(base) if base else original_folder(run, out)
     record = load_record(folder) if folder.is_dir() else None
-    if record and (record.run.task, record.run.source) != (run.task, run.source):
+    if record and (record.run.task, record.run.variant) != (run.task, run.variant):
         raise BadInput(
             f"{folder} is a checkpoint of {record.run.dataset_name}, not of {run.dataset_name}. "
             f"Give an original of {run.dataset_name}, or leave --base out to use {original_folder(run, out)}."
@@ -58,7 +58,7 @@ def find_original(run: RunId, out: Path | str, base: str | None = None) -> str:
         raise BadInput(f"The training of {folder} was interrupted. Run the same `mubench train` again to finish it.")
     if folder.is_dir():
         return str(folder)
-    if run.source == "mini" and not base:
+    if run.variant == "mini" and not base:
         mini = f"--task {run.task} --mini --model {run.model} --out {out}"
         raise BadInput(f"There is no original at {folder}. Run: mubench train {mini}")
     return base or f"mubench/{run.original_name}"
@@ -74,7 +74,7 @@ def default_config(run: RunId, base: str | None = None) -> dict[str, Any]:
     Raises:
         BadInput: If that original has no recipe.
     """
-    source = get_task(run.task).source(run.source == "mini")
+    source = get_task(run.task).source(run.variant)
     if run.method == "original":
         return {**source.recipe, "init_from": get_model(run.model).hub_id}
     if get_method(run.method).replays_recipe and base and Path(base).is_dir():
@@ -115,9 +115,9 @@ def train_run(
     """
     task, spec = get_task(run.task), get_model(run.model)
     check_fits(task, spec)
-    original, mini = run.method == "original", run.source == "mini"
+    original = run.method == "original"
     method = get_method("retrain" if original else run.method)
-    manifest = data.manifest if data else load_manifest(task, mini=mini, out=out)
+    manifest = data.manifest if data else load_manifest(task, variant=run.variant, out=out)
     checkpoint = None if original else find_original(run, out, base)
     model = None if original else load_model(checkpoint, spec.architecture.auto_class)
     record = _new_record(run, args, manifest, spec.hub_id if original else _hub_name(checkpoint), model)
@@ -132,7 +132,7 @@ def train_run(
             partial(load_processor, spec) if original else lambda _: saved_processor(checkpoint, processor_class=loader)
         )
         # An original has no deletion ratio; its rows are those of every ratio.
-        data = load_task_data(task, mini=mini, ratio=run.del_ratio or 1, processor=processor, out=out)
+        data = load_task_data(task, variant=run.variant, ratio=run.del_ratio or 1, processor=processor, out=out)
     model = model or fresh_model(spec, data.label_names, args.seed)
     _check_labels(model, data, checkpoint)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
@@ -193,7 +193,7 @@ def _check_labels(model: PreTrainedModel, data: TaskData, checkpoint: str | None
     found, needed = getattr(model.config, "num_labels", None), len(data.label_names)
     if get_kind(data.task.kind).label_is_class and found != needed:
         raise BadInput(
-            f"The model {checkpoint} has num_labels={found}, but {data.task.dataset_name(data.mini)} has {needed} "
+            f"The model {checkpoint} has num_labels={found}, but {data.task.dataset_name(data.variant)} has {needed} "
             "classes. Give an original of this task and source."
         )
 

@@ -6,9 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 from mubench_hf.errors import unknown_name
-from mubench_hf.tasks._spec import Preset, Source, TaskSpec
+from mubench_hf.tasks._spec import VARIANTS, Preset, Source, TaskSpec, Variant
 
-__all__ = ["Preset", "Source", "TaskSpec", "get_task", "list_tasks"]
+__all__ = ["VARIANTS", "Preset", "Source", "TaskSpec", "Variant", "get_task", "list_tasks"]
 
 
 def list_tasks() -> list[str]:

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
+
+Variant = Literal["full", "mini"]
+"""Which of a task's sources rows come from: the real data or the small stand-in."""
+
+VARIANTS: tuple[Variant, ...] = ("full", "mini")
 
 Preset = Mapping[str, Any]
 """Values of a method's config fields that a task changes."""
@@ -108,10 +113,10 @@ class TaskSpec:
         """Metric module of the task's own score."""
         return self.metrics[0]
 
-    def source(self, mini: bool) -> Source:
-        """Return the mini source or the full one."""
-        return self.mini if mini else self.full
+    def source(self, variant: Variant) -> Source:
+        """Return the full source or the mini one."""
+        return self.mini if variant == "mini" else self.full
 
-    def dataset_name(self, mini: bool) -> str:
+    def dataset_name(self, variant: Variant) -> str:
         """Return the data set's name under an organisation or a folder: ``cifar100`` or ``cifar100-mini``."""
-        return f"{self.name}-mini" if mini else self.name
+        return f"{self.name}-mini" if variant == "mini" else self.name

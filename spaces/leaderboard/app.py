@@ -72,7 +72,7 @@ shelf = Shelf(WHERE)
 
 def tasks() -> list[tuple[str, str]]:
     """Return (label, value) of every task and source there are results of."""
-    found = dict.fromkeys((key.task, key.source) for key in shelf.board.tables)
+    found = dict.fromkeys((key.task, key.variant) for key in shelf.board.tables)
     return [
         (get_task(task).title + (" mini (stand-in)" if source == "mini" else ""), f"{task} {source}")
         for task, source in found
@@ -81,7 +81,7 @@ def tasks() -> list[tuple[str, str]]:
 
 def keys_of(task: str | None, model: str | None = None) -> list[TableKey]:
     """Return the tables of a task and source, and of a model where one is given."""
-    keys = [key for key in shelf.board.tables if f"{key.task} {key.source}" == task]
+    keys = [key for key in shelf.board.tables if f"{key.task} {key.variant}" == task]
     return [key for key in keys if model is None or key.model == model]
 
 
@@ -151,7 +151,7 @@ def show_table(task, model, ratio, text: str, by: str, down: bool, headers: list
     every, columns = shelf.board.tables[key], named(key, headers)
     sort = next((column for column in shelf.board.columns(key) if column.header == by), None)
     rows = arrange(every, text, sort, down)
-    name = f"{key.task}-{key.source}-{key.model}-df{key.del_ratio}pct.csv"
+    name = f"{key.task}-{key.variant}-{key.model}-df{key.del_ratio}pct.csv"
     table = board_table(key, every, rows, columns, sort, down)
     return table, download_link(csv_text(rows, columns), name), plot_html(key, every)
 

@@ -36,7 +36,7 @@ def task():
 def mini_out(task, tmp_path_factory):
     """Folder that the mini set was built into."""
     out = tmp_path_factory.mktemp("out")
-    assert build(task, mini=True, out=out) == out / "mubench" / "cifar100-mini"
+    assert build(task, variant="mini", out=out) == out / "mubench" / "cifar100-mini"
     return out
 
 

@@ -59,7 +59,7 @@ def test_folder_costs_little_more_than_its_rows(mini_out, mini_data, tmp_path):
 
 
 def test_building_twice_gives_the_same_bytes(task, mini_out, tmp_path):
-    again = build(task, mini=True, out=tmp_path)
+    again = build(task, variant="mini", out=tmp_path)
     assert contents(again) == contents(mini_out / "mubench" / "cifar100-mini")
 
 
@@ -83,7 +83,7 @@ def test_manifest_tells_what_is_there(mini_out, mini_data):
 def test_fingerprint_follows_the_rows(made_up, tmp_path):
     prints = []
     for number, rows in enumerate((400, 400, 401)):
-        folder = build(made_up(train=rows), mini=False, out=tmp_path / str(number))
+        folder = build(made_up(train=rows), variant="full", out=tmp_path / str(number))
         prints.append(json.loads((folder / "mubench.json").read_text())["fingerprint"])
     assert prints[0] == prints[1] != prints[2]
 
@@ -97,7 +97,7 @@ def test_images_are_neither_decoded_nor_encoded_again(made_up, tmp_path, monkeyp
     made = made_up()
     monkeypatch.setattr(Image, "decode_example", refuse)
     monkeypatch.setattr(Image, "encode_example", refuse)
-    folder = build(made, mini=False, out=tmp_path)
+    folder = build(made, variant="full", out=tmp_path)
     rows = pq.read_table(folder / RETAIN_FILE).to_pylist()
     upstream = stored(made.full.load(None), "train")
     assert len(rows) == 370
@@ -121,7 +121,7 @@ def test_rows_that_point_to_files_take_the_bytes_along(made_up, tmp_path):
         return moved
 
     inside, outside = made_up(), made_up(change=to_files)
-    rows = pq.read_table(build(outside, mini=False, out=tmp_path / "out") / RETAIN_FILE).to_pylist()
+    rows = pq.read_table(build(outside, variant="full", out=tmp_path / "out") / RETAIN_FILE).to_pylist()
     upstream = stored(inside.full.load(None), "train")
     assert [row["image"]["bytes"] for row in rows] == [upstream[row["index"]][0] for row in rows]
     assert not [row["image"]["path"] for row in rows if str(tmp_path) in row["image"]["path"]], "a local path leaked"
@@ -129,7 +129,7 @@ def test_rows_that_point_to_files_take_the_bytes_along(made_up, tmp_path):
 
 def test_large_rows_go_in_small_groups(made_up, tmp_path, monkeypatch):
     monkeypatch.setattr("mubench_hf.data.parquet.GROUP_BYTES", 20_000)
-    file = pq.ParquetFile(build(made_up(), mini=False, out=tmp_path) / RETAIN_FILE)
+    file = pq.ParquetFile(build(made_up(), variant="full", out=tmp_path) / RETAIN_FILE)
     groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     assert groups[0] == 100 and sum(groups) == 370
     assert len(groups) > 5 and max(groups[1:]) * 600 < 40_000
@@ -140,7 +140,7 @@ def test_a_built_folder_is_kept_and_not_read_again(task, mini_out):
     folder = mini_out / "mubench" / "cifar100-mini"
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     unreadable = replace(task, mini=replace(task.mini, load=None))
-    assert build(unreadable, mini=True, out=mini_out) == folder
+    assert build(unreadable, variant="mini", out=mini_out) == folder
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
@@ -159,11 +159,11 @@ def test_a_built_folder_is_kept_and_not_read_again(task, mini_out):
 )
 def test_something_else_in_its_place_is_not_overwritten(made_up, tmp_path, spoil, message):
     made = made_up()
-    folder = build(made, mini=False, out=tmp_path)
+    folder = build(made, variant="full", out=tmp_path)
     spoil(folder)
     before = contents(folder)
     with pytest.raises(BadInput, match=message) as error:
-        build(made, mini=False, out=tmp_path)
+        build(made, variant="full", out=tmp_path)
     assert str(folder) in str(error.value) and "delete the folder" in str(error.value)
     assert contents(folder) == before
 
@@ -175,12 +175,12 @@ def edit(folder, **values):
 
 def test_a_flipped_byte_is_found(made_up, tmp_path):
     made = made_up()
-    file = build(made, mini=False, out=tmp_path) / "data" / "test.parquet"
+    file = build(made, variant="full", out=tmp_path) / "data" / "test.parquet"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(BadInput, match="test.parquet changed"):
-        build(made, mini=False, out=tmp_path)
+        build(made, variant="full", out=tmp_path)
 
 
 def test_an_error_half_way_leaves_nothing(made_up, tmp_path, monkeypatch):
@@ -194,10 +194,10 @@ def test_an_error_half_way_leaves_nothing(made_up, tmp_path, monkeypatch):
 
     monkeypatch.setattr(BUILD, "write_parquet", break_at_retain)
     with pytest.raises(RuntimeError, match="disk gone"):
-        build(made, mini=False, out=tmp_path)
+        build(made, variant="full", out=tmp_path)
     assert len(seen) == 11 and list((tmp_path / "mubench").iterdir()) == []
     monkeypatch.undo()
-    assert build(made, mini=False, out=tmp_path).is_dir()
+    assert build(made, variant="full", out=tmp_path).is_dir()
 
 
 KILLED = """
@@ -211,7 +211,7 @@ def kill_at_retain(path, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, *args, **kwargs)
 module.write_parquet = kill_at_retain
-module.build(mubench_hf.tasks.get_task("cifar100"), mini=True, out=Path(sys.argv[1]))
+module.build(mubench_hf.tasks.get_task("cifar100"), variant="mini", out=Path(sys.argv[1]))
 """
 
 
@@ -221,7 +221,7 @@ def test_a_kill_half_way_leaves_nothing_half_made(task, mini_out, tmp_path):
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     left = list((tmp_path / "mubench").iterdir())
     assert left and all(path.name.startswith(".") for path in left), "half of it is there under its own name"
-    folder = build(task, mini=True, out=tmp_path)
+    folder = build(task, variant="mini", out=tmp_path)
     assert list((tmp_path / "mubench").iterdir()) == [folder]
     assert contents(folder) == contents(mini_out / "mubench" / "cifar100-mini")
 
@@ -230,7 +230,7 @@ def test_builders_at_the_same_time_agree(made_up, tmp_path):
     made, results = made_up(), []
 
     def work():
-        results.append(build(made, mini=False, out=tmp_path))
+        results.append(build(made, variant="full", out=tmp_path))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -242,8 +242,8 @@ def test_builders_at_the_same_time_agree(made_up, tmp_path):
 
 
 def test_the_bar_shows_only_where_it_is_wanted(made_up, tmp_path, capfd):
-    build(made_up(), mini=False, out=tmp_path / "1", progress=True)
+    build(made_up(), variant="full", out=tmp_path / "1", progress=True)
     assert "Writing rows: 100%" in capfd.readouterr().err
-    build(made_up(), mini=False, out=tmp_path / "2")  # No terminal here.
-    build(made_up(), mini=False, out=tmp_path / "3", progress=False)
+    build(made_up(), variant="full", out=tmp_path / "2")  # No terminal here.
+    build(made_up(), variant="full", out=tmp_path / "3", progress=False)
     assert "Writing rows" not in capfd.readouterr().err

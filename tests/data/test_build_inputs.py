@@ -55,7 +55,7 @@ def string_labels(data):
 )
 def test_rows_refused(made_up, tmp_path, change, message):
     with pytest.raises(BadInput, match=message):
-        build(made_up(change=change), mini=False, out=tmp_path)
+        build(made_up(change=change), variant="full", out=tmp_path)
     assert not list(tmp_path.glob("mubench/*"))
 
 
@@ -66,46 +66,46 @@ def test_a_list_that_takes_all_rows_is_refused(made_up, tmp_path):
         return data.cast_column("label", ClassLabel(names=[str(number) for number in range(10)]))
 
     with pytest.raises(BadInput, match="All 100 train rows of cifar100 would be forgotten"):
-        build(made_up(train=100, change=widen), mini=False, out=tmp_path)
+        build(made_up(train=100, change=widen), variant="full", out=tmp_path)
 
 
 def test_another_list_than_the_published_one_is_refused(made_up, tmp_path):
     wanted = "0" * 64
     found = list_sha256(deletion_order(np.arange(400) ** 2 % 3, 3, stream(None)))
     with pytest.raises(BadInput) as error:
-        build(made_up(source={"deletion_sha256": wanted}), mini=False, out=tmp_path / "out")
+        build(made_up(source={"deletion_sha256": wanted}), variant="full", out=tmp_path / "out")
     assert wanted in str(error.value) and found in str(error.value)
     assert not (tmp_path / "out").exists()
-    assert build(made_up(source={"deletion_sha256": found}), mini=False, out=tmp_path / "out").is_dir()
+    assert build(made_up(source={"deletion_sha256": found}), variant="full", out=tmp_path / "out").is_dir()
 
 
 def test_the_stream_of_the_source_is_used(made_up, tmp_path):
     labels = np.arange(400) ** 2 % 3
     for name in ("cifar100", None):
         made = made_up(source={"stream": name})
-        build(made, mini=False, out=tmp_path / str(name))
-        deletion = load_manifest(made, mini=False, out=tmp_path / str(name))["deletion_list"]
+        build(made, variant="full", out=tmp_path / str(name))
+        deletion = load_manifest(made, variant="full", out=tmp_path / str(name))["deletion_list"]
         expected = list_sha256(deletion_order(labels, 3, stream(name)))
         assert (deletion["stream"], deletion["sha256"]) == (name, expected)
     with pytest.raises(BadInput, match="stream None in place of 'cifar100'"):
-        build(made_up(source={"stream": "cifar100"}), mini=False, out=tmp_path / "None")
+        build(made_up(source={"stream": "cifar100"}), variant="full", out=tmp_path / "None")
 
 
 def test_rows_without_classes_take_the_other_rule(made_up, tmp_path):
     made = replace(made_up(change=string_labels), kind="generation")
-    kept = pq.read_table(build(made, mini=False, out=tmp_path) / RETAIN_FILE)["index"].to_numpy()
+    kept = pq.read_table(build(made, variant="full", out=tmp_path) / RETAIN_FILE)["index"].to_numpy()
     assert kept.tolist() == np.setdiff1d(np.arange(400), unlabelled_order(400, stream(None))).tolist()
-    assert load_manifest(made, mini=False, out=tmp_path)["deletion_list"]["rule"] == "unlabelled"
+    assert load_manifest(made, variant="full", out=tmp_path)["deletion_list"]["rule"] == "unlabelled"
 
 
 def test_raw_folder(made_up, task, tmp_path):
     with pytest.raises(BadInput, match=f"There is no folder {tmp_path / 'none'}"):
-        build(made_up(), mini=False, out=tmp_path, raw=tmp_path / "none")
+        build(made_up(), variant="full", out=tmp_path, raw=tmp_path / "none")
     with pytest.raises(BadInput, match="mini source of cifar100 is made by this package"):
-        build(task, mini=True, out=tmp_path, raw=tmp_path)
+        build(task, variant="mini", out=tmp_path, raw=tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match=f"Cannot read CIFAR-100 from the folder {tmp_path / 'empty'}"):
-        build(task, mini=False, out=tmp_path, raw=tmp_path / "empty")
+        build(task, variant="full", out=tmp_path, raw=tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_upstream_revision_is_recorded(made_up, tmp_path, monkeypatch, pinned, r
 
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", dataset_info)
     made = made_up(source={"hub_id": "someone/rows", "revision": pinned})
-    build(made, mini=False, out=tmp_path / "out", raw=tmp_path if raw else None)
-    upstream = load_manifest(made, mini=False, out=tmp_path / "out")["upstream"]
+    build(made, variant="full", out=tmp_path / "out", raw=tmp_path if raw else None)
+    upstream = load_manifest(made, variant="full", out=tmp_path / "out")["upstream"]
     assert upstream == {"id": "someone/rows", "revision": expected, "raw": raw}
     other = replace(made, full=replace(made.full, hub_id="someone/else"))
     with pytest.raises(BadInput, match="upstream 'someone/rows' in place of 'someone/else'"):
-        build(other, mini=False, out=tmp_path / "out")
+        build(other, variant="full", out=tmp_path / "out")

@@ -23,7 +23,7 @@ def mini_card(mini_out):
 def test_first_line_says_mini_or_full(made_up, tmp_path, mini_card):
     first = mini_card[1].splitlines()[0]
     assert "Mini data" in first and "not CIFAR-100" in first
-    first = parts(build(made_up(), mini=False, out=tmp_path))[1].splitlines()[0]
+    first = parts(build(made_up(), variant="full", out=tmp_path))[1].splitlines()[0]
     assert "Full data" in first and "ini data" not in first
 
 
@@ -34,7 +34,7 @@ def test_metadata(mini_card, made_up, tmp_path):
     assert metadata["tags"] == ["machine-unlearning", "mubench"]
     assert metadata["size_categories"] == ["1K<n<10K"]
     assert "CIFAR-100" in metadata["pretty_name"] and "mini" in metadata["pretty_name"]
-    full = parts(build(made_up(), mini=False, out=tmp_path))[0]
+    full = parts(build(made_up(), variant="full", out=tmp_path))[0]
     assert full["size_categories"] == ["n<1K"] and full["license"] == "unknown" and "mini" not in full["pretty_name"]
 
 
@@ -62,7 +62,7 @@ def test_configurations_are_lists_of_existing_files(mini_out, mini_card):
 
 
 def test_other_held_out_splits_are_in_every_configuration(made_up, tmp_path):
-    folder = build(made_up(ood=10, validation=20), mini=False, out=tmp_path)
+    folder = build(made_up(ood=10, validation=20), variant="full", out=tmp_path)
     for config in parts(folder)[0]["configs"]:
         held_out = {part["split"]: part["path"] for part in config["data_files"][-3:]}
         assert held_out == {split: [f"data/{split}.parquet"] for split in ("validation", "test", "ood")}
@@ -77,7 +77,7 @@ def test_no_list_is_shared():
 
 def test_body_tells_how_the_split_was_made(task, mini_out, mini_card, made_up, tmp_path):
     body = mini_card[1]
-    manifest = load_manifest(task, mini=True, out=mini_out)
+    manifest = load_manifest(task, variant="mini", out=mini_out)
     assert manifest["deletion_list"]["sha256"] in body
     assert 'load_dataset("mubench/cifar100-mini", "df_5pct")' in body
     assert "1,000 train, 797 test" in body and "The list has 100 rows" in body
@@ -87,15 +87,15 @@ def test_body_tells_how_the_split_was_made(task, mini_out, mini_card, made_up, t
 
     sha = manifest_sha(made_up(source={"stream": "cifar100"}), tmp_path / "first")
     source = {"stream": "cifar100", "deletion_sha256": sha, "hub_id": "someone/rows", "revision": "abc123"}
-    body = parts(build(made_up(source=source), mini=False, out=tmp_path / "second"))[1]
+    body = parts(build(made_up(source=source), variant="full", out=tmp_path / "second"))[1]
     assert "It equals the list published with MU-Bench" in body and sha in body
     assert "published list of cifar100 starts" in body
     assert "https://huggingface.co/datasets/someone/rows) at `abc123`" in body
 
 
 def manifest_sha(made, out):
-    build(made, mini=False, out=out)
-    return load_manifest(made, mini=False, out=out)["deletion_list"]["sha256"]
+    build(made, variant="full", out=out)
+    return load_manifest(made, variant="full", out=out)["deletion_list"]["sha256"]
 
 
 def test_template_of_the_installed_package_comes_first(monkeypatch, tmp_path):

@@ -72,7 +72,7 @@ def test_plain_features(plain, mini_data):
 
 @pytest.mark.parametrize("ratio", [1, 6, "10"])
 def test_load_split_gives_what_the_configuration_gives(task, mini_out, plain, ratio):
-    splits = load_split(task, mini=True, ratio=ratio, out=mini_out)
+    splits = load_split(task, variant="mini", ratio=ratio, out=mini_out)
     expected = plain[f"df_{ratio}pct"]
     assert {split: rows["index"][:] for split, rows in splits.items()} == {
         split: rows["index"] for split, rows in expected.items()
@@ -81,14 +81,14 @@ def test_load_split_gives_what_the_configuration_gives(task, mini_out, plain, ra
 
 
 def test_ratios_share_one_copy_in_the_cache(task, mini_out):
-    files = [load_split(task, mini=True, ratio=ratio, out=mini_out)["forget"].cache_files for ratio in (2, 9)]
+    files = [load_split(task, variant="mini", ratio=ratio, out=mini_out)["forget"].cache_files for ratio in (2, 9)]
     assert files[0] == files[1] and files[0]
 
 
 def test_load_split_has_every_held_out_split(made_up, tmp_path):
     made = made_up(ood=10, validation=20)
-    build(made, mini=False, out=tmp_path)
-    splits = load_split(made, mini=False, ratio=10, out=tmp_path)
+    build(made, variant="full", out=tmp_path)
+    splits = load_split(made, variant="full", ratio=10, out=tmp_path)
     assert {split: len(rows) for split, rows in splits.items()} == {
         "forget": 30, "retain": 370, "validation": 20, "test": 30, "ood": 10
     }  # fmt: skip
@@ -96,29 +96,29 @@ def test_load_split_has_every_held_out_split(made_up, tmp_path):
 
 def test_mini_that_is_not_built_names_the_command(task, tmp_path):
     with pytest.raises(BadInput) as error:
-        load_split(task, mini=True, ratio=5, out=tmp_path)
+        load_split(task, variant="mini", ratio=5, out=tmp_path)
     assert str(error.value).endswith(f"Run: mubench build cifar100 --mini --out {tmp_path}")
     with pytest.raises(BadInput, match="mubench build cifar100 --mini"):
-        load_manifest(task, mini=True, out=tmp_path)
+        load_manifest(task, variant="mini", out=tmp_path)
 
 
 @pytest.mark.parametrize("ratio", [0, 12, 2.5, "abc", True])
 def test_ratio_refused(task, mini_out, ratio):
     with pytest.raises(BadInput, match="whole number of percent from 1 to 10"):
-        load_split(task, mini=True, ratio=ratio, out=mini_out)
+        load_split(task, variant="mini", ratio=ratio, out=mini_out)
 
 
 def test_folder_that_was_not_built_here_is_refused(task, tmp_path):
     (tmp_path / "mubench" / "cifar100").mkdir(parents=True)
     with pytest.raises(BadInput, match="is not a data set that this version builds"):
-        load_split(task, mini=False, ratio=5, out=tmp_path)
+        load_split(task, variant="full", ratio=5, out=tmp_path)
 
 
 def test_the_hub_is_read_where_there_is_no_folder(made_up, tmp_path, monkeypatch):
     import datasets
 
     made, asked, read = made_up(), [], datasets.load_dataset
-    folder = build(made, mini=False, out=tmp_path / "hub")
+    folder = build(made, variant="full", out=tmp_path / "hub")
 
     def download(repo, file, **options):
         asked.append((repo, options))
@@ -130,7 +130,7 @@ def test_the_hub_is_read_where_there_is_no_folder(made_up, tmp_path, monkeypatch
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    splits = load_split(made, mini=False, ratio=3, out=tmp_path, org="someone", revision="abc123")
+    splits = load_split(made, variant="full", ratio=3, out=tmp_path, org="someone", revision="abc123")
     assert asked == [
         ("someone/cifar100", {"repo_type": "dataset", "revision": "abc123"}),
         ("someone/cifar100", {"revision": folder.name}),  # The commit that "abc123" was found to be.
@@ -148,7 +148,7 @@ def test_a_hub_that_cannot_be_reached_is_told_with_the_command(task, tmp_path, m
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(BadInput) as error:
-        load_split(task, mini=mini, ratio=5, out=tmp_path)
+        load_split(task, variant="mini" if mini else "full", ratio=5, out=tmp_path)
     assert f"from mubench/cifar100{'-mini' * mini} on the Hub (nothing there)" in str(error.value)
     assert str(error.value).endswith(f"Run: mubench build cifar100{' --mini' * mini} --out {tmp_path}")
 

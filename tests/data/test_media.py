@@ -50,7 +50,7 @@ def test_a_row_that_cannot_be_decoded_is_named(name, column, split, place, tmp_p
     broken = replace(task, mini=replace(task.mini, load=lambda raw: data))
     expected = rf"Split '{split}': column '{column}' cannot be decoded at index {place} \(name\): .+\. Check"
     with pytest.raises(BadInput, match=expected):
-        build(broken, mini=True, out=tmp_path, progress=False)
+        build(broken, variant="mini", out=tmp_path, progress=False)
     assert not list((tmp_path / "mubench").iterdir()), "nothing half-written is left"
 
 

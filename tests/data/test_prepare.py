@@ -97,11 +97,11 @@ def processor():
 
 @pytest.fixture(scope="module")
 def data(task, mini_out, processor):
-    return load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
+    return load_task_data(task, variant="mini", ratio=5, processor=lambda texts: processor, out=mini_out)
 
 
 def test_prepared_the_tasks_way(task, mini_out, processor):
-    raw = load_split(task, mini=True, ratio=2, out=mini_out)["forget"]
+    raw = load_split(task, variant="mini", ratio=2, out=mini_out)["forget"]
     rows = prepare_rows(raw, task, processor)
     for position in (0, 7):
         found, expected = rows[position], task.prepare(raw[position], processor)
@@ -114,7 +114,7 @@ def test_prepared_the_tasks_way(task, mini_out, processor):
 
 def test_task_data(data, task, mini_out):
     assert {name: len(rows) for name, rows in data.splits.items()} == {"forget": 50, "retain": 950, "test": 797}
-    assert (data.task, data.mini, data.ratio) == (task, True, 5)
+    assert (data.task, data.variant, data.ratio) == (task, True, 5)
     assert data.label_names == tuple(str(digit) for digit in range(10))
     assert data.manifest["fingerprint"] and data.cache_dir.parent == mini_out / ".cache"
     train = JoinedRows(data.splits["forget"], data.splits["retain"])
@@ -123,7 +123,7 @@ def test_task_data(data, task, mini_out):
 
 
 def test_a_row_has_one_position_at_every_ratio(data, task, mini_out, processor):
-    other = load_task_data(task, mini=True, ratio=10, processor=lambda texts: processor, out=mini_out)
+    other = load_task_data(task, variant="mini", ratio=10, processor=lambda texts: processor, out=mini_out)
     one, two = (JoinedRows(each.splits["forget"], each.splits["retain"]) for each in (data, other))
     assert (one.labels == two.labels).all() and (two.is_forget >= one.is_forget).all()
     assert two.is_forget.sum() == 100
@@ -134,7 +134,7 @@ def test_a_row_has_one_position_at_every_ratio(data, task, mini_out, processor):
 
 def test_cache_folder_is_of_the_rows_and_their_preparation(data, task, mini_out, processor, tmp_path, monkeypatch):
     def folder(processor, out=mini_out):
-        return load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=out).cache_dir
+        return load_task_data(task, variant="mini", ratio=5, processor=lambda texts: processor, out=out).cache_dir
 
     assert folder(load_processor(get_model("vit-tiny"))) == data.cache_dir
     larger = load_processor(get_model("vit-tiny"))
@@ -153,7 +153,7 @@ def test_cache_folder_changes_with_the_rows(data, task, mini_out, processor, mon
 
     changed = {**data.manifest, "fingerprint": hashlib.sha256(b"other rows").hexdigest()}
     monkeypatch.setattr(prepare, "load_manifest", lambda *args, **kwargs: changed)
-    other = load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
+    other = load_task_data(task, variant="mini", ratio=5, processor=lambda texts: processor, out=mini_out)
     assert other.cache_dir != data.cache_dir and other.cache_dir.parent == data.cache_dir.parent
 
 
@@ -162,7 +162,7 @@ def test_a_processor_read_back_from_a_checkpoint_names_the_same_folder(name, tas
     made = load_processor(get_model(name))
     made.save_pretrained(tmp_path)
     one, other = (
-        load_task_data(task, mini=True, ratio=5, processor=lambda texts, each=each: each, out=mini_out)
+        load_task_data(task, variant="mini", ratio=5, processor=lambda texts, each=each: each, out=mini_out)
         for each in (made, saved_processor(tmp_path))
     )
     assert one.cache_dir == other.cache_dir
@@ -177,7 +177,7 @@ def test_processor_is_made_from_the_train_texts(data, task, mini_out, processor)
         return processor
 
     for ratio, corpus in [(5, ("label",)), (9, ("label",)), (5, ())]:
-        found = load_task_data(replace(task, corpus=corpus), mini=True, ratio=ratio, processor=make, out=mini_out)
+        found = load_task_data(replace(task, corpus=corpus), variant="mini", ratio=ratio, processor=make, out=mini_out)
         assert found.processor is processor
     labels = JoinedRows(data.splits["forget"], data.splits["retain"]).labels.tolist()
     assert given == [labels, labels, []]
@@ -187,7 +187,7 @@ def test_collator_is_the_tasks(data, task, mini_out, processor):
     assert data.collator is default_data_collator
     made = []
     own = replace(task, collator=lambda processor: made.append(processor) or "collator")
-    found = load_task_data(own, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
+    found = load_task_data(own, variant="mini", ratio=5, processor=lambda texts: processor, out=mini_out)
     assert found.collator == "collator" and made == [processor]
 
 
@@ -203,7 +203,7 @@ def test_sound_comes_as_stored_bytes(task, mini_out, processor, monkeypatch):
     }  # fmt: skip
     monkeypatch.setattr(prepare, "load_split", lambda *args, **kwargs: splits)
     own = replace(task, prepare=lambda row, processor: {"sound": row["audio"]["bytes"], "labels": row["label"]})
-    found = load_task_data(own, mini=True, ratio=5, processor=lambda texts: processor, out=mini_out)
+    found = load_task_data(own, variant="mini", ratio=5, processor=lambda texts: processor, out=mini_out)
     assert found.splits["retain"][0] == {"sound": b"not a sound", "labels": 1}
     assert found.label_names == ("a", "b")
 
@@ -211,12 +211,12 @@ def test_sound_comes_as_stored_bytes(task, mini_out, processor, monkeypatch):
 @pytest.mark.parametrize("ratio", [0, 11, 12, -5])
 def test_ratio_that_is_not_there(task, mini_out, processor, ratio):
     with pytest.raises(BadInput, match=f"{ratio}"):
-        load_task_data(task, mini=True, ratio=ratio, processor=lambda texts: processor, out=mini_out)
+        load_task_data(task, variant="mini", ratio=ratio, processor=lambda texts: processor, out=mini_out)
 
 
 def test_data_that_was_not_built(task, processor, tmp_path):
     with pytest.raises(BadInput):
-        load_task_data(task, mini=True, ratio=5, processor=lambda texts: processor, out=tmp_path)
+        load_task_data(task, variant="mini", ratio=5, processor=lambda texts: processor, out=tmp_path)
 
 
 def test_another_preparation(task, mini_out, processor):
@@ -227,6 +227,6 @@ def test_another_preparation(task, mini_out, processor):
         return {**inputs, "pixel_values": inputs["pixel_values"].flip(1)}
 
     flipped = replace(task, prepare=upside_down)
-    raw = load_split(task, mini=True, ratio=1, out=mini_out)["forget"]
+    raw = load_split(task, variant="mini", ratio=1, out=mini_out)["forget"]
     one, other = prepare_rows(raw, task, processor)[0], prepare_rows(raw, flipped, processor)[0]
     assert torch.equal(one["pixel_values"].flip(1), other["pixel_values"])

@@ -19,7 +19,7 @@ def run_quickly(task: str, out: Path, monkeypatch, methods=("finetune",), seeds=
     mini = replace(module.TASK.mini, recipe=STEPS, presets=dict.fromkeys(methods, STEPS))
     monkeypatch.setattr(module, "TASK", replace(module.TASK, mini=mini))
     monkeypatch.setattr("mubench_hf.models.text_to_image.SAMPLING_STEPS", 3)
-    Pipeline(task, mini=True, out=out, methods=methods, seeds=seeds, **settings).run()
+    Pipeline(task, variant="mini", out=out, methods=methods, seeds=seeds, **settings).run()
 
 
 @pytest.fixture(scope="session", name="run_quickly")

@@ -98,7 +98,7 @@ def loopback(hub_here, tmp_path, monkeypatch):
 def publish(hub, out):
     """Store the data set and all checkpoints of an output folder, as publishing sends them."""
     folders = sorted((out / "mubench").glob("*-vit-tiny*"))
-    data = dataset_bundle(get_task("cifar100"), mini=True, out=out)
+    data = dataset_bundle(get_task("cifar100"), variant="mini", out=out)
     for bundle in (data, *map(model_bundle, folders)):
         files = {path: file if isinstance(file, bytes) else file.read_bytes() for path, file in bundle.files.items()}
         hub.add(bundle.kind, bundle.repo_id, files)

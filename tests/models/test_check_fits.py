@@ -10,7 +10,7 @@ from mubench_hf.models import check_fits, get_model, list_models
 from mubench_hf.runs.pipeline import Pipeline
 from mubench_hf.runs.record import RunId
 from mubench_hf.runs.train import train_run
-from mubench_hf.tasks import get_task, list_tasks
+from mubench_hf.tasks import VARIANTS, get_task, list_tasks
 from mubench_hf.trainers import get_method
 
 IMAGE = [name for name in list_models() if get_model(name).architecture.modality == "image"]
@@ -18,8 +18,8 @@ IMAGE = [name for name in list_models() if get_model(name).architecture.modality
 
 @pytest.mark.parametrize("task", list_tasks())
 def test_a_tasks_own_models_fit(task):
-    for mini in (True, False):
-        check_fits(get_task(task), get_model(get_task(task).source(mini).default_model))
+    for variant in VARIANTS:
+        check_fits(get_task(task), get_model(get_task(task).source(variant).default_model))
     for name in get_task(task).full.published_scores:
         check_fits(get_task(task), get_model(name))
 
@@ -57,7 +57,7 @@ def test_no_model_at_all():
 
 def test_a_benchmark_is_refused(tmp_path):
     with pytest.raises(BadInput, match="'videomae-tiny' is for video classification, but cifar100 needs image"):
-        Pipeline("cifar100", mini=True, out=tmp_path, model="videomae-tiny")
+        Pipeline("cifar100", variant="mini", out=tmp_path, model="videomae-tiny")
     for command in (["run", "cifar100"], ["train", "--task", "cifar100"]):
         with pytest.raises(BadInput, match="'bert-tiny' is for text classification"):
             dispatch([*command, "--mini", "--out", str(tmp_path), "--model", "bert-tiny"])

@@ -10,7 +10,7 @@ from mubench_hf.runs.result import RunResult
 
 
 def make_run(method="scrub", seed=0, scores=None, **changes):
-    values = dict(task="cifar100", source="full", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
+    values = dict(task="cifar100", variant="full", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
     values |= dict(status="ok", scores=scores or {}, method=method, seed=seed)
     if changes.get("status", "ok") != "ok":
         values["status_reason"] = "it went wrong"
@@ -113,9 +113,9 @@ def test_order_is_original_retrain_methods_by_name():
         assert [group.method for group in groups] == names
 
 
-@pytest.mark.parametrize("field", ["task", "source", "model", "del_ratio"])
+@pytest.mark.parametrize("field", ["task", "variant", "model", "del_ratio"])
 def test_what_cannot_be_compared_is_split_and_never_joined(field):
-    other = {"task": "imdb", "source": "mini", "model": "resnet", "del_ratio": 6}[field]
+    other = {"task": "imdb", "variant": "mini", "model": "resnet", "del_ratio": 6}[field]
     runs = [
         make_run("retrain", scores={"zrf": 0.5}),
         make_run("scrub", scores={"zrf": 0.5}, **{field: other}),

@@ -25,7 +25,7 @@ METHODS = ["original", "retrain", "bad_teaching", "neggrad", "scrub"]
 
 
 def make_run(method="scrub", seed=0, scores=None, **changes):
-    values = dict(task="cifar100", source="mini", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
+    values = dict(task="cifar100", variant="mini", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
     values |= dict(status="ok", scores=scores or {}, method=method, seed=seed)
     if changes.get("status", "ok") != "ok":
         values["status_reason"] = "loss is not finite"
@@ -235,9 +235,9 @@ def test_impossible_requests_are_refused(groups, curves):
         mia_roc_figure({"scrub": []})
     with pytest.raises(BadInput, match="between 0 and 1"):
         mia_roc_figure(curves, min_fpr=0)
-    other = groups_of(make_run(source="full"))
+    other = groups_of(make_run(variant="full"))
     for draw in (forgetting_utility_figure, time_figure):
-        with pytest.raises(BadInput, match="source"):
+        with pytest.raises(BadInput, match="variant"):
             draw([*groups, *other])
         with pytest.raises(BadInput, match="no results"):
             draw([])

@@ -13,7 +13,7 @@ from mubench_hf.runs.result import SCHEMA_VERSION, SCORE_KEYS, RunResult
 def make_run(**changes):
     values = {
         "task": "cifar100",
-        "source": "full",
+        "variant": "full",
         "data_fingerprint": "f00d",
         "deletion_sha256": "ab" * 32,
         "model": "vit-tiny",
@@ -105,7 +105,7 @@ def test_missing_scores_and_reasons_must_match():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("source", "medium"),
+        ("variant", "medium"),
         ("status", "fine"),
         ("del_ratio", 0),
         ("del_ratio", 11),
@@ -157,7 +157,7 @@ def test_other_tasks_bring_their_own_scores():
 def test_names():
     assert make_run().name == "cifar100-vit-tiny-scrub-df5pct-s3"
     assert make_run().run.checkpoint_name == make_run().name
-    mini = make_run(source="mini", method="original")
+    mini = make_run(variant="mini", method="original")
     assert mini.name == "cifar100-mini-vit-tiny-original-df5pct-s3"
     assert mini.run.checkpoint_name == mini.run.original_name == "cifar100-mini-vit-tiny"
 

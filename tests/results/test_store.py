@@ -13,7 +13,7 @@ from mubench_hf.runs.result import RunResult
 
 def make_run(**changes):
     values = dict(
-        task="cifar100", source="full", data_fingerprint="f", deletion_sha256="d", model="vit", method="scrub"
+        task="cifar100", variant="full", data_fingerprint="f", deletion_sha256="d", model="vit", method="scrub"
     )
     values |= dict(del_ratio=5, seed=0, status="ok", scores={"test_accuracy": float(np.random.default_rng().random())})
     return RunResult(**(values | changes))

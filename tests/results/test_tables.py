@@ -17,7 +17,7 @@ SPLITS = ("test", "forget", "retain")
 
 
 def make_run(method="scrub", seed=0, scores=None, **changes):
-    values = dict(task="cifar100", source="full", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
+    values = dict(task="cifar100", variant="full", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
     values |= dict(status="ok", scores=scores or {}, method=method, seed=seed)
     if changes.get("status", "ok") != "ok":
         values["status_reason"] = "loss is not finite"
@@ -192,7 +192,7 @@ def test_failed_and_diverged_runs_say_why():
 
 
 def test_mini_data_are_named_as_such():
-    mini = groups_of(make_run(source="mini", seed=4), make_run(source="mini", seed=2))
+    mini = groups_of(make_run(variant="mini", seed=4), make_run(variant="mini", seed=2))
     assert heading(mini, "CIFAR-100") == "CIFAR-100-mini (not CIFAR-100) · vit · 5% deleted · seeds 2, 4"
     assert heading(groups_of(make_run(seed=4))) == "cifar100 · vit · 5% deleted · seed 4"
     for text in (markdown_table(mini, "CIFAR-100"), draw(mini, 120, title="CIFAR-100")):
@@ -212,8 +212,8 @@ def test_main_columns_follow_the_metric_of_the_task():
 
 
 def test_tables_of_different_data_are_not_joined():
-    tables = aggregate([make_run(), make_run(source="mini")])
-    with pytest.raises(BadInput, match="source"):
+    tables = aggregate([make_run(), make_run(variant="mini")])
+    with pytest.raises(BadInput, match="variant"):
         ResultTable([group for table in tables for group in table])
 
 

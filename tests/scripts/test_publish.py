@@ -41,8 +41,8 @@ def test_a_dry_run_shows_files_sizes_and_card(tmp_path, capsys):
 
 
 def test_all_built_mini_data_sets_in_one_command(tmp_path, capsys):
-    build(get_task("imdb"), mini=True, out=tmp_path, progress=False)
-    build(get_task("ddi2013"), mini=True, out=tmp_path / "ddi2013", progress=False)
+    build(get_task("imdb"), variant="mini", out=tmp_path, progress=False)
+    build(get_task("ddi2013"), variant="mini", out=tmp_path / "ddi2013", progress=False)
     dispatch(["publish", "dataset", "all", "--mini", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     shown = re.findall(r"^datasets/(\S+) \(", printed, re.MULTILINE)

@@ -164,6 +164,6 @@ def quick_runs(tmp_path_factory):
 
     out, task = tmp_path_factory.mktemp("demo") / "mubench-run", cifar100.TASK
     quicken()
-    Pipeline("cifar100", mini=True, out=out, methods=["finetune", "neggrad"], seeds=[42]).run()
+    Pipeline("cifar100", variant="mini", out=out, methods=["finetune", "neggrad"], seeds=[42]).run()
     cifar100.TASK = task
     return out

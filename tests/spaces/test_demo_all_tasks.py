@@ -24,7 +24,7 @@ def all_runs(tmp_path_factory):
             module = import_module(f"mubench_hf.tasks.{name}")
             few = replace(module.TASK.mini, recipe=FEW, presets={"neggrad": FEW, "finetune": FEW})
             patch.setattr(module, "TASK", replace(module.TASK, mini=few))
-            Pipeline(name, mini=True, out=out / name, methods=["neggrad"], seeds=[42]).run()
+            Pipeline(name, variant="mini", out=out / name, methods=["neggrad"], seeds=[42]).run()
     return out
 
 

@@ -28,7 +28,7 @@ def write_board(folder, made):
     """Write a results data set with four tables, in which one method is verified."""
     marks = {}
     for number, fields in enumerate(
-        ({}, {"source": "full", "deletion_sha256": "5" * 64}, {"task": "imdb"}, {"del_ratio": 2})
+        ({}, {"variant": "full", "deletion_sha256": "5" * 64}, {"task": "imdb"}, {"del_ratio": 2})
     ):
         for run in table(made / str(number), methods=METHODS, **fields):
             texts = (run.to_json(), run.name)
@@ -227,7 +227,7 @@ def test_bad_files_are_told_in_place_as_text_and_the_app_goes_on(serve, shown, t
     for value, (name, run) in zip((float("nan"), -3.0, 0.99), sorted(runs.items()), strict=True):
         run["scores"]["unlearn_seconds"] = value
         (folder / name).write_text(json.dumps(run))
-    (folder / "strange.json").write_text(json.dumps({**run, "source": MARKUP}))
+    (folder / "strange.json").write_text(json.dumps({**run, "variant": MARKUP}))
     failed = {**run, "status": "failed", "status_reason": MARKUP, "method": "neggrad", "scores": {}, "reasons": {}}
     (folder / "cifar100-mini-vit-tiny-neggrad-df5pct-s21.json").write_text(json.dumps({**failed, "seed": 21}))
     (folder / "method.json").write_text(json.dumps({**run, "method": "forget_it"}))

@@ -40,13 +40,13 @@ def mini():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    build(TASK, mini=True, out=out, progress=False)
+    build(TASK, variant="mini", out=out, progress=False)
     return out
 
 
 @pytest.fixture(scope="module")
 def data(built):
-    return load_task_data(TASK, mini=True, ratio=5, processor=lambda texts: load_processor(TINY, texts), out=built)
+    return load_task_data(TASK, variant="mini", ratio=5, processor=lambda texts: load_processor(TINY, texts), out=built)
 
 
 def texts_sha256(splits):
@@ -72,7 +72,7 @@ def test_made_people(source, sizes, sha256):
 
 
 def test_cards_say_that_people_are_made(built, tmp_path):
-    full = build(TASK, mini=False, out=tmp_path, progress=False)
+    full = build(TASK, variant="full", out=tmp_path, progress=False)
     for folder in (full, built / "mubench" / "celeb_profile-mini"):
         assert "people who do not exist" in (folder / "README.md").read_text()
         manifest = read_manifest(folder / "mubench.json")
@@ -155,7 +155,7 @@ def write(folder, **changes):
 
 
 def test_a_folder_of_ones_own(tmp_path):
-    folder = build(TASK, mini=False, out=tmp_path / "out", raw=write(tmp_path / "raw"), progress=False)
+    folder = build(TASK, variant="full", out=tmp_path / "out", raw=write(tmp_path / "raw"), progress=False)
     splits = load_dataset(str(folder), "df_10pct")
     assert {split: len(rows) for split, rows in splits.items()} == {"forget": 12, "retain": 108, "test": 3}
     for row in (*splits["forget"], *splits["retain"]):

@@ -115,14 +115,14 @@ def test_full_build_from_a_folder(raw, tmp_path):
     labels = Dataset.from_parquet(str(files(raw)[0][1]))["fine_label"][:]
     found = list_sha256(deletion_order(labels, 100, stream("cifar100")))
     with pytest.raises(BadInput) as error:
-        build(TASK, mini=False, out=tmp_path, raw=raw / "cifar100")
+        build(TASK, variant="full", out=tmp_path, raw=raw / "cifar100")
     assert found in str(error.value) and TASK.full.deletion_sha256 in str(error.value)
     assert not list(tmp_path.iterdir())
 
     fitting = replace(TASK, full=replace(TASK.full, deletion_sha256=found))
-    folder = build(fitting, mini=False, out=tmp_path, raw=raw / "cifar100")
+    folder = build(fitting, variant="full", out=tmp_path, raw=raw / "cifar100")
     assert folder == tmp_path / "mubench" / "cifar100"
-    splits = load_split(fitting, mini=False, ratio=7, out=tmp_path)
+    splits = load_split(fitting, variant="full", ratio=7, out=tmp_path)
     assert {split: len(rows) for split, rows in splits.items()} == {"forget": 700, "retain": 1300, "test": 100}
     train = concatenate_datasets([splits["forget"], splits["retain"]]).sort("index")
     assert train["label"][:] == labels and train.features["label"].names[99] == "fine 99"
@@ -133,7 +133,7 @@ def test_full_folder_with_other_columns_is_refused(raw, tmp_path):
     for split, file in files(raw):
         Dataset.from_parquet(str(file)).remove_columns("fine_label").to_parquet(tmp_path / "raw" / f"{split}.parquet")
     with pytest.raises(BadInput, match="Cannot read CIFAR-100 from the folder.*fine_label"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=tmp_path / "raw")
+        build(TASK, variant="full", out=tmp_path / "out", raw=tmp_path / "raw")
 
 
 def test_deletion_hash_is_the_published_one():

@@ -21,8 +21,8 @@ from mubench_hf.kinds import get_kind
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor
 from mubench_hf.results.aggregate import aggregate
-from mubench_hf.results.tables import ResultTable
 from mubench_hf.results.plots import draw_plots
+from mubench_hf.results.tables import ResultTable
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import score
 from mubench_hf.runs.store import save_logits
@@ -50,7 +50,7 @@ def mini():
 @pytest.fixture(scope="module")
 def mini_out(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    build(TASK, mini=True, out=out)
+    build(TASK, variant="mini", out=out)
     return out
 
 
@@ -98,7 +98,7 @@ def test_plain_configuration(mini_out, mini):
             assert {"sentence": row["sentence"], "label": row["label"]} == mini["train"][row["index"]]
     assert np.bincount(plain["forget"]["label"]).tolist() == [10] * 5
     data = load_task_data(
-        TASK, mini=True, ratio=5, processor=partial(load_processor, get_model("biobert-tiny")), out=mini_out
+        TASK, variant="mini", ratio=5, processor=partial(load_processor, get_model("biobert-tiny")), out=mini_out
     )
     for split, rows in plain.items():
         inputs = data.splits[split][7]
@@ -147,11 +147,11 @@ def test_full_build_checks_the_deletion_list(tmp_path):
     labels = [row * row % 5 for row in range(600)]
     found = list_sha256(deletion_order(labels, 5, stream("ddi2013")))
     with pytest.raises(BadInput) as error:
-        build(TASK, mini=False, out=tmp_path / "out", raw=raw)
+        build(TASK, variant="full", out=tmp_path / "out", raw=raw)
     assert found in str(error.value) and TASK.full.deletion_sha256 in str(error.value)
     fitting = replace(TASK, full=replace(TASK.full, deletion_sha256=found))
-    build(fitting, mini=False, out=tmp_path / "out", raw=raw)
-    splits = load_split(fitting, mini=False, ratio=10, out=tmp_path / "out")
+    build(fitting, variant="full", out=tmp_path / "out", raw=raw)
+    splits = load_split(fitting, variant="full", ratio=10, out=tmp_path / "out")
     assert {split: len(rows) for split, rows in splits.items()} == {
         "forget": 50, "retain": 550, "validation": 40, "test": 50
     }  # fmt: skip
@@ -172,7 +172,7 @@ def test_full_build_checks_the_deletion_list(tmp_path):
 )
 def test_malformed_lines_are_named(tmp_path, change, message):
     with pytest.raises(BadInput, match=message):
-        build(TASK, mini=False, out=tmp_path / "out", raw=write(tmp_path / "raw", change))
+        build(TASK, variant="full", out=tmp_path / "out", raw=write(tmp_path / "raw", change))
     assert not (tmp_path / "out" / "mubench" / "ddi2013").exists()
 
 
@@ -180,9 +180,9 @@ def test_missing_files_are_named(tmp_path):
     raw = write(tmp_path / "raw")
     (raw / "dev.tsv").unlink()
     with pytest.raises(BadInput, match=r"no dev.tsv in .*train.tsv, dev.tsv, test.tsv"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=raw)
+        build(TASK, variant="full", out=tmp_path / "out", raw=raw)
     with pytest.raises(BadInput, match="not on the Hub.*BLURB.*--raw"):
-        build(TASK, mini=False, out=tmp_path / "out")
+        build(TASK, variant="full", out=tmp_path / "out")
 
 
 def test_deletion_hash_is_the_published_one():
@@ -207,7 +207,7 @@ def test_models_of_the_full_source():
 @pytest.fixture(scope="module", params=["biobert-tiny", "biomedbert-tiny"])
 def prepared(request, mini_out):
     spec = get_model(request.param)
-    return load_task_data(TASK, mini=True, ratio=5, processor=partial(load_processor, spec), out=mini_out), spec
+    return load_task_data(TASK, variant="mini", ratio=5, processor=partial(load_processor, spec), out=mini_out), spec
 
 
 def test_forward_and_backward(prepared):
@@ -230,7 +230,7 @@ def test_both_scores_are_taken_and_the_first_is_shown(prepared, tmp_path):
     assert scores["test_accuracy"] == pytest.approx((chosen == labels).mean())
     assert {f"{split}_{metric}" for split in ("forget", "retain", "test") for metric in TASK.metrics} <= set(scores)
     result = RunResult(
-        task="ddi2013", source="mini", data_fingerprint="f", deletion_sha256="d", model=spec.name, method="retrain",
+        task="ddi2013", variant="mini", data_fingerprint="f", deletion_sha256="d", model=spec.name, method="retrain",
         del_ratio=5, seed=4, status="ok", scores=scores, reasons=reasons,
     )  # fmt: skip
     (groups,) = aggregate([result])

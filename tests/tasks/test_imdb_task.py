@@ -44,7 +44,7 @@ def mini():
 @pytest.fixture(scope="module")
 def mini_out(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    build(TASK, mini=True, out=out)
+    build(TASK, variant="mini", out=out)
     return out
 
 
@@ -95,7 +95,7 @@ def test_plain_configuration(plain, mini):
 
 def test_rows_are_prepared_as_they_are_stored(plain, mini_out):
     processor = partial(load_processor, get_model("bert-tiny"))
-    data = load_task_data(TASK, mini=True, ratio=5, processor=processor, out=mini_out)
+    data = load_task_data(TASK, variant="mini", ratio=5, processor=processor, out=mini_out)
     for split in ("forget", "retain", "test"):
         rows = plain[split]
         for position in (0, len(rows) - 1):
@@ -112,9 +112,9 @@ def test_built_afresh_the_rows_are_the_new_ones(tmp_path):
         rows = TASK.mini.load(None)
         rows["test"] = rows["test"].map(lambda row, n: {"text": f"{n} {row['text']}"}, fn_kwargs={"n": number})
         made = replace(TASK, mini=replace(TASK.mini, load=lambda raw, rows=rows: rows))
-        folder = build(made, mini=True, out=tmp_path / str(number))
+        folder = build(made, variant="mini", out=tmp_path / str(number))
         found.append(load_dataset(str(folder), "df_5pct")["test"][0]["text"])
-        assert load_split(made, mini=True, ratio=5, out=tmp_path / str(number))["test"][0]["text"] == found[-1]
+        assert load_split(made, variant="mini", ratio=5, out=tmp_path / str(number))["test"][0]["text"] == found[-1]
     assert [text[0] for text in found] == ["0", "1"]
 
 
@@ -166,9 +166,9 @@ def raw(tmp_path_factory):
 
 def test_full_build_has_the_published_deletion_list(raw, tmp_path):
     dispatch(["build", "imdb", "--out", str(tmp_path), "--raw", str(raw)])
-    manifest = load_manifest(TASK, mini=False, out=tmp_path)
+    manifest = load_manifest(TASK, variant="full", out=tmp_path)
     assert manifest["deletion_list"]["sha256"] == TASK.full.deletion_sha256
-    splits = load_split(TASK, mini=False, ratio=2, out=tmp_path)
+    splits = load_split(TASK, variant="full", ratio=2, out=tmp_path)
     assert {split: len(rows) for split, rows in splits.items()} == {
         "forget": 500, "retain": 24_500, "test": 300, "ood": 110
     }  # fmt: skip
@@ -196,10 +196,10 @@ def with_bad_file(tmp_path, name, **wrong):
 def test_empty_texts_are_named(tmp_path):
     folder = with_bad_file(tmp_path, "imdb/plain_text/train-00000-of-00001.parquet", change=(17, " \n"))
     with pytest.raises(BadInput, match="Split 'train' of imdb: column 'text' has no text at index 17"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=folder)
+        build(TASK, variant="full", out=tmp_path / "out", raw=folder)
     folder = with_bad_file(tmp_path, "rotten_tomatoes/test.parquet", change=(3, None))
     with pytest.raises(BadInput, match="Split 'ood' of imdb: column 'text' has no text at index 43"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=folder)
+        build(TASK, variant="full", out=tmp_path / "out", raw=folder)
 
 
 @pytest.mark.parametrize("label", [-1, 2, None])
@@ -210,7 +210,7 @@ def test_labels_out_of_range_are_named(tmp_path, label):
     labels = pa.array([*table["label"].to_pylist()[:13], label, *table["label"].to_pylist()[14:]], pa.int64())
     parquet.write_table(table.set_column(1, table.schema.field("label"), labels), file)
     with pytest.raises(BadInput, match=rf"Split 'test' of imdb: column 'label' holds {label} at index 13.*0 to 1"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=folder)
+        build(TASK, variant="full", out=tmp_path / "out", raw=folder)
 
 
 def test_both_data_sets_are_read_at_their_pinned_revisions(raw, monkeypatch):
@@ -266,7 +266,7 @@ def test_text_models():
 @pytest.fixture(scope="module", params=TINY)
 def prepared(request, mini_out):
     spec = get_model(request.param)
-    return load_task_data(TASK, mini=True, ratio=5, processor=partial(load_processor, spec), out=mini_out), spec
+    return load_task_data(TASK, variant="mini", ratio=5, processor=partial(load_processor, spec), out=mini_out), spec
 
 
 def test_forward_and_backward(prepared):

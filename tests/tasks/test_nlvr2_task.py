@@ -49,7 +49,7 @@ def mini():
 @pytest.fixture(scope="module")
 def mini_out(tmp_path_factory):
     out = tmp_path_factory.mktemp("mini")
-    build(TASK, mini=True, out=out, progress=False)
+    build(TASK, variant="mini", out=out, progress=False)
     return out
 
 
@@ -65,7 +65,7 @@ def tiny(request, mini_out):
     """A tiny model's spec and the mini rows prepared for it."""
     spec = get_model(request.param)
     return spec, load_task_data(
-        TASK, mini=True, ratio=5, processor=lambda texts: load_processor(spec, texts), out=mini_out
+        TASK, variant="mini", ratio=5, processor=lambda texts: load_processor(spec, texts), out=mini_out
     )
 
 
@@ -207,11 +207,11 @@ def test_full_build_keeps_the_encoded_bytes(raw, tmp_path):
     labels = [number % 3 == 0 for number in range(SIZES["train"])]
     found = list_sha256(deletion_order(np.array(labels, int), 2, stream("nlvr2")))
     with pytest.raises(BadInput) as error:
-        build(TASK, mini=False, out=tmp_path, raw=raw)
+        build(TASK, variant="full", out=tmp_path, raw=raw)
     assert found in str(error.value) and TASK.full.deletion_sha256 in str(error.value)
     fitting = replace(TASK, full=replace(TASK.full, deletion_sha256=found))
-    build(fitting, mini=False, out=tmp_path, raw=raw)
-    splits = load_split(fitting, mini=False, ratio=10, out=tmp_path)
+    build(fitting, variant="full", out=tmp_path, raw=raw)
+    splits = load_split(fitting, variant="full", ratio=10, out=tmp_path)
     assert {split: len(rows) for split, rows in splits.items()} == {
         "forget": 20, "retain": 280, "validation": 12, "test": 14, "ood": 10
     }  # fmt: skip
@@ -231,14 +231,14 @@ def test_revision_of_statements_from_the_hub_is_recorded(raw, tmp_path, monkeypa
         elsewhere = (raw / missing).rename(tmp_path / missing)
         monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **kwargs: str(elsewhere))
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *args, **kwargs: SimpleNamespace(sha="f" * 40))
-    folder = build(fitting, mini=False, out=tmp_path / "out", raw=raw)
+    folder = build(fitting, variant="full", out=tmp_path / "out", raw=raw)
     upstream = json.loads((folder / "mubench.json").read_text())["upstream"]
     revision = "f" * 40 if missing else None
     assert upstream == {"id": "jialicheng/nlvr2", "revision": revision, "raw": True}
     card = (folder / "README.md").read_text()
     assert (f", read from a local copy, what that lacked at `{revision}`" in card) == bool(missing)
     assert ", read from a local copy" in card
-    assert build(fitting, mini=False, out=tmp_path / "out", raw=raw) == folder
+    assert build(fitting, variant="full", out=tmp_path / "out", raw=raw) == folder
 
 
 def test_the_authors_own_files_are_read_too(raw):
@@ -286,14 +286,14 @@ def write(name, content):
 def test_what_cannot_be_used_is_named(raw, tmp_path, spoil, said):
     spoil(raw)
     with pytest.raises(BadInput) as error:
-        build(TASK, mini=False, out=tmp_path / "out", raw=raw)
+        build(TASK, variant="full", out=tmp_path / "out", raw=raw)
     assert all(words in str(error.value) for words in said), error.value
     assert not (tmp_path / "out").exists()
 
 
 def test_the_images_are_asked_for(tmp_path):
     with pytest.raises(BadInput, match="photographs of NLVR2 are not on the Hub.*--raw"):
-        build(TASK, mini=False, out=tmp_path)
+        build(TASK, variant="full", out=tmp_path)
 
 
 def test_deletion_hash_from_true_size_statements(raw):
@@ -319,7 +319,7 @@ def test_published_model():
 
 def test_prepared_is_what_the_row_shows(tiny, mini_out):
     spec, data = tiny
-    splits = load_split(TASK, mini=True, ratio=5, out=mini_out)
+    splits = load_split(TASK, variant="mini", ratio=5, out=mini_out)
     row = splits["forget"][3]
     inputs = data.splits["forget"][3]
     assert inputs["pixel_values"].shape == (2, 3, 32, 32) and inputs["pixel_mask"].shape == (2, 32, 32)

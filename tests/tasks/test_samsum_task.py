@@ -41,13 +41,13 @@ def mini():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    build(TASK, mini=True, out=out, progress=False)
+    build(TASK, variant="mini", out=out, progress=False)
     return out
 
 
 @pytest.fixture(scope="module")
 def data(built):
-    return load_task_data(TASK, mini=True, ratio=5, processor=lambda texts: load_processor(TINY, texts), out=built)
+    return load_task_data(TASK, variant="mini", ratio=5, processor=lambda texts: load_processor(TINY, texts), out=built)
 
 
 def test_mini_rows(mini):
@@ -145,7 +145,7 @@ def raw(tmp_path_factory):
 
 
 def test_full_build_has_the_published_list(raw, tmp_path):
-    folder = build(TASK, mini=False, out=tmp_path, raw=raw, progress=False)
+    folder = build(TASK, variant="full", out=tmp_path, raw=raw, progress=False)
     assert read_manifest(folder / "mubench.json")["deletion_list"]["sha256"] == TASK.full.deletion_sha256
     splits = load_dataset(str(folder), "df_10pct")
     sizes = {"forget": 1473, "retain": 13_259, "validation": 5, "test": 6}
@@ -187,7 +187,7 @@ def test_a_copy_without_the_empty_row_is_refused(tmp_path):
     for column in rows["train"].values():
         del column[6054]
     with pytest.raises(BadInput, match=r"'train' of samsum has 14,731 rows\. Needed: 14,732 .*index 6054"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=write(rows, tmp_path / "raw"))
+        build(TASK, variant="full", out=tmp_path / "out", raw=write(rows, tmp_path / "raw"))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_empty_texts_are_named(split, column, index, text, monkeypatch):
 def test_a_folder_with_other_columns_is_refused(tmp_path):
     rows = {split: {"dialogue": columns["dialogue"]} for split, columns in upstream(200).items()}
     with pytest.raises(BadInput, match="Cannot read SAMSum from the folder.*summary"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=write(rows, tmp_path / "raw"))
+        build(TASK, variant="full", out=tmp_path / "out", raw=write(rows, tmp_path / "raw"))
 
 
 def test_deletion_list_depends_on_the_number_of_rows_alone():

@@ -46,7 +46,7 @@ def datasets_cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     out = tmp_path_factory.mktemp("mini")
-    build(TASK, mini=True, out=out, progress=False)
+    build(TASK, variant="mini", out=out, progress=False)
     return out
 
 
@@ -227,13 +227,13 @@ def test_archives_and_export_build_the_same_rows(archives, tmp_path):
     task = replace(TASK, full=replace(TASK.full, deletion_sha256=None))
     made = []
     for name, raw in (("a", archives), ("b", export), ("c", export / "ks")):
-        folder = build(task, mini=False, out=tmp_path / name, raw=raw, progress=False)
+        folder = build(task, variant="full", out=tmp_path / name, raw=raw, progress=False)
         made.append(read_manifest(folder / MANIFEST)["files"])
     assert made[0] == made[1] == made[2]
     shutil.rmtree(archives)
-    row = load_split(task, mini=False, ratio=5, out=tmp_path / "a")["forget"].cast_column("audio", Audio(decode=False))[
-        0
-    ]
+    row = load_split(task, variant="full", ratio=5, out=tmp_path / "a")["forget"].cast_column(
+        "audio", Audio(decode=False)
+    )[0]
     assert (row["audio"]["path"], row["audio"]["bytes"]) == (splits["train"][row["index"]][0].split("/")[-1],
                                                              splits["train"][row["index"]][1])  # fmt: skip
 
@@ -269,7 +269,7 @@ def test_broken_folders_are_named(case, archives, tmp_path):
     harm, message = BROKEN[case]
     harm(archives)
     with pytest.raises(BadInput, match=message):
-        build(TASK, mini=False, out=tmp_path / "out", raw=archives)
+        build(TASK, variant="full", out=tmp_path / "out", raw=archives)
 
 
 def test_broken_exports_are_named(tmp_path):
@@ -301,7 +301,7 @@ def test_published_deletion_list(tmp_path):
 @pytest.fixture(params=TINY)
 def prepared(request, built):
     spec = get_model(request.param)
-    data = load_task_data(TASK, mini=True, ratio=5, processor=lambda texts: load_processor(spec, texts), out=built)
+    data = load_task_data(TASK, variant="mini", ratio=5, processor=lambda texts: load_processor(spec, texts), out=built)
     return spec, data, TINY[request.param]
 
 

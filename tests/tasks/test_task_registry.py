@@ -13,8 +13,8 @@ def test_every_task_is_under_its_file_name():
     for name in list_tasks():
         task = get_task(name)
         assert task.name == name
-        assert (task.dataset_name(False), task.dataset_name(True)) == (name, f"{name}-mini")
-        assert task.source(True) is task.mini and task.source(False) is task.full
+        assert (task.dataset_name("full"), task.dataset_name("mini")) == (name, f"{name}-mini")
+        assert task.source("mini") is task.mini and task.source("full") is task.full
 
 
 @pytest.mark.parametrize("name", ["cifar10O", "CIFAR100", "_spec", "cifar100/../_spec", ""])

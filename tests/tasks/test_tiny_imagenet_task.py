@@ -40,13 +40,13 @@ def mini():
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    build(TASK, mini=True, out=out, progress=False)
+    build(TASK, variant="mini", out=out, progress=False)
     return out
 
 
 @pytest.fixture(scope="module")
 def data(out):
-    return load_task_data(TASK, mini=True, ratio=5, processor=lambda texts: load_processor(SPEC, texts), out=out)
+    return load_task_data(TASK, variant="mini", ratio=5, processor=lambda texts: load_processor(SPEC, texts), out=out)
 
 
 def png(number):
@@ -110,7 +110,7 @@ def test_mini_bytes_are_the_same_on_every_machine(mini):
 
 @pytest.mark.parametrize(("ratio", "whole", "part"), [(1, 0, 10), (5, 1, 0), (7, 1, 20), (10, 2, 0)])
 def test_classes_are_forgotten_whole(out, ratio, whole, part):
-    splits = load_split(TASK, mini=True, ratio=ratio, out=out)
+    splits = load_split(TASK, variant="mini", ratio=ratio, out=out)
     counts = np.bincount(splits["forget"]["label"][:], minlength=20)
     assert sorted(counts[counts > 0].tolist()) == sorted([50] * whole + [part] * (part > 0))
     assert len(splits["retain"]) == 1000 - 10 * ratio
@@ -217,8 +217,10 @@ def test_the_upstream_layout(tmp_path):
     for number in (0, 1, 299):
         row = loaded["train"][number]
         assert row["prompt"] == names[number % 3] and np.asarray(row["image"]).flat[0] == number % 251
-    target = build(TASK, mini=False, out=tmp_path, raw=tmp_path / "raw", progress=False)
-    assert target.name == "tiny_imagenet" and len(load_split(TASK, mini=False, ratio=10, out=tmp_path)["forget"]) == 30
+    target = build(TASK, variant="full", out=tmp_path, raw=tmp_path / "raw", progress=False)
+    assert (
+        target.name == "tiny_imagenet" and len(load_split(TASK, variant="full", ratio=10, out=tmp_path)["forget"]) == 30
+    )
 
 
 def test_names_from_a_python_file_are_read_and_never_run(tmp_path):
@@ -241,7 +243,7 @@ def test_malformed_copies_are_named(tmp_path, change, message):
     raw = write_upstream(tmp_path / "raw")
     change(raw)
     with pytest.raises(BadInput, match=message):
-        build(TASK, mini=False, out=tmp_path, raw=raw, progress=False)
+        build(TASK, variant="full", out=tmp_path, raw=raw, progress=False)
     assert not (tmp_path / "mubench" / "tiny_imagenet").exists()
 
 

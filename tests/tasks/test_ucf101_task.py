@@ -52,7 +52,7 @@ def mini():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    build(TASK, mini=True, out=out, progress=False)
+    build(TASK, variant="mini", out=out, progress=False)
     return out
 
 
@@ -127,7 +127,7 @@ def test_mini_through_plain_datasets(built, mini):
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert np.shape(frames) == (16, 24, 24, 3)
     # What a user decodes is what the model gets, from -1 to 1.
-    data = load_task_data(TASK, mini=True, ratio=5, processor=lambda texts: load_processor(TINY, texts), out=built)
+    data = load_task_data(TASK, variant="mini", ratio=5, processor=lambda texts: load_processor(TINY, texts), out=built)
     inputs = data.splits["forget"][7]
     assert inputs["labels"] == row["label"] and inputs["pixel_values"].shape == (16, 3, 24, 24)
     np.testing.assert_allclose(inputs["pixel_values"], np.transpose(frames, (0, 3, 1, 2)) / 127.5 - 1, atol=1e-6)
@@ -255,7 +255,7 @@ def test_full_build_stores_the_files_themselves(tmp_path):
     classes = "".join(f"{number} {name}\n" for number, name in enumerate(names, start=1))
     (raw / "ucfTrainTestlist" / "classInd.txt").write_text(classes)
 
-    folder = build(TASK, mini=False, out=tmp_path / "out", raw=raw, progress=False)
+    folder = build(TASK, variant="full", out=tmp_path / "out", raw=raw, progress=False)
     splits = load_dataset(str(folder), "df_10pct")
     assert {split: len(rows) for split, rows in splits.items()} == {"forget": 1010, "retain": 8527, "test": 101}
     row = splits["retain"].cast_column("video", Video(decode=False))[0]
@@ -308,7 +308,7 @@ def test_broken_files_are_named_at_build(tmp_path, content, message):
     lay_out(tmp_path)
     (tmp_path / "UCF-101" / "Biking" / "v_Biking_g02_c01.avi").write_bytes(content)
     with pytest.raises(BadInput, match=rf"v_Biking_g02_c01\.avi is {message}"):
-        build(TASK, mini=False, out=tmp_path / "out", raw=tmp_path)
+        build(TASK, variant="full", out=tmp_path / "out", raw=tmp_path)
 
 
 def test_other_folders_of_shifted_videos_are_named(tmp_path):
