@@ -11,6 +11,7 @@ import pytest
 
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate
+from mubench_hf.results.plots import draw_plots
 from mubench_hf.runs.pipeline import PAPER_METHODS, Pipeline
 from mubench_hf.runs.result import SCORE_KEYS
 
@@ -24,6 +25,7 @@ quicken()
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 {patch}
+from mubench_hf.results.plots import draw_plots
 from mubench_hf.runs.pipeline import Pipeline
 Pipeline("cifar100", variant="mini", out={out!r}, methods=["scrub", "salun"], seeds=[3]).run()
 """
@@ -157,7 +159,8 @@ def test_scores_come_from_the_kept_logits(finished):
 
 def test_the_folder_holds_what_the_readme_says(finished):
     out, results = finished
-    assert {file.name for file in (out / "plots").iterdir()} == {"forgetting_utility.png", "mia_roc.png", "time.png"}
+    drawn = draw_plots(results, out / "results", out / "plots")
+    assert {file.name for file in drawn} == {"forgetting_utility.png", "mia_roc.png", "time.png"}
     names = {result.run.checkpoint_name for result in results} | {"cifar100-mini"}
     assert {folder.name for folder in (out / "mubench").iterdir()} == names
     assert (out / "mubench" / "cifar100-mini-vit-tiny" / "recipe.json").exists()

@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mubench_hf.errors import BadInput
-from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc
 from mubench_hf.results.aggregate import Group, aggregate, check_comparable, heading, main_metric
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_logits
@@ -49,6 +48,8 @@ def draw_plots(
         title: Title of the task.
         metric: The task's metric; needed only where the results hold several.
     """
+    from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc  # It brings in `evaluate`.
+
     (groups,) = aggregate(results)
     curves: dict[str, list] = {}
     for result in results:

@@ -1,27 +1,59 @@
-"""Benchmark tasks, one file each; the file's name is the task's key."""
+"""Benchmark tasks, one file each. A file here declares its task; others come from outside, see ``get_task``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from mubench_hf.errors import unknown_name
 from mubench_hf.tasks._spec import VARIANTS, Preset, Source, TaskSpec, Variant
+from mubench_hf.utils.registry import Registry
 
-__all__ = ["VARIANTS", "Preset", "Source", "TaskSpec", "Variant", "get_task", "list_tasks"]
+__all__ = ["TASKS", "VARIANTS", "Preset", "Source", "TaskSpec", "Variant", "get_task", "list_tasks"]
+
+
+@cache
+def _own() -> Mapping[str, Callable[[], TaskSpec]]:
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        module = import_module(f"{__name__}.{file.stem}")
+        for name, value in vars(module).items():
+            if isinstance(value, TaskSpec):
+                found[value.name] = partial(getattr, module, name)
+    return MappingProxyType(found)
+
+
+def _defined_in(task: TaskSpec) -> Any:
+    return getattr(task.prepare, "func", task.prepare)
+
+
+TASKS: Registry[TaskSpec] = Registry(
+    "task",
+    group="mubench_hf.tasks",
+    own=_own,
+    accept=lambda found: found if isinstance(found, TaskSpec) else None,
+    key=lambda task: task.name,
+    defined_in=_defined_in,
+)
+"""All tasks: those of this package, those that installed packages add, and what was brought to this process."""
 
 
 def list_tasks() -> list[str]:
     """Return the keys of all registered tasks, sorted."""
-    return sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
+    return TASKS.names()
 
 
-def get_task(name: str) -> TaskSpec:
-    """Return the task called ``name``.
+def get_task(reference: str | Path | TaskSpec) -> TaskSpec:
+    """Return a task.
+
+    Args:
+        reference: Its key, the task itself, ``"package.module:TASK"``, ``"path/to/file.py"`` or the name of an
+            entry point of the group ``mubench_hf.tasks``.
 
     Raises:
         BadInput: If there is no such task; the nearest name is suggested.
     """
-    if name not in list_tasks():
-        raise unknown_name("task", name, list_tasks())
-    return import_module(f"{__name__}.{name}").TASK
+    return TASKS.get(reference)

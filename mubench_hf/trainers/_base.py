@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,6 +52,8 @@ class UnlearningTrainer(Pushing):
             range.
     """
 
+    key: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
     config_class: ClassVar[type[UnlearningConfig]]
     title: ClassVar[str]
     measurement: ClassVar[str]
@@ -116,6 +119,15 @@ class UnlearningTrainer(Pushing):
                 )
 
     # What a method says of itself ------------------------------------------------------------------------------------
+
+    @classmethod
+    def method_key(cls) -> str:
+        """Return the key that runs are named after: the class's own ``key``, else its name in snake case.
+
+        A class that extends a method is another method: it does not inherit the key.
+        """
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__.removesuffix("Trainer"))
+        return vars(cls).get("key") or words.strip("_").lower() or "custom"
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return the passes of epoch ``epoch`` (from 0), in order.

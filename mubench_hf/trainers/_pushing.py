@@ -107,7 +107,7 @@ class Pushing(RunLoop):
             datasets=dataset_tags,
             library_name="diffusers" if Path(self.args.output_dir, "model_index.json").exists() else "transformers",
             pipeline_tag=task[0] if task else None,
-            tags=list(dict.fromkeys(["machine-unlearning", "mubench", self._method_key(), *more])),
+            tags=list(dict.fromkeys(["machine-unlearning", "mubench", self.method_key(), *more])),
         )
         forget = int(self.rows.is_forget.sum())
         facts = {
@@ -131,12 +131,6 @@ class Pushing(RunLoop):
             arguments=f"| Argument | Value |\n|---|---|\n{arguments}",
         )
         Path(self.args.output_dir, "README.md").write_text(card, encoding="utf-8")
-
-    def _method_key(self) -> str:
-        """Return the key of the method, for a class of one's own that of the method it extends."""
-        modules = (base.__module__.rpartition(".") for base in type(self).__mro__)
-        keys = (name for package, _, name in modules if package == __package__ and not name.startswith("_"))
-        return next(keys, "custom")
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Send nothing: a saved state holds weights on the way, and optimizers as pickles."""

@@ -44,6 +44,8 @@ class BadTeachingTrainer(UnlearningTrainer):
     The incompetent teacher has the original's architecture and fresh random weights from the run's seed.
     """
 
+    key = "bad_teaching"
+    aliases = ("bad_t", "bad_teacher", "bad-t")
     config_class = BadTeachingConfig
     title = "Bad-T"
     measurement, corruption, retention = "logits", "incompetent teacher", "original teacher"

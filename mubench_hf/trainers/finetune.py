@@ -20,6 +20,8 @@ class FinetuneConfig(UnlearningConfig):
 class FinetuneTrainer(UnlearningTrainer):
     """Minimises the task's loss on D_r from the original's weights."""
 
+    key = "finetune"
+    aliases = ("ft", "fine_tune")
     config_class = FinetuneConfig
     title = "Fine-tune"
     measurement, corruption, retention = "loss", "none", "labels"

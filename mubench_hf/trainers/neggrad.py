@@ -27,6 +27,8 @@ def neggrad_loss(losses: Tensor) -> Tensor:
 class NegGradTrainer(UnlearningTrainer):
     """Maximises the task's loss on D_f only; nothing holds the rest."""
 
+    key = "neggrad"
+    aliases = ("ga", "grad_ascent", "gradient_ascent", "negative_gradient")
     config_class = NegGradConfig
     title = "NegGrad"
     measurement, corruption, retention = "loss", "negated", "none"

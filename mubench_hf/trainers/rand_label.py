@@ -65,6 +65,8 @@ class RandLabelTrainer(UnlearningTrainer):
     A class is drawn uniformly from the row's other classes; where targets are not classes, from those of D_r's rows.
     """
 
+    key = "rand_label"
+    aliases = ("random_label", "rl", "relabel")
     config_class = RandLabelConfig
     title = "RandLabel"
     measurement, corruption, retention = "loss", "random label", "labels"

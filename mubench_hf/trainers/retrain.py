@@ -27,6 +27,8 @@ class RetrainTrainer(UnlearningTrainer):
     Without a deletion set it trains on all rows, which is how an original is made.
     """
 
+    key = "retrain"
+    aliases = ("exact", "gold")
     config_class = RetrainConfig
     title = "Retrain"
     measurement, corruption, retention = "loss", "none", "labels, from scratch"

@@ -55,6 +55,8 @@ class SalUnTrainer(RandLabelTrainer):
     would still move is put back after each step.
     """
 
+    key = "salun"
+    aliases = ("saliency_unlearning",)
     config_class = SalUnConfig
     title = "SalUn"
     measurement, corruption, retention = "loss", "random label", "labels and saliency mask"

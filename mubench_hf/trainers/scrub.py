@@ -42,6 +42,7 @@ def scrub_min_loss(losses: Tensor, divergences: Tensor, gamma: float = 0.99, alp
 class ScrubTrainer(UnlearningTrainer):
     """Alternates max passes over D_f and min passes over D_r: max, min, max, min, min, ... within one ``train()``."""
 
+    key = "scrub"
     config_class = ScrubConfig
     title = "SCRUB"
     measurement, corruption, retention = "logits", "negated", "labels and original teacher"

@@ -1,0 +1,72 @@
+"""What Python files declare, read without running them: listing what there is must not import torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A class, or a module, and the constants that stand in it.
+
+    Attributes:
+        file: Where it is declared.
+        name: Name of the class; empty for the module itself.
+        doc: Its docstring, empty where there is none.
+        constants: Name → value of every constant assigned directly in its body.
+    """
+
+    file: Path
+    name: str
+    doc: str = ""
+    constants: dict[str, Any] = field(default_factory=dict)
+
+
+def declared_classes(folder: Path, constant: str) -> list[Declaration]:
+    """Return the classes, in the Python files directly in a folder, that assign ``constant`` in their own body."""
+    found = []
+    for file, tree in _trees(folder):
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and constant in (constants := _constants(node.body)):
+                found.append(Declaration(file, node.name, ast.get_docstring(node) or "", constants))
+    return found
+
+
+def declared_modules(folder: Path, constant: str) -> list[Declaration]:
+    """Return the modules, among the Python files directly in a folder, that assign ``constant`` at their top level."""
+    found = []
+    for file, tree in _trees(folder):
+        if constant in (constants := _constants(tree.body)):
+            found.append(Declaration(file, "", ast.get_docstring(tree) or "", constants))
+    return found
+
+
+def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    for file in sorted(folder.glob("*.py")):
+        yield file, ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
+    """Return what is assigned a constant in a body; ``a, b = 1, 2`` assigns two."""
+    found: dict[str, Any] = {}
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets: list[ast.expr] = [node.target]
+        elif isinstance(node, ast.Assign):
+            targets = node.targets
+        else:
+            continue
+        try:
+            value = ast.literal_eval(node.value)
+        except ValueError:
+            continue  # Computed when the file runs, so nothing to be read here.
+        for target in targets:
+            if isinstance(target, ast.Name):
+                found[target.id] = value
+            elif isinstance(target, ast.Tuple) and all(isinstance(part, ast.Name) for part in target.elts):
+                found |= {part.id: each for part, each in zip(target.elts, value, strict=True)}
+    return found
