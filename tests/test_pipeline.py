@@ -234,7 +234,7 @@ def test_divergence_is_recorded_and_the_rest_goes_on(quick, tmp_path, monkeypatc
     ],
 )
 def test_bad_input_is_refused_before_anything_is_made(changes, message, tmp_path):
-    arguments = {"task": "cifar100", "mini": True, "out": tmp_path / "out"} | changes
+    arguments = {"task": "cifar100", "variant": "mini", "out": tmp_path / "out"} | changes
     with pytest.raises(BadInput, match=message):
         Pipeline(**arguments)
     assert not os.listdir(tmp_path)
@@ -243,7 +243,7 @@ def test_bad_input_is_refused_before_anything_is_made(changes, message, tmp_path
 def test_a_failed_run_is_recorded_and_tried_again(quick, tmp_path, monkeypatch):
     from mubench_hf.trainers.finetune import FinetuneTrainer
 
-    arguments = {"task": "cifar100", "mini": True, "out": tmp_path, "seeds": [5], "methods": ["finetune", "neggrad"]}
+    arguments = {"task": "cifar100", "variant": "mini", "out": tmp_path, "seeds": [5], "methods": ["finetune", "neggrad"]}
     with monkeypatch.context() as patch:
 
         def out_of_memory(self, *_, **__):
