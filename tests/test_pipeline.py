@@ -243,7 +243,13 @@ def test_bad_input_is_refused_before_anything_is_made(changes, message, tmp_path
 def test_a_failed_run_is_recorded_and_tried_again(quick, tmp_path, monkeypatch):
     from mubench_hf.trainers.finetune import FinetuneTrainer
 
-    arguments = {"task": "cifar100", "variant": "mini", "out": tmp_path, "seeds": [5], "methods": ["finetune", "neggrad"]}
+    arguments = {
+        "task": "cifar100",
+        "variant": "mini",
+        "out": tmp_path,
+        "seeds": [5],
+        "methods": ["finetune", "neggrad"],
+    }
     with monkeypatch.context() as patch:
 
         def out_of_memory(self, *_, **__):

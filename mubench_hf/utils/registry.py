@@ -71,10 +71,6 @@ class Registry(Generic[T]):
         """Return the keys of the package's own things and of those that installed packages add, sorted."""
         return sorted({*self._own(), *self._installed()})
 
-    def known(self) -> dict[str, str]:
-        """Return every name that works: name → key, aliases and what was brought to this process included."""
-        return {**self.aliases(), **{key: key for key in (*self.names(), *self._brought)}}
-
     def get(self, reference: object) -> T:
         """Return the thing that ``reference`` is or names.
 
@@ -104,7 +100,8 @@ class Registry(Generic[T]):
         raise unknown_name(
             self.what,
             name,
-            self.known(),
+            [*self.names(), *self._brought],
+            aliases=self.aliases(),
             how=f"Or bring your own: package.module:Name, path/to/file.py:Name, or an entry point of {self.group}.",
         )
 
