@@ -19,15 +19,15 @@ def made_up(method="scrub", task="cifar100", variant="mini", model=None, **field
     """Return a record and a result with random scores, one of them missing."""
     draw, spec = random.Random().random, get_task(task)
     model = model or spec.source(variant).default_model
-    run = RunId(task, variant, model, method, 0 if method == "original" else 5, 42)
-    base = None if method == "original" else f"mubench/{run.original_name}"
+    run = RunId(task, variant, model, method, None if method == "original" else 5, 42)
+    base = None if method == "original" else f"mubench/{run.table_name}-original-s42"
     shared = {"config": {"learning_rate": 1e-05, "hub_note": "a | b"}, "base_model": base,
               "base_revision": base and "f" * 64, "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64,
               "status": "ok", "status_reason": None} | fields  # fmt: skip
     record = RunRecord(run, seconds=draw() * 1e-4, hardware={"device": "cpu"}, versions={"torch": "2.13.0"}, **shared)
     scores = {f"{split}_{spec.metric}": draw() for split in ("test", "forget", "retain")}
     scores |= {"zrf": draw(), "unlearn_seconds": draw() * 1e-6, "retrain_time_ratio": None}
-    names = dataclasses.asdict(dataclasses.replace(run, del_ratio=5))
+    names = {name: value for name, value in dataclasses.asdict(run.at(5)).items() if name != "tag"}
     reasons = {"retrain_time_ratio": "needs the | retrained model"}
     return record, RunResult(**names, scores=scores, reasons=reasons, **shared)
 
@@ -63,13 +63,13 @@ def table(
     seeds=(42, 87, 21),
     **fields,
 ) -> list[RunResult]:
-    """Write a table's results with random scores into a folder and return them; the original has the first seed."""
+    """Write a table's results with random scores into a folder and return them."""
     draw, spec, results = random.Random().random, get_task(task), []
     shared = {"model": spec.source(variant).default_model, "del_ratio": 5, "status": "ok",
               "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64} | fields  # fmt: skip
     keys = [f"{split}_{metric}" for metric in spec.metrics for split in ("test", "forget", "retain")]
     for method in methods:
-        for seed in seeds[:1] if method == "original" else seeds:
+        for seed in seeds:
             scores = {key: draw() for key in (*keys, "mia_confidence_svc", "mia_loss_auc", "zrf", "average_gap")}
             scores |= {"unlearn_seconds": 10 * draw(), "retrain_time_ratio": draw(), "knowledge_gap": None}
             reasons = {"knowledge_gap": "not asked for"}

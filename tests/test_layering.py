@@ -83,7 +83,7 @@ MAY_NAME = {
     "trainers/_pushing.py": {"push_to_hub"},
     # The flag of TrainingArguments.
     "trainers/_config.py": {"push_to_hub"},
-    "scripts/_push.py": {"push_to_hub"},
+    "commands/_push.py": {"push_to_hub"},
 }
 
 

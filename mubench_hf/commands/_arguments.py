@@ -10,14 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
-from mubench_hf.models import get_model
-from mubench_hf.runs.record import RunId
-from mubench_hf.tasks import Variant, get_task
+from mubench_hf.tasks import Variant
 from mubench_hf.utils.files import disk_is_full
 
 
@@ -25,10 +21,12 @@ from mubench_hf.utils.files import disk_is_full
 class TaskArguments:
     """What every command on a task takes."""
 
-    task: str = field(metadata={"help": "Key of the task, such as cifar100; see `mubench list tasks`."})
+    task: str = field(
+        metadata={"help": "A task of `mubench list tasks`, or your own: path/to/file.py, package.module:TASK."}
+    )
     mini: bool = field(default=False, metadata={"help": "Use the small stand-in data, which need no network."})
     model: str | None = field(
-        default=None, metadata={"help": "Registered model; default: the task's. See `mubench list models`."}
+        default=None, metadata={"help": "A model of `mubench list models`, a Hub id or a folder; default: the task's."}
     )
     out: str = field(default=".", metadata={"help": "Folder with data set, checkpoints and results."})
 
@@ -42,9 +40,15 @@ class TaskArguments:
 class UnlearnArguments(TaskArguments):
     """What unlearning takes beside its method's config."""
 
-    method: str = field(default="", metadata={"help": "Key of the method; see `mubench list methods`."})
+    method: str = field(
+        default="",
+        metadata={"help": "A method of `mubench list methods`, or your own: file.py:Trainer, package.module:Trainer."},
+    )
     del_ratio: str = field(default="5", metadata={"help": "Percent of train to forget, 1 to 10."})
     base: str | None = field(default=None, metadata={"help": "Original to start from: a folder or a Hub repository."})
+    original_seed: int | None = field(
+        default=None, metadata={"help": "Seed of the original to start from; default: the run's own seed."}
+    )
     evaluate: bool = field(default=True, metadata={"help": "Evaluate the checkpoint into OUT/results afterwards."})
 
 
@@ -101,21 +105,12 @@ def parse(kind: type, argv: Sequence[str], defaults: dict[str, Any] | None = Non
     return parsed
 
 
-def run_id(arguments: TaskArguments, method: str, seed: int) -> RunId:
-    """Return the run that the arguments name.
-
-    Raises:
-        BadInput: If the task, the model or the ratio is not allowed.
-    """
-    task = get_task(arguments.task)
-    model = get_model(arguments.model or task.source(arguments.variant).default_model).name
-    ratio = 0 if method == "original" else check_ratio(arguments.del_ratio)
-    return RunId(task.name, arguments.variant, model, method, ratio, seed)
-
-
-def checkpoint_folder(run: RunId, out: str) -> Path:
-    """Return where a run's checkpoint is kept under ``out``."""
-    return Path(out, "mubench", run.checkpoint_name)
+def seed_flag(flags: Sequence[str]) -> int:
+    """Return the seed among the flags of a config, whose default it has; what is no number is refused later."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--seed", default="42")
+    seed = parser.parse_known_args(list(flags))[0].seed
+    return int(seed) if seed.isdecimal() else 42
 
 
 def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:

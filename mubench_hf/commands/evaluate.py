@@ -14,18 +14,17 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mubench_hf.commands._arguments import CommandParser, exit_with
-from mubench_hf.data.prepare import load_task_data
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.verify import Verification, verify
-from mubench_hf.models import get_model
-from mubench_hf.models.loading import saved_processor
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
 from mubench_hf.runs.agreement import UNKNOWN
 from mubench_hf.runs.evaluate import evaluate_checkpoint
+from mubench_hf.runs.plan import setup_of
 from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.train import load_rows
 from mubench_hf.tasks import get_task
 
 
@@ -43,17 +42,8 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
     record = load_record(checkpoint)
     if record is None:
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
-    task = get_task(record.run.task)
-    ratio = record.run.del_ratio or check_ratio(ratio or 5)
-    loader = get_model(record.run.model).architecture.processor_class
-    data = load_task_data(
-        task,
-        variant=record.run.variant,
-        ratio=ratio,
-        processor=lambda texts: saved_processor(checkpoint, processor_class=loader),
-        out=out,
-    )
-    return evaluate_checkpoint(checkpoint, record, data, Path(out) / "results")
+    setup = setup_of(record, checkpoint, out, ratio or 5)
+    return evaluate_checkpoint(checkpoint, record, load_rows(setup, checkpoint), setup.results)
 
 
 def show(verification: Verification, console: Console) -> None:

@@ -33,10 +33,16 @@ def main(argv: Sequence[str]) -> None:
         help="The small stand-in data, which need no network.",
     )
     parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
-    parser.add_argument("--model", help="Registered model; default: the task's.")
-    parser.add_argument("--methods", nargs="+", help="Keys of the methods; default: the six of the first table.")
+    parser.add_argument("--model", help="A registered model, a Hub id or a folder; default: the task's.")
+    parser.add_argument("--methods", nargs="+", help="Methods, or file.py:Trainer; default: the paper's six.")
     parser.add_argument("--del_ratio", default="5", help="Percent of train to forget, 1 to 10.")
     parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
+    parser.add_argument(
+        "--original_seeds",
+        nargs="+",
+        type=int,
+        help="Seeds of the originals, one for all or one a seed; default: equal.",
+    )
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
     tasks, out = [task.name for task in named_tasks(given.pop("tasks"))], Path(given.pop("out"))
@@ -63,9 +69,10 @@ def _run(pipeline: Pipeline) -> list[str]:
     from mubench_hf.results.plots import draw_plots
     from mubench_hf.results.tables import print_table
 
-    results, plots = pipeline.run(), pipeline.out / "plots"
+    setup = pipeline.setup
+    task, results, plots = setup.task, pipeline.run(), setup.out / "plots"
     (groups,) = aggregate(results)
-    print_table(groups, pipeline.task.title, pipeline.task.metric)
-    draw_plots(results, pipeline.results, plots, pipeline.task.title, pipeline.task.metric)
-    print(f"Results: {pipeline.results}\nPlots: {plots}\nData and checkpoints: {pipeline.out / 'mubench'}")
+    print_table(groups, task.title, task.metric)
+    draw_plots(results, setup.results, plots, task.title, task.metric)
+    print(f"Results: {setup.results}\nPlots: {plots}\nData and checkpoints: {setup.out / 'mubench'}")
     return [result.name for result in results if result.status == "failed"]

@@ -49,15 +49,14 @@ def leaderboard_runs(submission: Contents, where: str) -> tuple[Entry, ...]:
     Raises:
         BadInput: If they are needed and cannot be read.
     """
-    whole = (
-        table.original() and all(table.retrain(entry.result.seed) for entry in table.entries if _is_compared(entry))
+    compared = (
+        (table, entry.result)
         for table in tables(submission.entries)
+        for entry in table.entries
+        if entry.result.method != "original"
     )
-    return () if all(whole) else read_results(where).entries
-
-
-def _is_compared(entry: Entry) -> bool:
-    return entry.result.method != "original"
+    whole = all(table.reference(name, run) for table, run in compared for name in ("original", "retrain"))
+    return () if whole else read_results(where).entries
 
 
 def submit(arguments: Namespace) -> None:

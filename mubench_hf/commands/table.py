@@ -9,6 +9,7 @@ from pathlib import Path
 from mubench_hf.commands._arguments import CommandParser, exit_with
 from mubench_hf.results.aggregate import Group, aggregate
 from mubench_hf.results.tables import markdown_table, print_table
+from mubench_hf.runs.evaluate import completed
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_results
 from mubench_hf.tasks import get_task
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.markdown:
         folders = " ".join(Path(folder).name for folder in arguments.folders)
         print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
-    results = [result for folder in arguments.folders for result in load_results(_results_folder(Path(folder)))]
+    results = [result for folder in arguments.folders for result in _complete(_results_folder(Path(folder)))]
     for groups in aggregate(results):
         task = get_task(groups[0].task)
         if arguments.markdown:
@@ -46,6 +47,11 @@ def made_with(results: Sequence[RunResult]) -> str:
         for run in results
     }
     return "".join(sorted(lines))
+
+
+def _complete(folder: Path) -> list[RunResult]:
+    """Return the results of a folder with the scores that their kept outputs add; the files stay as they are."""
+    return [completed(result, folder) for result in load_results(folder)]
 
 
 def _results_folder(folder: Path) -> Path:

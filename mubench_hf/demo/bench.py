@@ -22,9 +22,9 @@ from mubench_hf.demo.samples import Samples
 from mubench_hf.demo.sentences import what_changed
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.kinds import get_kind
-from mubench_hf.models import get_model
 from mubench_hf.models.loading import load_model, saved_processor
 from mubench_hf.results.aggregate import aggregate, heading
+from mubench_hf.runs.plan import recorded_model
 from mubench_hf.tasks import get_task
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ class Bench:
         run = checkpoints["original"].result.run
         self.task, self.variant, self.ratio = get_task(run.task), run.variant, results[0].del_ratio
         self.title = heading(aggregate(results)[0], self.task.title)
-        self._architecture, self._kind = get_model(run.model).architecture, get_kind(self.task.kind)
+        checkpoint = str(checkpoints["original"].result.external.get("model", {}).get("name", run.model))
+        self._architecture = recorded_model(run.model, self.task, checkpoint).architecture
+        self._kind = get_kind(self.task.kind)
         self._loaded: Samples | None = None
         self._attackers: dict[str, Attacker | str] = {}
         self._answers: dict[tuple[str, str], Answer] = {}

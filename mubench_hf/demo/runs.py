@@ -6,7 +6,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ class DemoRuns:
         for checkpoint in sorted(runs, key=lambda checkpoint: checkpoint.result.name):
             run = checkpoint.result.run
             alone = len(models[run.dataset_name]) == 1
-            groups[run.dataset_name if alone else run.original_name].append(checkpoint)
+            groups[run.dataset_name if alone else run.table_name].append(checkpoint)
         self._groups: dict[str, list[Checkpoint]] = {
             key: group
             for key, group in sorted(groups.items())
@@ -163,19 +162,20 @@ class DemoRuns:
         return self._groups[task]
 
     def _shown(self, task: str, ratio: int) -> dict[str, Checkpoint]:
-        """Return the run of each method that is shown: that with the original's seed, else with the lowest."""
+        """Return the run of each method that is shown: the preset's, with the original's seed, else the lowest."""
         self.results(task, ratio)
-        # One original serves all ratios; on a Hub it has its result at one of them.
+        # An original serves all ratios; on a Hub it has its result at one of them.
         original = min(
             (checkpoint for checkpoint in self._group(task) if checkpoint.result.method == ORIGINAL),
-            key=lambda checkpoint: checkpoint.result.del_ratio != ratio,
+            key=lambda each: (each.result.del_ratio != ratio, each.result.run.tag != "", each.result.seed),
         )
         runs = [
             checkpoint
             for checkpoint in self._group(task)
             if checkpoint.result.del_ratio == ratio and checkpoint.result.status != "failed"
         ]
-        runs.sort(key=lambda run: (run.result.seed != original.result.seed, run.result.seed), reverse=True)
+        seed = original.result.seed
+        runs.sort(key=lambda run: (run.result.run.tag != "", run.result.seed != seed, run.result.seed), reverse=True)
         # The last one of a method is the one that stays.
         by_method = {run.result.method: run for run in runs} | {ORIGINAL: original}
         order = sorted(by_method, key=lambda name: (name not in REFERENCES, name))
@@ -222,7 +222,7 @@ def _checked(result: RunResult, find: Callable[[], Path]) -> Path:
     record = load_record(folder)
     if record is None or not record.finished:
         raise BadInput(f"{folder} is not the checkpoint of a finished run of this benchmark. Run it to its end.")
-    if replace(record.run, del_ratio=result.del_ratio) != result.run:
+    if record.run.at(result.del_ratio) != result.run:
         raise BadInput(f"{folder} is the checkpoint of {record.run.name}, not of {result.name}. Show another one.")
     return folder
 

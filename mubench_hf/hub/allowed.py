@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.plan import RECIPE
 from mubench_hf.runs.record import RECORD
-from mubench_hf.runs.train import RECIPE
 
 CARD = "README.md"
 WEIGHTS = ("model*.safetensors", "diffusion_pytorch_model*.safetensors", "adapter_model.safetensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from mubench_hf.hub.allowed import CARD, check_no_token, check_safetensors, of_m
 from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card
 from mubench_hf.hub.eval_results import EVAL_RESULTS, render_eval_results
 from mubench_hf.metrics import metric_folder
-from mubench_hf.runs.record import RECORD, RunRecord, load_record
+from mubench_hf.runs.record import RECORD, RunId, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.store import load_logits, load_result, load_results
+from mubench_hf.runs.store import IDENTITY, load_logits, load_result, load_results, reference_results
 from mubench_hf.tasks import TaskSpec, Variant
 
 RESULT = "run_result.json"
@@ -124,8 +124,8 @@ def model_bundle(
             f"{folder} has no {RECORD} of a finished run, so there is nothing to publish. Run it to its end."
         )
     out = folder.absolute().parent.parent if out is None else Path(out)
-    run = replace(record.run, del_ratio=record.run.del_ratio or check_ratio(ratio))
-    result = _result(record, out / "results" / f"{run.name}.json", out)
+    run = record.run.at(check_ratio(ratio))
+    result = _result(record, run, out)
     plain, left_out = plain_files(folder)
     pipeline = "model_index.json" in plain
     files: dict[str, Path | bytes] = {
@@ -145,10 +145,8 @@ def model_bundle(
     repo_id = f"{org}/{record.run.checkpoint_name}"
     if standings := render_eval_results(result, repo_id=repo_id):
         files[EVAL_RESULTS] = standings.encode()
-    retrain = out / "results" / f"{replace(run, method='retrain').name}.json"
-    card = model_card(
-        record, result, retrain=load_result(retrain) if retrain.is_file() else None, files=files.keys(), org=org
-    )
+    retrain = reference_results(record, run, out / "results").get("retrain")
+    card = model_card(record, result, retrain=retrain, files=files.keys(), org=org)
     bundle = Bundle(
         "model",
         repo_id,
@@ -174,14 +172,15 @@ def metric_bundle(name: str, *, org: str = "mubench") -> Bundle:
     return Bundle("space", f"{org}/{name}", files, names.__contains__, marker=f"{name}.py", same=lambda there: True)
 
 
-def _result(record: RunRecord, file: Path, out: Path) -> RunResult:
+def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:
     """Return the run's result, which must be of this very checkpoint."""
+    file = out / "results" / f"{run.name}.json"
     if not file.is_file():
-        ratio = "" if record.run.del_ratio else f" --del_ratio {file.stem.split('-df')[-1].split('pct')[0]}"
+        ratio = f" --del_ratio {run.del_ratio}" if record.run.del_ratio is None else ""
         command = f"mubench evaluate {out / 'mubench' / record.run.checkpoint_name} --out {out}{ratio}"
         raise BadInput(f"There is no result {file}. A checkpoint is published with its scores; run: {command}")
     result = load_result(file)
-    for what in ("data_fingerprint", "deletion_sha256", "base_revision", "config"):
+    for what in IDENTITY:
         if getattr(result, what) != getattr(record, what):
             raise BadInput(f"{file} is the result of another run: its {what} is not the checkpoint's. Evaluate again.")
     if result.status == "failed":

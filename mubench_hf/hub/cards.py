@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from mubench_hf.data.card import template
 from mubench_hf.metrics import get_metric, list_metrics, metric_folder
-from mubench_hf.models import get_model
+from mubench_hf.runs.plan import RECIPE, recorded_model
 from mubench_hf.runs.record import RunRecord
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.train import RECIPE
 from mubench_hf.tasks import TaskSpec, get_task
 from mubench_hf.trainers import get_method
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
+
+    from mubench_hf.models import Architecture
 
 HUB = "https://huggingface.co"
 PAPER = "arxiv:2406.14796"
@@ -96,7 +97,8 @@ def model_metadata(
     """Return the metadata of a checkpoint's card; the arguments are those of ``model_card``."""
     from huggingface_hub import ModelCardData
 
-    task, spec, method = get_task(result.task), get_model(result.model), result.method
+    task, method = get_task(result.task), result.method
+    spec = recorded_model(result.model, task, result.external.get("model", {}).get("name", result.model))
     fresh = method == "original" or get_method(method).replays_recipe
     mini = ["mini-data"] if result.variant == "mini" else []
     return ModelCardData(
@@ -133,6 +135,11 @@ def metric_card(name: str, org: str = "mubench") -> str:
     )
 
 
+def _architecture(record: RunRecord) -> Architecture:
+    name = record.external.get("model", {}).get("name", record.run.model)
+    return recorded_model(record.run.model, get_task(record.run.task), name).architecture
+
+
 def _source_line(task: TaskSpec, result: RunResult) -> str:
     if result.variant == "mini":
         return f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
@@ -141,7 +148,7 @@ def _source_line(task: TaskSpec, result: RunResult) -> str:
 
 def _summary(record: RunRecord, org: str) -> str:
     run = record.run
-    model, data = f"A {get_model(run.model).architecture.title} (`{run.model}`)", run.dataset_name
+    model, data = f"A {_architecture(record).title} (`{run.model}`)", run.dataset_name
     if run.method == "original":
         return f"{model} trained on `{data}`, one of the originals of MU-Bench."
     method, base = get_method(run.method), _on_hub(record.base_model, org)
@@ -189,7 +196,7 @@ def _cell(text: str) -> str:
 
 def _usage(record: RunRecord, files: Collection[str], org: str) -> str:
     """Return how to load the checkpoint with the clients that people have."""
-    repo, arch = f"{org}/{record.run.checkpoint_name}", get_model(record.run.model).architecture
+    repo, arch = f"{org}/{record.run.checkpoint_name}", _architecture(record)
     if "vae/config.json" in files:
         return f'from diffusers import DiffusionPipeline\n\npipeline = DiffusionPipeline.from_pretrained("{repo}")'
     if "model_index.json" in files:

@@ -14,10 +14,10 @@ from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.cards import OUTPUTS
 from mubench_hf.hub.eval_results import EVAL_RESULTS
 from mubench_hf.hub.retries import Retries, refusal
+from mubench_hf.runs.plan import RECIPE
 from mubench_hf.runs.record import RECORD
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_result
-from mubench_hf.runs.train import RECIPE
 
 FETCHED = (
     *(CARD, RECORD, RECIPE, RESULT, OUTPUTS, EVAL_RESULTS, "plots/*.png", *WEIGHTS, *CONFIGS),

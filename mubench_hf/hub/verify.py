@@ -12,15 +12,14 @@ from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
-from mubench_hf.models import get_model
 from mubench_hf.models.loading import saved_processor
 from mubench_hf.runs.agreement import WRONG, Comparison, compare, made_alike
-from mubench_hf.runs.evaluate import measure_checkpoint
-from mubench_hf.runs.record import RECORD, RunRecord, load_record
+from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
+from mubench_hf.runs.plan import setup_of
+from mubench_hf.runs.record import RECORD, RunRecord, load_record, reference_names
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import REFERENCES, SPLITS, evaluate_run
-from mubench_hf.runs.store import load_result
-from mubench_hf.tasks import get_task
+from mubench_hf.runs.scores import REFERENCES, SPLITS
+from mubench_hf.runs.store import IDENTITY, load_result
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def verify(name: str, revision: str | None = None, *, out: Path | str = ".") -> 
     repo, revision = split_name(name, revision)
     folder, org = checkpoint_folder(repo, revision), repo.split("/")[0]
     record, stated = load_record(folder), _stated(repo, folder)
-    task = get_task(record.run.task)
-    loader = get_model(record.run.model).architecture.processor_class
+    setup = setup_of(record, folder, out, stated.del_ratio)
+    task, loader = setup.task, setup.model.architecture.processor_class
     data = load_task_data(
         task,
         variant=record.run.variant,
@@ -93,8 +92,8 @@ def _stated(repo: str, folder: Path) -> RunResult:
     if not (folder / RESULT).is_file():
         raise BadInput(f"{repo} has no {RESULT}: it states no scores to compare with.")
     record, stated = load_record(folder), load_result(folder / RESULT)
-    run = replace(record.run, del_ratio=record.run.del_ratio or stated.del_ratio)
-    names = ("data_fingerprint", "deletion_sha256", "config", "base_model", "base_revision", "status")
+    run = record.run.at(stated.del_ratio)
+    names = (*IDENTITY, "base_model", "status")
     differing = [name for name in names if getattr(stated, name) != getattr(record, name)]
     if stated.run != run or differing:
         what = f"{stated.name} in place of {run.name}" if stated.run != run else f"another {', '.join(differing)}"
@@ -104,12 +103,13 @@ def _stated(repo: str, folder: Path) -> RunResult:
 
 def _references(record: RunRecord, stated: RunResult, org: str) -> dict[str, RunResult]:
     """Return the published results, of the same data and ratio, of the runs that scores are compared with."""
-    names = {"original": record.run.original_name, "retrain": replace(stated.run, method="retrain").name}
+    names = reference_names(record.run.at(stated.del_ratio), record.base_model, record.external)
     found = {name: published_result(f"{org}/{repo}") for name, repo in names.items() if name != stated.method}
+    shared = ("task", "variant", "model", "del_ratio", "data_fingerprint")
     return {
         name: result
         for name, result in found.items()
         if result
-        and result.data_fingerprint == stated.data_fingerprint
-        and replace(result.run, seed=stated.seed) == replace(stated.run, method=name)
+        and result.run.checkpoint_name == names[name]
+        and all(getattr(result, field) == getattr(stated, field) for field in shared)
     }

@@ -96,9 +96,9 @@ def make_board(entries: Iterable[Entry]) -> Board:
             for entry in by_table[key]
             if _data(entry) != data
         ]
-        verified = Counter(entry.result.method for entry in fitting if entry.verified)
+        verified = {entry.result.name for entry in fitting if entry.verified}
         (groups,) = aggregate(entry.result for entry in fitting)
-        tables[key] = tuple(Row(group, verified[group.method]) for group in groups)
+        tables[key] = tuple(Row(group, len(verified.intersection(group.runs))) for group in groups)
     return Board(tables, tuple(left_out))
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 from mubench_hf.leaderboard.entries import Contents, Entry
 from mubench_hf.leaderboard.outputs import LARGEST_OUTPUTS
+from mubench_hf.results.aggregate import aggregate
+from mubench_hf.runs.record import reference_names
+from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import get_task
 
 FEWEST_SEEDS = 3
 """Seeds of a method on the leaderboard: fewer have no spread worth the name."""
 
-SAME = {
-    "data_fingerprint": "rows",
-    "deletion_sha256": "deletion list",
-    "base_revision": "original that the runs start from",
-}
+SAME = {"data_fingerprint": "rows", "deletion_sha256": "deletion list"}
 """Fields that all runs of a table share, and what they identify."""
 
 
@@ -58,14 +57,22 @@ class Table:
             sorted(self.known + self.entries, key=lambda entry: (order.get(entry.result.method, 2), entry.result.name))
         )
 
-    def original(self) -> Entry | None:
-        """Return the original, ``None`` if there is none."""
-        return next((entry for entry in self.every if entry.result.method == "original"), None)
+    def reference(self, name: str, run: RunResult) -> Entry | None:
+        """Return the run that another one's scores are compared with, ``None`` if there is none here.
 
-    def retrain(self, seed: int) -> Entry | None:
-        """Return the retrained model of a seed, ``None`` if there is none."""
-        runs = (entry for entry in self.every if entry.result.method == "retrain")
-        return next((entry for entry in runs if entry.result.seed == seed), None)
+        Args:
+            name: ``original``: what the run started from; or ``retrain``: the retrained model of its seed.
+            run: The other run.
+        """
+        wanted = reference_names(run.run, run.base_model, run.external).get(name)
+        for entry in self.every:
+            found = entry.result
+            if found.method == name and found.run.checkpoint_name == wanted:
+                return entry
+            # Before 0.2 one original, called like the table, served every seed.
+            if name == found.method == "original" and run.base_model == f"mubench/{run.run.table_name}":
+                return entry
+        return None
 
 
 def tables(entries: Iterable[Entry], known: Iterable[Entry] = ()) -> list[Table]:
@@ -97,6 +104,7 @@ def check(submission: Contents, known: Sequence[Entry] = ()) -> Iterator[Problem
                 yield Problem(entry.result.name, text)
             yield from _files(entry)
         yield from _same_data(table)
+        yield from _same_originals(table)
         yield from _references(table)
         yield from _seeds(table)
 
@@ -124,9 +132,8 @@ def _same_data(table: Table) -> Iterator[Problem]:
     first = table.every[0].result
     published = get_task(first.task).source(first.variant).deletion_sha256
     for field, what in SAME.items():
-        # An original starts from nothing that was submitted.
-        runs = [entry.result for entry in table.every if getattr(entry.result, field) is not None]
-        expected = {"deletion_sha256": published}.get(field) or (getattr(runs[0], field) if runs else None)
+        runs = [entry.result for entry in table.every]
+        expected = {"deletion_sha256": published}.get(field) or getattr(runs[0], field)
         for run in runs:
             if (found := getattr(run, field)) != expected:
                 yield Problem(
@@ -136,29 +143,40 @@ def _same_data(table: Table) -> Iterator[Problem]:
                 )
 
 
+def _same_originals(table: Table) -> Iterator[Problem]:
+    """Yield the runs that say to start from one original, but not from the weights that others say it has."""
+    weights: dict[str, str] = {}
+    for run in (entry.result for entry in table.every):
+        if run.base_model is None or run.base_revision is None:
+            continue  # An original starts from nothing that was submitted.
+        expected = weights.setdefault(run.base_model, run.base_revision)
+        if run.base_revision != expected:
+            yield Problem(
+                run.name,
+                f"another {run.base_model} (base_revision {run.base_revision[:12]}) than the one that other runs start "
+                f"from ({expected[:12]}). Run them from one original.",
+            )
+
+
 def _references(table: Table) -> Iterator[Problem]:
-    originals = {entry.result.name for entry in table.every if entry.result.method == "original"}
+    """Yield what the scores of the submitted runs are compared with and nobody has."""
     named = table.entries[0].result.run
-    where = f"{named.original_name} at {named.del_ratio}%"
-    if len(originals) != 1:
-        found = f"{len(originals)} originals" if originals else "no original"
-        yield Problem(where, f"{found}; scores are compared with exactly one. Submit the whole output folder.")
-    seeds = {entry.result.seed for entry in table.entries if entry.result.method != "original"}
-    missing = sorted(seed for seed in seeds if table.retrain(seed) is None)
-    if missing:
-        text = f"no retrained model of seed {', '.join(map(str, missing))}, so that gaps cannot be computed. Submit it."
-        yield Problem(where, text)
+    where = f"{named.table_name} at {named.del_ratio}%"
+    runs = [entry.result for entry in table.entries if entry.result.method != "original"]
+    for name, what in (("original", "original"), ("retrain", "retrained model")):
+        missing = sorted({run.seed for run in runs if table.reference(name, run) is None})
+        if missing:
+            seeds = ", ".join(map(str, missing))
+            yield Problem(where, f"no {what} of seed {seeds}, which scores are compared with. Submit the whole folder.")
 
 
 def _seeds(table: Table) -> Iterator[Problem]:
-    seeds = defaultdict(set)
-    for entry in table.every:
-        seeds[entry.result.method].add(entry.result.seed)
-    for method in sorted({entry.result.method for entry in table.entries} - {"original"}):
-        if len(seeds[method]) < FEWEST_SEEDS:
-            found = ", ".join(map(str, sorted(seeds[method])))
-            run = next(entry.result for entry in table.entries if entry.result.method == method)
+    mine = {entry.result.name for entry in table.entries}
+    (groups,) = aggregate(entry.result for entry in table.every)
+    for group in groups:
+        if group.method != "original" and mine.intersection(group.runs) and len(group.seeds) < FEWEST_SEEDS:
+            found = ", ".join(map(str, group.seeds))
             yield Problem(
-                f"{run.run.original_name}-{method}-df{run.del_ratio}pct",
-                f"{len(seeds[method])} seeds ({found}); at least {FEWEST_SEEDS} are needed. Run more.",
+                f"{group.label} on {table.entries[0].result.run.table_name} at {group.del_ratio}%",
+                f"{len(group.seeds)} seeds ({found}); at least {FEWEST_SEEDS} are needed. Run more.",
             )

@@ -8,7 +8,17 @@ from html import escape
 from pathlib import Path
 
 from mubench_hf.leaderboard.board import Board, Row, TableKey
-from mubench_hf.leaderboard.views import STATED, Comparison, MethodPage, gap, is_best, method_title, score_key, summary
+from mubench_hf.leaderboard.views import (
+    STATED,
+    Comparison,
+    MethodPage,
+    gap,
+    is_best,
+    method_title,
+    row_title,
+    score_key,
+    summary,
+)
 from mubench_hf.results.columns import COLUMNS, Column
 from mubench_hf.results.tables import ResultTable
 from mubench_hf.tasks import get_task
@@ -59,7 +69,7 @@ def board_table(
 
 def comparison_table(key: TableKey, first: Row, second: Row, lines: Sequence[Comparison]) -> str:
     """Return two methods side by side, one score a line."""
-    names = [method_title(row.group.method) for row in (first, second)]
+    names = [row_title(row) for row in (first, second)]
     heads = [_head(name) for name in ("Score", *names, "Difference")] + [_head("Better", "mb-text")]
     body = []
     for line in lines:
@@ -134,7 +144,7 @@ def _column_head(column: Column, order: tuple[str, str] | None = None) -> str:
 def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: TableKey | None = None) -> str:
     """Return a row, named after its method or, on a method's own page, after its table."""
     group = row.group
-    name, more = escape(method_title(group.method)), escape(group.method)
+    name, more = escape(method_title(group.method)), escape(group.label)
     if place is not None:
         mini = " mini" if place.variant == "mini" else ""
         name, more = escape(get_task(place.task).title) + mini, escape(f"{place.model} · {place.del_ratio}% deleted")
@@ -146,7 +156,7 @@ def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: Table
         distance = f" <small>({_signed(gap(row, column), column.digits)})</small>" if shown else ""
         cells.append(f'<td{best} data-key="{escape(score_key(row, column))}">{_cell(row, column)}{distance}</td>')
     cells.append(f"<td>{escape(', '.join(map(str, group.seeds)))}</td>")
-    return f'<tr data-method="{escape(group.method)}">{"".join(cells)}</tr>'
+    return f'<tr data-method="{escape(group.label)}">{"".join(cells)}</tr>'
 
 
 def _cell(row: Row, column: Column) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from mubench_hf.leaderboard.board import Row, TableKey
-from mubench_hf.leaderboard.views import method_title, points
+from mubench_hf.leaderboard.views import points
 from mubench_hf.tasks import get_task
 
 WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 420, 360, 62, 52, 16
@@ -25,7 +25,7 @@ def plot_html(key: TableKey, rows: Sequence[Row]) -> str:
          HEIGHT - BOTTOM - y_axis.share(point["test"]) * (HEIGHT - BOTTOM - EDGE))
         for point in found
     ]  # fmt: skip
-    texts = [f"{method_title(point['method'])}: D_f {point['forget']:.3f}, test {point['test']:.3f}" for point in found]
+    texts = [f"{point['title']}: D_f {point['forget']:.3f}, test {point['test']:.3f}" for point in found]
     parts = [*_grid(x_axis, y_axis), *_reference(found, places)]
     for number, ((x, y), text, point) in enumerate(zip(places, texts, found, strict=True), start=1):
         parts.append(

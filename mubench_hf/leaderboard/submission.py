@@ -69,6 +69,6 @@ def submission_bundle(entries: Sequence[Entry], repo: str) -> Bundle:
 def submission_title(entries: Sequence[Entry]) -> str:
     """Return the title of a submission's pull request: equal for equal results, so that a repeat is recognised."""
     runs = [entry.result for entry in entries]
-    what = sorted({f"{run.run.original_name} at {run.del_ratio}%" for run in runs})
+    what = sorted({f"{run.run.table_name} at {run.del_ratio}%" for run in runs})
     digest = hashlib.sha256("".join(sorted(entry.digest for entry in entries)).encode()).hexdigest()
     return f"Results of {len(runs)} runs: {', '.join(what)} ({digest[:12]})"

@@ -134,14 +134,15 @@ def _against_data(table: Table, outputs: dict[str, dict[str, np.ndarray]], out: 
 
 def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
     """Yield the first score of each run that is not the one its outputs give."""
-    # The original is compared with the retrained model too, but that one's scores do not come from the original's.
+    # Originals are compared with retrained models too, but those models' scores do not come from the originals'.
+    originals = [entry for entry in table.every if entry.result.method == "original"]
     recomputed: dict[str, Scores] = {}
-    for entry in (*table.every, *table.every[:1]):
+    for entry in (*table.every, *originals):
         run = entry.result
         if run.name not in outputs:
             recomputed[run.name] = run.scores
             continue
-        original, retrain = table.original(), table.retrain(run.seed)
+        original, retrain = table.reference("original", run), table.reference("retrain", run)
         recomputed[run.name], _ = score(
             outputs[run.name],
             metrics=get_task(run.task).metrics,

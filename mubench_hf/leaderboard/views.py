@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, desce
         descending: Whether the largest mean stands first.
     """
     wanted = text.strip().lower()
-    kept = [row for row in rows if wanted in f"{row.group.method} {method_title(row.group.method)}".lower()]
+    kept = [row for row in rows if wanted in f"{row.group.label} {method_title(row.group.method)}".lower()]
     if by is None:
         return kept
     known = [row for row in kept if summary(row, by).mean is not None]
@@ -99,7 +100,7 @@ def points(rows: Sequence[Row]) -> list[dict[str, str | float]]:
         metric = get_task(row.group.task).metric
         forget, test = (row.group.score(f"{split}_{metric}").mean for split in ("forget", "test"))
         if forget is not None and test is not None:
-            found.append({"method": row.group.method, "forget": forget, "test": test})
+            found.append({"method": row.group.label, "title": row_title(row), "forget": forget, "test": test})
     return found
 
 
@@ -107,7 +108,7 @@ def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     """Return rows as CSV: each score's mean, standard deviation and gap to retrain, with all their digits."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = [*TableKey._fields, "method", "status", "seeds", "verified_runs"]
+    header = [*TableKey._fields, "method", "settings", "status", "seeds", "verified_runs"]
     for column in columns:
         key = score_key(rows[0], column) if rows else column.key
         header += [key, f"{key}_std", f"{key}_gap_to_retrain"]
@@ -115,7 +116,7 @@ def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     for row in rows:
         group = row.group
         cells = [getattr(group, name) for name in TableKey._fields]
-        cells += [group.method, group.status, " ".join(map(str, group.seeds)), row.verified]
+        cells += [group.method, json.dumps(group.differs), group.status, " ".join(map(str, group.seeds)), row.verified]
         for column in columns:
             found = summary(row, column)
             cells += ["" if value is None else value for value in (found.mean, found.std, gap(row, column))]
@@ -163,7 +164,17 @@ def method_page(board: Board, method: str) -> MethodPage:
 
 def method_title(method: str) -> str:
     """Return a method's name for people; the original unlearns nothing and has no class of its own."""
-    return "Original" if method == "original" else get_method(method).title
+    if method == "original":
+        return "Original"
+    try:
+        return get_method(method).title
+    except BadInput:  # One from outside, of which only the key is here.
+        return method
+
+
+def row_title(row: Row) -> str:
+    """Return a row's name for people: its method's, and what sets it apart."""
+    return method_title(row.group.method) + row.group.label.removeprefix(row.group.method)
 
 
 def find_row(board: Board, key: TableKey, method: str) -> Row:
@@ -173,7 +184,7 @@ def find_row(board: Board, key: TableKey, method: str) -> Row:
         BadInput: If the table does not have it.
     """
     for row in board.tables.get(key, ()):
-        if row.group.method == method:
+        if row.group.label == method:
             return row
     raise BadInput(f"The table of {key.task} has no {method!r}. Choose another method.")
 

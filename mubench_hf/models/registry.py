@@ -82,7 +82,7 @@ class ModelSpec:
 
     Attributes:
         architecture: The architecture.
-        scale: The scale's name.
+        scale: The scale's name; empty for a model that is not registered, which has no others.
         published: The published size; ``None`` for the tiny one, which is made from its configuration.
     """
 
@@ -92,8 +92,8 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        """Key of the model, ``vit-base``."""
-        return f"{self.architecture.name}-{self.scale}"
+        """Key of the model, ``vit-base``; of one that is not registered, the name that runs are called after."""
+        return f"{self.architecture.name}-{self.scale}" if self.scale else self.architecture.name
 
     @property
     def hub_id(self) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.result import RunResult
@@ -36,7 +38,7 @@ class ScoreSummary:
 
 @dataclass(frozen=True)
 class Group:
-    """All seeds of one method on one task, source, model and deletion ratio.
+    """The runs of one method that differ in their seeds alone, on one task, variant, model and deletion ratio.
 
     Attributes:
         task: Key of the task.
@@ -44,6 +46,11 @@ class Group:
         model: Model name.
         del_ratio: Percent of the train set that is deleted.
         method: ``original``, ``retrain`` or an unlearning method.
+        differs: Settings in which the runs differ from the preset or, where results do not say, from the method's
+            other groups.
+        external: Whether the method is not one of this package's.
+        runs: Names of the runs.
+        made_on: What they were made on, each machine once.
         status: ``ok`` if every run is, else for example ``diverged 1/3`` or ``diverged 1/3, failed 1/3``.
         averaged: Status of the runs behind the means: ``ok``, or ``diverged`` where no run is ok, or ``failed``.
         status_reasons: Why runs are not ok, each reason once.
@@ -57,12 +64,22 @@ class Group:
     model: str
     del_ratio: int
     method: str
+    differs: dict[str, Any]
+    external: bool
+    runs: tuple[str, ...]
+    made_on: tuple[str, ...]
     status: str
     averaged: str
     status_reasons: tuple[str, ...]
     seeds: tuple[int, ...]
     scores: dict[str, ScoreSummary]
     retrain: dict[str, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def label(self) -> str:
+        """What the group is called in tables: its method, and what sets it apart."""
+        words = ["external"] * self.external + [f"{name}={value}" for name, value in self.differs.items()]
+        return f"{self.method} ({', '.join(words)})" if words else self.method
 
     def score(self, key: str) -> ScoreSummary:
         """Return the summary of ``key``; an empty one that says why if no run reports it."""
@@ -81,16 +98,17 @@ class Group:
 
 
 def aggregate(results: Iterable[RunResult]) -> list[list[Group]]:
-    """Summarise runs over seeds, one list of groups for each task, source, model and deletion ratio.
+    """Summarise runs over seeds, one list of groups for each task, variant, model and deletion ratio.
 
-    Groups of different lists are not comparable. Within one, they stand in the order original, retrain, then methods by
-    name. A diverged run is averaged with diverged runs only, and only where no run of its group is ok.
+    Only runs that differ in nothing but their seeds are averaged. Groups of different lists are not comparable. Within
+    one, they stand in the order original, retrain, then methods by name, presets first. A diverged run is averaged with
+    diverged runs only, and only where no run of its group is ok.
 
     Args:
         results: Runs in any order.
 
     Returns:
-        Lists of groups, sorted by task, source, model and ratio.
+        Lists of groups, sorted by task, variant, model and ratio.
 
     Raises:
         BadInput: If runs that belong to one list were made from different data or deletion lists, or a run comes twice.
@@ -147,25 +165,80 @@ def heading(groups: Sequence[Group], title: str | None = None) -> str:
 
 
 def _groups(results: list[RunResult]) -> list[Group]:
-    """Return the groups of runs that share task, source, model and ratio."""
+    """Return the groups of runs that share task, variant, model and ratio."""
     for name in ("data_fingerprint", "deletion_sha256"):
         found = sorted({getattr(result, name) for result in results})
         if len(found) > 1:
-            where = f"{results[0].run.original_name} at {results[0].del_ratio}%"
+            where = f"{results[0].run.table_name} at {results[0].del_ratio}%"
             raise BadInput(
                 f"Runs of {where} differ in {name} ({', '.join(found)}), so their scores cannot be compared. "
                 "Keep the results of one data build in a folder."
             )
-    by_method: dict[str, list[RunResult]] = defaultdict(list)
-    for result in results:
-        by_method[result.method].append(result)
-    summaries = _summarise(by_method.get("retrain", []), "ok")
-    reference = {key: summary.mean for key, summary in summaries.items() if summary.mean is not None}
-    order = [*(name for name in REFERENCES if name in by_method), *sorted(by_method.keys() - set(REFERENCES))]
-    return [_group(by_method[method], reference) for method in order]
+    rows = _rows(results)
+    references = _references(rows)
+    order = sorted(rows, key=lambda row: (_rank(row.method), row.method, row.original or "", len(row.rest), row.rest))
+    return [_group(rows[row], _differences(row, rows), references.get(row.original, {})) for row in order]
 
 
-def _group(runs: list[RunResult], retrain: dict[str, float]) -> Group:
+class _Row(NamedTuple):
+    """What the runs of one group share.
+
+    Attributes:
+        method: The method.
+        original: Name of the original that they started from; ``None`` for the one of each run's own seed.
+        rest: All other settings, as JSON.
+    """
+
+    method: str
+    original: str | None
+    rest: str
+
+
+def _rows(results: Iterable[RunResult]) -> dict[_Row, list[RunResult]]:
+    """Return the runs of each group."""
+    rows: dict[_Row, list[RunResult]] = defaultdict(list)
+    for run in results:
+        others = {name: value for name, value in run.settings.items() if name != "original"}
+        rest = json.dumps([run.config, others, run.external], sort_keys=True)
+        rows[_Row(run.method, run.settings.get("original"), rest)].append(run)
+    for row in [row for row in rows if row.original is not None]:
+        # Where one original serves every seed, the run of that original's own seed belongs to the others.
+        own = rows.get(own_row := row._replace(original=None), [])
+        if own and all(run.base_model == f"mubench/{row.original}" for run in own):
+            rows[row] += rows.pop(own_row)
+    return dict(rows)
+
+
+def _rank(method: str) -> int:
+    return REFERENCES.index(method) if method in REFERENCES else len(REFERENCES)
+
+
+def _references(rows: Mapping[_Row, list[RunResult]]) -> dict[str | None, dict[str, float]]:
+    """Return the retrained model's means, by the original that it started from; of several, the preset's."""
+    found: dict[str | None, dict[str, float]] = {}
+    for row in sorted((row for row in rows if row.method == "retrain"), key=lambda row: (len(row.rest), row.rest)):
+        means = {key: found.mean for key, found in _summarise(rows[row], "ok").items() if found.mean is not None}
+        found.setdefault(row.original, means)
+    if len(found) == 1 and None not in found:  # Originals are compared with the only retrained model there is.
+        found[None] = next(iter(found.values()))
+    return found
+
+
+def _differences(row: _Row, rows: Mapping[_Row, list[RunResult]]) -> dict[str, Any]:
+    """Return what to tell a group by, see ``Group.differs``."""
+    first = rows[row][0]
+    if first.settings or first.external:
+        return {**first.settings, **({"original": row.original} if row.original else {})}
+    siblings = [rows[other][0] for other in rows if other.method == row.method and not rows[other][0].settings]
+    every = {name for run in siblings for name in run.config}
+    return {
+        name: first.config.get(name, "default")
+        for name in sorted(every)
+        if any(run.config.get(name) != first.config.get(name) for run in siblings)
+    }
+
+
+def _group(runs: list[RunResult], differs: dict[str, Any], retrain: dict[str, float]) -> Group:
     seeds = sorted(run.seed for run in runs)
     for seed, after in zip(seeds, seeds[1:], strict=False):
         if seed == after:
@@ -180,6 +253,10 @@ def _group(runs: list[RunResult], retrain: dict[str, float]) -> Group:
         model=first.model,
         del_ratio=first.del_ratio,
         method=first.method,
+        differs=differs,
+        external="method" in first.external,
+        runs=tuple(sorted(run.name for run in runs)),
+        made_on=tuple(sorted({_machine(run) for run in runs})),
         status=", ".join(bad) or "ok",
         averaged=averaged,
         status_reasons=tuple(dict.fromkeys(run.status_reason for run in runs if run.status_reason)),
@@ -187,6 +264,14 @@ def _group(runs: list[RunResult], retrain: dict[str, float]) -> Group:
         scores=_summarise(runs, averaged),
         retrain=retrain,
     )
+
+
+def _machine(run: RunResult) -> str:
+    """Return what a run was made on, as far as it bears on its times and last digits."""
+    threads, processes = run.hardware.get("threads", "?"), run.world_size
+    device = run.hardware.get("device", "?")
+    name = run.hardware.get("cpu", "?") if device == "cpu" else device
+    return f"{name}, {threads} thread{'s' * (threads != 1)}, {processes} process{'es' * (processes > 1)}"
 
 
 def _summarise(runs: list[RunResult], status: str) -> dict[str, ScoreSummary]:

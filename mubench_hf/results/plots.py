@@ -51,12 +51,13 @@ def draw_plots(
     from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc  # It brings in `evaluate`.
 
     (groups,) = aggregate(results)
+    labels = {name: group.label for group in groups for name in group.runs}
     curves: dict[str, list] = {}
     for result in results:
         if result.scores.get("mia_loss_auc") is not None:  # Else a diverged or failed run has no ranking to draw.
             outputs = load_logits(result.name, logits)
             arrays = (outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
-            curves.setdefault(result.method, []).append(loss_roc(*arrays))
+            curves.setdefault(labels[result.name], []).append(loss_roc(*arrays))
     return [
         plot_forgetting_utility(groups, plots / "forgetting_utility.png", title, metric),
         plot_time(groups, plots / "time.png", title),
@@ -229,7 +230,7 @@ def _figure(width: float, height: float, title: str) -> tuple:
 
 
 def _label(group: Group) -> str:
-    return group.method if group.status == "ok" else f"{group.method}\n({group.status})"
+    return group.label if group.status == "ok" else f"{group.label}\n({group.status})"
 
 
 def _point_styles(groups: Sequence[Group]) -> Iterator[tuple[str, str]]:

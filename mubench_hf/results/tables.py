@@ -85,7 +85,7 @@ class ResultTable:
             header, arrow = self.columns[index].header, self.columns[index].arrow
             table.add_column(f"{header.replace(' ', separator)}{separator}{arrow}", justify="right", no_wrap=True)
         for group, cells in self.rows:
-            label = Text(group.method, style="" if group.is_method else "italic")
+            label = Text(group.label, style="" if group.is_method else "italic")
             if group.status != "ok":
                 label.append("\n" + group.status.replace(", ", "\n"), style="red")
             table.add_row(label, *(_terminal_cell(cells[index], separator) for index in chosen))
@@ -134,7 +134,7 @@ def _markdown_lines(table: ResultTable) -> list[str]:
     header = " | ".join(f"{column.header} {column.arrow}" for column in table.columns)
     lines += [f"| Method | {header} |", "|---|" + "---:|" * len(table.columns)]
     for group, cells in table.rows:
-        label = _escape(group.method) + (f" (**{group.status}**)" if group.status != "ok" else "")
+        label = _escape(group.label) + (f" (**{group.status}**)" if group.status != "ok" else "")
         lines.append(f"| {label} | {' | '.join(map(_markdown_cell, cells))} |")
     return [*lines, ""]
 
@@ -206,11 +206,22 @@ def _notes(groups: Sequence[Group], title: str | None, metric: str | None) -> It
     most = max(len(group.seeds) for group in groups)
     for group in groups:
         if len(group.seeds) < most:
-            yield f"{group.method}: {len(group.seeds)} of {most} seeds."
+            yield f"{group.label}: {len(group.seeds)} of {most} seeds."
         if group.status != "ok":
             shown = "no scores" if group.averaged == "failed" else f"means over {group.averaged} runs"
-            yield f"{group.method} {group.status} ({shown}): {_short('; '.join(group.status_reasons))}"
+            yield f"{group.label} {group.status} ({shown}): {_short('; '.join(group.status_reasons))}"
+    yield from _machines(groups)
     yield from _missing(groups, metric)
+
+
+def _machines(groups: Sequence[Group]) -> Iterator[str]:
+    """Yield, where not all runs were made alike, what each was made on: times then differ for that reason too."""
+    labels: dict[str, list[str]] = {}
+    for group in groups:
+        for machine in group.made_on:
+            labels.setdefault(machine, []).append(group.label)
+    if len(labels) > 1:
+        yield "Not made alike: " + "; ".join(f"{', '.join(names)} on {machine}" for machine, names in labels.items())
 
 
 def _missing(groups: Sequence[Group], metric: str | None) -> Iterator[str]:
@@ -222,7 +233,7 @@ def _missing(groups: Sequence[Group], metric: str | None) -> Iterator[str]:
             # A failed group's reason stands on its own line already.
             for reason in score.reasons if group.averaged != "failed" else ():
                 some = f" ({score.count} seed{'s' * (score.count > 1)} shown)" if score.count else ""
-                reasons.setdefault(reason, {}).setdefault(column.header, []).append(group.method + some)
+                reasons.setdefault(reason, {}).setdefault(column.header, []).append(group.label + some)
     for reason, cells in reasons.items():
         where = "; ".join(f"{header} of {', '.join(methods)}" for header, methods in cells.items())
         yield f"{MISSING} {where}: {_short(reason)}"

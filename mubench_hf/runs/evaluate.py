@@ -1,24 +1,24 @@
-"""The evaluation of a checkpoint into a folder of results."""
+"""The evaluation of a checkpoint into a folder of results, and of results whose scores are not complete."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds import get_kind
-from mubench_hf.models import get_model
-from mubench_hf.models.loading import load_model
-from mubench_hf.runs.record import RunRecord
+from mubench_hf.runs.plan import recorded_model
+from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import evaluate_run
-from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
+from mubench_hf.runs.scores import references_of, score, score_names
+from mubench_hf.runs.store import check_same_run, has_logits, load_logits, reference_results, save_logits, save_result
+from mubench_hf.tasks import get_task
+
+if TYPE_CHECKING:
+    from mubench_hf.data.prepare import TaskData
 
 
 def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskData, results: Path) -> RunResult:
@@ -27,11 +27,17 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
     It is compared with the original and with the retrained model of the same seed as far as ``results`` has them.
 
     Raises:
-        BadInput: If the run is not finished, or was made with other data than these.
+        BadInput: If the run is not finished, was made with other data than these, or ``results`` holds another run's
+            result of that name.
     """
-    outputs = measure_checkpoint(checkpoint, record, data, keep=record.run.method == "original")
-    save_logits(replace(record.run, del_ratio=data.ratio).name, results, outputs)
-    return _score(record, outputs, data, results)
+    run = record.run.at(data.ratio)
+    check_same_run(record, run, results)
+    outputs = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL)
+    save_logits(run.name, results, outputs)
+    references = reference_results(record, run, results)
+    result = evaluate_run(record, outputs, data, **{name: found.scores for name, found in references.items()})
+    save_result(result, results)
+    return result
 
 
 def measure_checkpoint(
@@ -48,6 +54,11 @@ def measure_checkpoint(
     Raises:
         BadInput: If the run is not finished, or was made with other data than these.
     """
+    import torch
+
+    from mubench_hf.kinds import get_kind
+    from mubench_hf.models.loading import load_model
+
     if not record.finished:
         raise BadInput(f"{checkpoint} is not finished. Run the command that started it again; it goes on from there.")
     if record.data_fingerprint != data.manifest["fingerprint"]:
@@ -56,7 +67,8 @@ def measure_checkpoint(
             f"{data.task.dataset_name(data.variant)} here ({data.manifest['fingerprint'][:12]}). "
             "Evaluate it beside its data."
         )
-    model = load_model(checkpoint, get_model(record.run.model).architecture.auto_class)
+    spec = recorded_model(record.run.model, data.task, str(checkpoint))
+    model = load_model(checkpoint, spec.architecture.auto_class)
     threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many share it.
     torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))
     try:
@@ -65,21 +77,74 @@ def measure_checkpoint(
         torch.set_num_threads(threads)
 
 
-def rescore(record: RunRecord, data: TaskData, results: Path) -> RunResult:
-    """Score a run again from its kept outputs, once the models that it is compared with have been evaluated."""
-    outputs = load_logits(replace(record.run, del_ratio=data.ratio).name, results)
-    return _score(record, outputs, data, results)
+def evaluate_run(
+    record: RunRecord,
+    outputs: dict[str, np.ndarray],
+    data: TaskData,
+    *,
+    original: dict[str, float | None] | None = None,
+    retrain: dict[str, float | None] | None = None,
+) -> RunResult:
+    """Return the result of a finished run.
+
+    Args:
+        record: The run; an original is evaluated at ``data.ratio``.
+        outputs: What the task's kind measured of its checkpoint.
+        data: The task's rows.
+        original: Scores of the original that the run started from.
+        retrain: Scores of the retrained model of the same seed.
+    """
+    scores, reasons = score(
+        outputs,
+        metrics=data.task.metrics,
+        method=record.run.method,
+        seed=record.run.seed,
+        seconds=record.seconds,
+        original=original,
+        retrain=retrain,
+    )
+    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons)
 
 
-def _score(record: RunRecord, outputs: dict[str, Any], data: TaskData, results: Path) -> RunResult:
-    run = replace(record.run, del_ratio=data.ratio)
-    retrain = f"{replace(run, method='retrain').name}.json"
-    original = f"{run.original_name}-original-df{run.del_ratio}pct-s*.json"
-    result = evaluate_run(record, outputs, data, original=_scores(results, original), retrain=_scores(results, retrain))
-    save_result(result, results)
-    return result
+def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
+    """Return the result of a run that broke off with an error: every score missing, for that reason."""
+    reason = reason.strip() or "the run broke off with an error that says nothing"
+    keys = sorted(score_names(data.task.metrics))
+    shared = {**_shared(record, data.ratio), "status": "failed", "status_reason": reason}
+    return RunResult(**shared, scores=dict.fromkeys(keys), reasons=dict.fromkeys(keys, reason))
 
 
-def _scores(results: Path, pattern: str) -> dict[str, float | None] | None:
-    files = sorted(results.glob(pattern))
-    return load_result(files[0]).scores if files else None
+def completed(result: RunResult, results: Path) -> RunResult:
+    """Return a result with the scores that it lacks and its kept outputs allow; what it states stays as it is.
+
+    A score is lacking where it is of a metric that came later, or compares with a model that was evaluated later.
+
+    Args:
+        result: The result.
+        results: Folder with its outputs and with the results that it is compared with.
+    """
+    metrics = get_task(result.task).metrics
+    references = reference_results(result, result.run, results)
+    waiting = {key for key, value in result.scores.items() if value is None and references_of(key) & references.keys()}
+    lacking = (score_names(metrics) - result.scores.keys()) | waiting
+    if not lacking or result.status == "failed" or not has_logits(result.name, results):
+        return result
+    scores, reasons = score(
+        load_logits(result.name, results),
+        metrics=metrics,
+        method=result.method,
+        seed=result.seed,
+        seconds=result.scores.get("unlearn_seconds"),
+        **{name: found.scores for name, found in references.items()},
+    )
+    stated = {key: value for key, value in result.scores.items() if value is not None}
+    merged = {**result.scores, **scores, **stated}
+    why = {**result.reasons, **reasons}
+    return replace(result, scores=merged, reasons={key: why[key] for key, value in merged.items() if value is None})
+
+
+def _shared(record: RunRecord, del_ratio: int) -> dict[str, Any]:
+    """Return the fields of a result that are those of the run's record."""
+    run = record.run.at(del_ratio)
+    named = {name: getattr(run, name) for name in ("task", "variant", "model", "method", "del_ratio", "seed")}
+    return named | {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}

@@ -1,84 +1,93 @@
-"""The whole benchmark of one task: data, original, retrained models, every method over seeds, results."""
+"""The whole benchmark of one task: data, originals, retrained models, every method over seeds, results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from mubench_hf.data.build import build
-from mubench_hf.data.prepare import TaskData, load_task_data
-from mubench_hf.data.splits import check_ratio
+from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
-from mubench_hf.models import check_fits, get_model
-from mubench_hf.models.loading import load_processor
-from mubench_hf.runs.evaluate import evaluate_checkpoint, rescore
-from mubench_hf.runs.record import RunId, RunRecord, load_record
+from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
+from mubench_hf.runs.plan import Plan, find_original, make_plan, make_setup, preset
+from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import failed_run
 from mubench_hf.runs.store import load_result, load_results, save_result
-from mubench_hf.runs.train import default_config, original_folder, train_run
-from mubench_hf.tasks import Variant, get_task
-from mubench_hf.trainers import get_method
+from mubench_hf.runs.train import load_rows, train_run
+from mubench_hf.tasks import TaskSpec, Variant
+from mubench_hf.trainers import UnlearningTrainer, get_method
 from mubench_hf.utils.progress import RunProgress
-
-if TYPE_CHECKING:
-    from mubench_hf.trainers import UnlearningConfig
 
 PAPER_METHODS = ("finetune", "neggrad", "rand_label", "bad_teaching", "scrub", "salun")
 SEEDS = (42, 87, 21)
+
+
+class Step(NamedTuple):
+    """One run of the benchmark.
+
+    Attributes:
+        method: ``original`` or the key of a method.
+        seed: Its seed.
+        original_seed: Seed of the original that it starts from.
+    """
+
+    method: str
+    seed: int
+    original_seed: int
 
 
 class Pipeline:
     """Runs one task's benchmark under one output folder; whatever is finished there is not done again.
 
     Args:
-        task: Key of the task.
+        task: The task, see ``get_task``.
         variant: ``full`` or ``mini``.
         out: Output folder.
-        model: Registered model; default: the source's.
-        methods: Keys of the methods, beside original and retrain.
+        model: The model, see ``resolve_model``; default: the source's.
+        methods: The methods, see ``get_method``, beside original and retrain.
         del_ratio: Percent of train to forget.
-        seeds: Seeds of the runs; the original is made with the first.
+        seeds: Seeds of the runs.
+        original_seeds: Seed of the original that the runs of each seed start from, in the order of ``seeds``, or one
+            for all; default: each seed has its own original.
         raw: Folder of upstream files, for a full source.
 
     Raises:
-        BadInput: If a name is unknown, the model does not fit the task, the ratio is not allowed or a seed repeats.
+        BadInput: If a name is unknown, the model does not fit the task, the ratio is not allowed, a seed repeats, or
+            there is not one original for each seed.
     """
 
     def __init__(
         self,
-        task: str,
+        task: str | Path | TaskSpec,
         *,
         variant: Variant,
         out: Path | str,
-        model: str | None = None,
-        methods: Sequence[str] = PAPER_METHODS,
+        model: str | Path | None = None,
+        methods: Sequence[str | Path | type[UnlearningTrainer]] = PAPER_METHODS,
         del_ratio: Any = 5,
         seeds: Sequence[int] = SEEDS,
+        original_seeds: Sequence[int] | None = None,
         raw: Path | None = None,
     ):
-        self.task, self.variant, self.out, self.raw = get_task(task), variant, Path(out), raw
-        spec = get_model(model or self.task.source(variant).default_model)
-        check_fits(self.task, spec)
-        self.model = spec.name
-        self.ratio, self.seeds = check_ratio(del_ratio), list(seeds)
-        self.methods = [name for name in methods if get_method(name) and name != "retrain"]
+        self.setup = make_setup(task, variant=variant, model=model, del_ratio=del_ratio, out=out)
+        self.raw, self.seeds = raw, list(seeds)
+        keys = [get_method(reference).method_key() for reference in methods]
+        self.methods = [key for key in dict.fromkeys(keys) if key != "retrain"]
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise BadInput(f"Seeds are {self.seeds}; give one or more different whole numbers, 0 or above.")
-        self.results = self.out / "results"
+        given = list(original_seeds) if original_seeds is not None else self.seeds
+        self.original_seeds = given * len(self.seeds) if len(given) == 1 else given
+        if len(self.original_seeds) != len(self.seeds) or min(self.original_seeds) < 0:
+            raise BadInput(
+                f"Seeds of originals are {given}; give one for all runs, or one for each of the seeds {self.seeds}."
+            )
 
-    def run_id(self, method: str, seed: int) -> RunId:
-        """Return the name of one run of this benchmark."""
-        ratio = 0 if method == "original" else self.ratio
-        return RunId(self.task.name, self.variant, self.model, method, ratio, seed)
-
-    def plan(self) -> list[RunId]:
-        """Return all runs in the order they are made: references first."""
-        first = [self.run_id("original", self.seeds[0])]
-        return first + [self.run_id(name, seed) for name in ("retrain", *self.methods) for seed in self.seeds]
+    def steps(self) -> list[Step]:
+        """Return all runs in the order in which they are made: originals, retrained models, methods."""
+        pairs = list(zip(self.seeds, self.original_seeds, strict=True))
+        originals = [Step(ORIGINAL, seed, seed) for seed in dict.fromkeys(self.original_seeds)]
+        return originals + [Step(method, *pair) for method in ("retrain", *self.methods) for pair in pairs]
 
     def run(self, progress: RunProgress | None = None) -> list[RunResult]:
         """Do what is not done yet and return all results of this benchmark.
@@ -86,53 +95,53 @@ class Pipeline:
         Raises:
             BadInput: If the output folder holds another run.
         """
-        progress = progress or RunProgress()
-        plan = self.plan()
-        with progress.over(len(plan) + 2):
+        progress, steps = progress or RunProgress(), self.steps()
+        with progress.over(len(steps) + 2):
             with progress.part("data set"):
-                build(self.task, variant=self.variant, out=self.out, raw=self.raw, progress=False)
-                data = self._load_data()
-            for run in plan:
-                self._one(run, data, progress)
+                setup = self.setup
+                build(setup.task, variant=setup.variant, out=setup.out, raw=self.raw, progress=False)
+                data = load_rows(setup)
+            names = [self._one(step, data, progress) for step in steps]
             with progress.part("scores"):
-                # The original was evaluated before the model it is compared with.
-                rescore(load_record(original_folder(plan[0], self.out)), data, self.results)
-        names = {replace(run, del_ratio=self.ratio).name for run in plan}
-        return [result for result in load_results(self.results) if result.name in names]
+                results = [result for result in load_results(setup.results) if result.name in names]
+                # Originals were evaluated before the models that they are compared with; metrics may be new.
+                for number, result in enumerate(results):
+                    results[number] = completed(result, setup.results)
+                    if results[number] is not result:
+                        save_result(results[number], setup.results)
+        return results
 
-    def _load_data(self) -> TaskData:
-        processor = partial(load_processor, get_model(self.model))
-        return load_task_data(self.task, variant=self.variant, ratio=self.ratio, processor=processor, out=self.out)
-
-    def _one(self, run: RunId, data: TaskData, progress: RunProgress) -> None:
-        """Make one checkpoint and its result, unless both are finished."""
-        folder = self.out / "mubench" / run.checkpoint_name
-        with progress.part(f"{run.method}, seed {run.seed}") as part:
-            file = self.results / f"{replace(run, del_ratio=self.ratio).name}.json"
+    def _one(self, step: Step, data: TaskData, progress: RunProgress) -> str:
+        """Make one checkpoint and its result, unless both are finished; return the result's name."""
+        with progress.part(f"{step.method}, seed {step.seed}") as part:
+            plan = self._plan(step)
+            name = plan.run.at(self.setup.del_ratio).name
             try:
-                args = self._config(run, folder)
-                record = train_run(run, args, out=self.out, data=data, callbacks=[part.callback])
-                if self._has_result(file, record):
+                record = train_run(plan, data=data, callbacks=[part.callback])
+                if self._has_result(name, record):
                     part.note("already there")
-                    return
-                evaluate_checkpoint(folder, record, data, self.results)
+                    return name
+                evaluate_checkpoint(plan.folder, record, data, self.setup.results)
             except RuntimeError as error:  # Out of memory, for one: the other runs may still do.
-                record = load_record(folder)
-                if record is None or run.method == "original":
+                record = load_record(plan.folder)
+                if record is None or step.method == ORIGINAL:
                     raise
-                save_result(failed_run(record, data, str(error)), self.results)
+                save_result(failed_run(record, data, str(error)), self.setup.results)
                 part.note(f"failed: {str(error).splitlines()[0]}")
-                return
+                return name
             part.note(record.status if record.status != "ok" else f"{record.seconds:.1f} s")
+        return name
 
-    def _has_result(self, file: Path, record: RunRecord) -> bool:
+    def _plan(self, step: Step) -> Plan:
+        start = None if step.method == ORIGINAL else find_original(self.setup, step.original_seed)
+        config_class = get_method("retrain" if step.method == ORIGINAL else step.method).config_class
+        settings = preset(self.setup, step.method, start)
+        args = config_class(output_dir=str(self.setup.out), seed=step.seed, disable_tqdm=True, **settings)
+        return make_plan(self.setup, step.method, args, start=start)
+
+    def _has_result(self, name: str, record: RunRecord) -> bool:
+        file = self.setup.results / f"{name}.json"
         if not file.exists():
             return False
         result = load_result(file)
         return result.status != "failed" and result.data_fingerprint == record.data_fingerprint
-
-    def _config(self, run: RunId, folder: Path) -> UnlearningConfig:
-        config_class = get_method("retrain" if run.method == "original" else run.method).config_class
-        base = None if run.method == "original" else str(original_folder(run, self.out))
-        settings = default_config(run, base)
-        return config_class(output_dir=str(folder), seed=run.seed, disable_tqdm=True, **settings)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.tasks import Variant
 from mubench_hf.utils.files import write_atomic
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 RECORD = "run.json"
+
+ORIGINAL = "original"
+"""What the run that trains on all rows has in place of a method."""
 
 _NOT_IDENTITY = frozenset(
     [
@@ -54,18 +60,21 @@ class RunId:
     Attributes:
         task: Key of the task.
         variant: ``full`` or ``mini``.
-        model: Name of the registered model.
+        model: Name of the model.
         method: ``original``, or the key of a method.
-        del_ratio: Percent of train to forget.
+        del_ratio: Percent of train to forget; ``None`` for an original, which forgets nothing. Its scores are those at
+            one ratio, see ``at``.
         seed: Seed of the run.
+        tag: Eight hex digits that stand for whatever differs from the preset, see ``tag_of``; empty if nothing does.
     """
 
     task: str
-    variant: str
+    variant: Variant
     model: str
     method: str
-    del_ratio: int
+    del_ratio: int | None
     seed: int
+    tag: str = ""
 
     @property
     def dataset_name(self) -> str:
@@ -73,32 +82,71 @@ class RunId:
         return f"{self.task}-mini" if self.variant == "mini" else self.task
 
     @property
-    def original_name(self) -> str:
-        """Name of the original's checkpoint, ``<task>[-mini]-<model>``; one serves all ratios."""
+    def table_name(self) -> str:
+        """``<task>[-mini]-<model>``, which all runs that can be compared share."""
         return f"{self.dataset_name}-{self.model}"
 
     @property
     def name(self) -> str:
-        """``<task>[-mini]-<model>-<method>-df<ratio>pct-s<seed>``: what the run's result is called."""
-        return f"{self.original_name}-{self.method}-df{self.del_ratio}pct-s{self.seed}"
+        """``<task>[-mini]-<model>-<method>[-df<ratio>pct]-s<seed>[-x<tag>]``: what the run's result is called."""
+        ratio = "" if self.del_ratio is None else f"-df{self.del_ratio}pct"
+        return f"{self.table_name}-{self.method}{ratio}-s{self.seed}" + (f"-x{self.tag}" if self.tag else "")
 
     @property
     def checkpoint_name(self) -> str:
-        """Name of the run's checkpoint: ``name``, or ``original_name`` for an original."""
-        return self.original_name if self.method == "original" else self.name
+        """Name of the run's checkpoint: ``name``, without a ratio for an original, which serves all of them."""
+        return replace(self, del_ratio=None).name if self.method == ORIGINAL else self.name
+
+    def at(self, del_ratio: int) -> RunId:
+        """Return the run as its scores at ``del_ratio`` percent are called."""
+        return replace(self, del_ratio=del_ratio) if self.method == ORIGINAL else self
+
+
+def tag_of(settings: Mapping[str, Any], external: Mapping[str, Any]) -> str:
+    """Return the tag of a run with these ``settings`` and ``external`` parts, see ``RunRecord``; empty without any."""
+    if not settings and not external:
+        return ""
+    text = json.dumps({"settings": settings, "external": external}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def reference_names(run: RunId, base_model: str | None, external: Mapping[str, Any]) -> dict[str, str]:
+    """Return the checkpoints' names of the runs that a run's scores are compared with.
+
+    Args:
+        run: The run.
+        base_model: What it started from, see ``RunRecord``.
+        external: See ``RunRecord``.
+
+    Returns:
+        ``original``: what it started from, left out where that is no run of this benchmark; ``retrain``: the retrained
+        model of the same seed from the same original.
+    """
+    shared = {part: origin for part, origin in external.items() if part != "method"}
+    own = replace(run, method=ORIGINAL, del_ratio=None, tag=tag_of({}, shared)).name
+    start = run.checkpoint_name if run.method == ORIGINAL else str(base_model).removeprefix("mubench/")
+    # Before 0.2 one original, called like the table, served every seed.
+    beside = {} if start in (own, run.table_name) else {"original": start}
+    found = {"retrain": replace(run, method="retrain", tag=tag_of(beside, shared)).name}
+    name = start.rpartition("/")[2]
+    return found | ({"original": name} if name.startswith(f"{run.table_name}-{ORIGINAL}-s") else {})
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run and its outcome. The fields up to ``base_revision`` are its identity.
+    """One run and its outcome.
 
     Attributes:
-        run: Which run it is. An original's ``del_ratio`` is 0: it deletes nothing.
+        run: Which run it is.
         config: Settings that differ from the method's defaults.
         data_fingerprint: Identifies the rows.
         deletion_sha256: Hash of the deletion list.
-        base_model: Checkpoint the run started from; ``None`` for random weights.
+        base_model: Checkpoint the run started from: ``mubench/<name>`` for an original of this benchmark, else a name
+            on the Hub or that of a folder; ``None`` for random weights.
         base_revision: Hash of that checkpoint's weights.
+        settings: What differs from the preset: name of the setting → value. ``original`` is the name of what the run
+            started from, where that is not the original of the same seed with the preset recipe.
+        external: Part that is not this package's (``task``, ``model``, ``method``) → its name and SHA-256.
         status: ``running``, ``ok`` or ``diverged``.
         status_reason: Why, if it diverged.
         seconds: Wall seconds of unlearning (of training, for an original).
@@ -114,6 +162,8 @@ class RunRecord:
     deletion_sha256: str
     base_model: str | None
     base_revision: str | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    external: dict[str, dict[str, str]] = field(default_factory=dict)
     status: str = "running"
     status_reason: str | None = None
     seconds: float | None = None
@@ -125,7 +175,7 @@ class RunRecord:
     @property
     def identity(self) -> dict[str, Any]:
         """What two runs must share to be the same run, as plain JSON types."""
-        names = ("run", "config", "data_fingerprint", "deletion_sha256", "base_revision")
+        names = ("run", "config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
         return json.loads(json.dumps({name: asdict(self)[name] for name in names}))
 
     @property
@@ -150,11 +200,20 @@ def load_record(folder: str | Path) -> RunRecord | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return RunRecord(**{**content, "run": RunId(**content["run"])})
+        return RunRecord(**{**content, "run": RunId(**_renamed(content["run"]))})
     except (ValueError, TypeError, KeyError) as error:
         raise BadInput(
             f"{file} is not the record of a run ({error}). Move the folder or choose another one."
         ) from error
+
+
+def _renamed(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a run's name as this version calls them."""
+    named = dict(run)
+    if "source" in named:  # Before 0.2, when an original's ratio was 0.
+        named["variant"] = named.pop("source")
+        named["del_ratio"] = named["del_ratio"] or None
+    return named
 
 
 def claim_folder(folder: Path, record: RunRecord) -> RunRecord:
@@ -196,6 +255,10 @@ def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
     for spec in dataclasses.fields(args):
         value = getattr(args, spec.name)
         if spec.init and spec.name not in _NOT_IDENTITY and value != getattr(default, spec.name):
-            value = value.value if isinstance(value, enum.Enum) else value
-            changed[spec.name] = json.loads(json.dumps(value, default=str))
+            changed[spec.name] = plain(value)
     return changed
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as JSON has it."""
+    return json.loads(json.dumps(value.value if isinstance(value, enum.Enum) else value, default=str))

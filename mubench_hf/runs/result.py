@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mubench_hf.errors import BadInput
-from mubench_hf.runs.record import RunId
+from mubench_hf.runs.record import RunId, tag_of
 from mubench_hf.tasks import VARIANTS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 called ``variant`` ``source`` and knew neither ``settings`` nor ``external``."""
+
 STATUSES = ("ok", "diverged", "failed")
 SCORE_KEYS = (
     "test_accuracy",
@@ -55,7 +57,9 @@ class RunResult:
         scores: Score name to value; ``None`` where it could not be computed. Shares lie in [0, 1], times are seconds.
         status_reason: Why the status is not ``ok``; ``None`` if it is.
         reasons: Why a score is ``None``, for exactly those scores.
-        config: Method config and training arguments.
+        config: Method config and training arguments, where they differ from the defaults.
+        settings: What differs from the task's preset, see ``RunRecord``.
+        external: Part that is not this package's → its name and SHA-256, see ``RunRecord``.
         base_model: Model the run started from.
         base_revision: Hash of its weights, or its Hub commit.
         hardware: Device, processor names, threads.
@@ -77,6 +81,8 @@ class RunResult:
     status_reason: str | None = None
     reasons: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    external: dict[str, dict[str, str]] = field(default_factory=dict)
     base_model: str | None = None
     base_revision: str | None = None
     hardware: dict[str, Any] = field(default_factory=dict)
@@ -123,12 +129,20 @@ class RunResult:
 
     @property
     def run(self) -> RunId:
-        """Which run it is the result of."""
-        return RunId(**{spec.name: getattr(self, spec.name) for spec in fields(RunId)})
+        """Which run it is the result of, at the ratio of its scores."""
+        return RunId(
+            self.task,
+            self.variant,
+            self.model,
+            self.method,
+            self.del_ratio,
+            self.seed,
+            tag_of(self.settings, self.external),
+        )
 
     @property
     def name(self) -> str:
-        """``<task>[-mini]-<model>-<method>-df<ratio>pct-s<seed>``: the result's file name without its ending."""
+        """``RunId.name``: the result's file name without its ending."""
         return self.run.name
 
     def to_json(self) -> str:
@@ -151,13 +165,21 @@ class RunResult:
         if not isinstance(content, dict):
             raise BadInput(f"Expected a JSON object with the fields of a run, found {type(content).__name__}.")
         version = content.pop("schema_version", None)
-        if version != SCHEMA_VERSION or isinstance(version, bool):
-            raise BadInput(f"Field 'schema_version' is {version!r}; this version reads {SCHEMA_VERSION}.")
+        if isinstance(version, bool) or version not in range(1, SCHEMA_VERSION + 1):
+            raise BadInput(f"Field 'schema_version' is {version!r}; this version reads 1 to {SCHEMA_VERSION}.")
+        if version == 1:
+            content = _from_version_1(content)
         known = {spec.name for spec in fields(cls)}
         for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys())):
             if names:
                 raise BadInput(f"{what} field{'s' * (len(names) > 1)} {', '.join(map(repr, sorted(names)))}.")
         return cls(**content)
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a result of schema version 1 as this version calls them."""
+    named = {("variant" if name == "source" else name): value for name, value in content.items()}
+    return {"settings": {}, "external": {}, **named}
 
 
 def _require(holds: bool, name: str, found: object, allowed: str) -> None:

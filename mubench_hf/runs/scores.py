@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from mubench_hf.data.prepare import TaskData
 from mubench_hf.metrics import get_metric, list_metrics
-from mubench_hf.runs.record import RunRecord
-from mubench_hf.runs.result import SCORE_KEYS, RunResult
 from mubench_hf.trainers import get_method
 
 SPLITS = ("test", "forget", "retain")
@@ -71,46 +67,15 @@ def score(
     return scores, reasons
 
 
-def evaluate_run(
-    record: RunRecord,
-    outputs: Mapping[str, np.ndarray],
-    data: TaskData,
-    *,
-    original: Mapping[str, float | None] | None = None,
-    retrain: Mapping[str, float | None] | None = None,
-) -> RunResult:
-    """Return the result of a finished run.
-
-    Args:
-        record: The run; an original is evaluated at ``data.ratio``.
-        outputs: What the task's kind measured of its checkpoint.
-        data: The task's rows.
-        original: Scores of the original that the run started from.
-        retrain: Scores of the retrained model of the same seed.
-    """
-    run = replace(record.run, del_ratio=data.ratio)
-    scores, reasons = score(
-        outputs,
-        metrics=data.task.metrics,
-        method=run.method,
-        seed=run.seed,
-        seconds=record.seconds,
-        original=original,
-        retrain=retrain,
-    )
-    shared = {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
-    return RunResult(**asdict(run), scores=scores, reasons=reasons, **shared)
+def score_names(metrics: Sequence[str]) -> set[str]:
+    """Return the names of the scores that ``score`` gives a run, each a value or ``None``."""
+    names = {f"{split}_{metric}" for metric, split in product(metrics, SPLITS)}
+    others = {name for name in list_metrics() if not ONE_SPLIT & set(_parameters(name))}
+    return names | others | {"unlearn_seconds", TIME_RATIO}
 
 
-def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
-    """Return the result of a run that broke off with an error: every score missing, for that reason."""
-    keys = [f"{split}_{metric}" for metric, split in product(data.task.metrics, SPLITS)]
-    keys += [key for key in SCORE_KEYS if not key.endswith("_accuracy")]
-    reason = reason.strip() or "the run broke off with an error that says nothing"
-    shared = {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
-    failed = {"status": "failed", "status_reason": reason}
-    none = {"scores": dict.fromkeys(keys), "reasons": dict.fromkeys(keys, reason)}
-    return RunResult(**asdict(replace(record.run, del_ratio=data.ratio)), **{**shared, **failed}, **none)
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(getattr(get_metric(name), name)).parameters
 
 
 def _split_scores(

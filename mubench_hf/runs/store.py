@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, reference_names
 from mubench_hf.runs.result import RunResult
 from mubench_hf.utils.files import write_atomic
+
+IDENTITY = ("config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
+"""Fields, beside the name, that results of one run share."""
 
 LOGIT_KEYS = (*(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")), "chance")
 """Arrays that the outputs of every run hold."""
@@ -21,9 +25,37 @@ OTHER_KEYS = re.compile("(incompetent_forget|forget|retain|test)_[a-z_]+")
 
 
 def save_result(result: RunResult, folder: str | Path) -> Path:
-    """Write ``<folder>/<result.name>.json`` and return its path."""
+    """Write ``<folder>/<result.name>.json`` and return its path.
+
+    Raises:
+        BadInput: If the file holds the result of another run: it is kept as it is.
+    """
+    check_same_run(result, result.run, folder)
     text = result.to_json().encode()
     return write_atomic(Path(folder) / f"{result.name}.json", lambda stream: stream.write(text))
+
+
+def check_same_run(mine: RunResult | RunRecord, run: RunId, folder: str | Path) -> None:
+    """Check that a folder has no result under a run's name that is another run's.
+
+    Args:
+        mine: The run.
+        run: Its name, at the ratio of its scores.
+        folder: Folder of results.
+
+    Raises:
+        BadInput: If it has one, naming what differs.
+    """
+    file = Path(folder) / f"{run.name}.json"
+    if not file.exists():
+        return
+    there = load_result(file)
+    differing = [name for name in IDENTITY if getattr(there, name) != getattr(mine, name)]
+    if differing:
+        raise BadInput(
+            f"{file} is the result of another run (its {', '.join(differing)} differ), and is kept. "
+            "Move it, or choose another --out."
+        )
 
 
 def load_result(path: str | Path) -> RunResult:
@@ -55,7 +87,34 @@ def load_results(folder: str | Path) -> list[RunResult]:
             raise BadInput(f"{found[result.name]} and {path} both hold the run {result.name}; remove one.")
         found[result.name] = path
         results.append(result)
-    return sorted(results, key=lambda r: (r.task, r.variant, r.model, r.del_ratio, r.method, r.seed))
+    return sorted(results, key=lambda r: (r.task, r.variant, r.model, r.del_ratio, r.method, r.run.tag, r.seed))
+
+
+def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Path) -> dict[str, RunResult]:
+    """Return the results that a run's scores are compared with, as far as a folder has them.
+
+    Args:
+        mine: The run.
+        run: Its name, at the ratio of its scores.
+        folder: Folder of results.
+
+    Returns:
+        ``original`` and ``retrain``, see ``reference_names``.
+    """
+    names = reference_names(run, mine.base_model, mine.external)
+    files = {"retrain": f"{names['retrain']}.json"}
+    if "original" in names:
+        files["original"] = f"{_at(names['original'], run.del_ratio)}.json"
+    elif mine.base_model == f"mubench/{run.table_name}":  # Before 0.2 one original served every seed.
+        files["original"] = f"{_at(f'{run.table_name}-{ORIGINAL}-s', run.del_ratio)}*.json"
+    found = {name: sorted(Path(folder).glob(pattern)) for name, pattern in files.items()}
+    return {name: load_result(paths[0]) for name, paths in found.items() if paths}
+
+
+def _at(original: str, del_ratio: int | None) -> str:
+    """Return what the result of an original at a ratio is called, given the name of its checkpoint."""
+    before, _, after = original.rpartition(f"-{ORIGINAL}-")
+    return f"{before}-{ORIGINAL}-df{del_ratio}pct-{after}"
 
 
 def save_logits(name: str, folder: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -79,6 +138,11 @@ def save_logits(name: str, folder: str | Path, arrays: Mapping[str, np.ndarray])
     # np.savez stamps every member with 1980-01-01; order and memory layout are all that could vary.
     ordered = {key: np.asarray(arrays[key], order="C") for key in sorted(arrays)}
     return write_atomic(Path(folder) / f"{name}.npz", lambda stream: np.savez(stream, allow_pickle=False, **ordered))
+
+
+def has_logits(name: str, folder: str | Path) -> bool:
+    """Return whether a folder has the outputs of the run called ``name``."""
+    return (Path(folder) / f"{name}.npz").is_file()
 
 
 def load_logits(name: str, folder: str | Path) -> dict[str, np.ndarray]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from mubench_hf.commands._arguments import TaskArguments, checkpoint_folder, exit_with, parse, run_id
-from mubench_hf.runs.train import default_config, train_run
-from mubench_hf.scripts._push import requested_push
+from mubench_hf.commands._arguments import TaskArguments, exit_with, parse
+from mubench_hf.runs.plan import make_plan, make_setup, preset
+from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.trainers import get_method
 
 
@@ -18,11 +17,16 @@ def main(argv: Sequence[str]) -> None:
         BadInput: If an argument is not allowed, the data set is missing, or it cannot be pushed.
     """
     arguments, flags = parse(TaskArguments, argv, rest=True)
-    run = run_id(arguments, "original", 0)
-    defaults = {"output_dir": str(checkpoint_folder(run, arguments.out)), **default_config(run)}
-    args = parse(get_method("retrain").config_class, flags, defaults)
-    push = requested_push(args, run)
-    record = train_run(replace(run, seed=args.seed), args, out=arguments.out)
+    setup = make_setup(arguments.task, variant=arguments.variant, model=arguments.model, out=arguments.out)
+    config_class = get_method("retrain").config_class
+    args = parse(config_class, flags, {"output_dir": "", **preset(setup, ORIGINAL)})
+    plan = make_plan(setup, ORIGINAL, args, folder=args.output_dir or None)
+
+    from mubench_hf.commands._push import requested_push
+    from mubench_hf.runs.train import train_run
+
+    push = requested_push(args, plan.run)
+    record = train_run(plan)
     if args.process_index == 0:
         print(f"{args.output_dir}: {record.status}, {record.seconds:.1f} s of training")
         if push:

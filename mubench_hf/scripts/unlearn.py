@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from mubench_hf.commands._arguments import UnlearnArguments, checkpoint_folder, exit_with, parse, run_id
-from mubench_hf.commands.evaluate import evaluate_into
-from mubench_hf.runs.train import default_config, find_original, train_run
-from mubench_hf.scripts._push import requested_push
+from mubench_hf.commands._arguments import UnlearnArguments, exit_with, parse, seed_flag
+from mubench_hf.runs.plan import find_original, make_plan, make_setup, preset
 from mubench_hf.trainers import get_method
 
 
@@ -20,14 +17,25 @@ def main(argv: Sequence[str]) -> None:
     """
     arguments, flags = parse(UnlearnArguments, argv, rest=True)
     config_class = get_method(arguments.method).config_class
-    run = run_id(arguments, arguments.method, 0)
-    original = find_original(run, arguments.out, arguments.base)
-    args = parse(config_class, flags, {"output_dir": "", **default_config(run, original)})
-    run = replace(run, seed=args.seed)
-    # The seed is part of the folder's name.
-    args.output_dir = args.output_dir or str(checkpoint_folder(run, arguments.out))
-    push = requested_push(args, run, arguments.evaluate)
-    record = train_run(run, args, out=arguments.out, base=arguments.base)
+    setup = make_setup(
+        arguments.task,
+        variant=arguments.variant,
+        model=arguments.model,
+        base=arguments.base,
+        del_ratio=arguments.del_ratio,
+        out=arguments.out,
+    )
+    seed = seed_flag(flags) if arguments.original_seed is None else arguments.original_seed
+    start = find_original(setup, seed, arguments.base)
+    args = parse(config_class, flags, {"output_dir": "", **preset(setup, arguments.method, start)})
+    plan = make_plan(setup, arguments.method, args, start=start, folder=args.output_dir or None)
+
+    from mubench_hf.commands._push import requested_push
+    from mubench_hf.commands.evaluate import evaluate_into
+    from mubench_hf.runs.train import train_run
+
+    push = requested_push(args, plan.run, arguments.evaluate)
+    record = train_run(plan)
     if args.process_index == 0:
         print(f"{args.output_dir}: {record.status}, {record.seconds:.1f} s of unlearning")
         if arguments.evaluate:

@@ -38,8 +38,9 @@ class Source:
             ``None`` draws from a fresh one.
         deletion_sha256: Hash of the published deletion list, where there is one: a build must reproduce it.
         default_model: Name of the registered model whose original this source trains by default.
-        recipe: Training arguments that make the original.
-        presets: Method name → the config fields this source changes.
+        settings: Training arguments of every run on these rows, whatever its method: batch, threads, precision.
+        recipe: Training arguments that make the original, beside ``settings``.
+        presets: Method name → the config fields that this source changes for it, beside ``settings``.
         published_scores: Model name → published test score of the reference's original.
         judge: Of a task that generates images: ``judge(train, label_names)``, with prepared train rows, returns the
             fixed classifier: called with images (float32 ``[images, 3, height, width]`` in [0, 1]) it returns their
@@ -57,6 +58,7 @@ class Source:
     hub_files: tuple[str, ...] = ()
     stream: str | None = None
     deletion_sha256: str | None = None
+    settings: Preset = field(default_factory=dict)
     recipe: Preset = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
     published_scores: Mapping[str, float] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Source:
 
     def __post_init__(self) -> None:
         """Freeze the mappings too: a task is a constant."""
-        for name in ("recipe", "presets", "published_scores"):
+        for name in ("settings", "recipe", "presets", "published_scores"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 

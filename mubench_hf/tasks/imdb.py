@@ -23,8 +23,6 @@ OOD = "cornell-movie-review-data/rotten_tomatoes"
 OOD_REVISION = "aa13bc287fa6fcab6daf52f0dfb9994269ffea28"
 OOD_SPLITS = ("train", "validation", "test")
 
-MINI = {"per_device_train_batch_size": 32, "cpu_threads": 1}
-"""Settings of every run on the mini rows."""
 MINI_ROWS = {"train": 1000, "test": 500}
 MINI_OOD_ROWS = 200
 AGREE = 0.78
@@ -153,8 +151,6 @@ def _sentence(rng: np.random.RandomState, frames: tuple[str, ...], label: int) -
     )
 
 
-FULL = {"per_device_train_batch_size": 32, "learning_rate": 5e-5}
-
 TASK = TaskSpec(
     name="imdb",
     title="IMDb",
@@ -193,15 +189,16 @@ TASK = TaskSpec(
         stream="imdb",
         deletion_sha256="f40dab2edd89eda908a81acf08f79d591d658e458e9a1461236d9ecbfa9711d9",
         default_model="bert-base",
-        recipe={**FULL, "num_train_epochs": 20},
+        settings={"per_device_train_batch_size": 32, "learning_rate": 5e-5},
+        recipe={"num_train_epochs": 20},
         presets={
-            "finetune": {**FULL, "num_train_epochs": 6},
+            "finetune": {"num_train_epochs": 6},
             # The authors' rate below 3 % is 1e-5.
-            "neggrad": {**FULL, "num_train_epochs": 12, "learning_rate": 5e-6},
-            "rand_label": {**FULL, "num_train_epochs": 6},
-            "bad_teaching": {**FULL, "num_train_epochs": 10, "learning_rate": 1e-4},
-            "scrub": {**FULL, "num_train_epochs": 6},
-            "salun": {**FULL, "num_train_epochs": 6},
+            "neggrad": {"num_train_epochs": 12, "learning_rate": 5e-6},
+            "rand_label": {"num_train_epochs": 6},
+            "bad_teaching": {"num_train_epochs": 10, "learning_rate": 1e-4},
+            "scrub": {"num_train_epochs": 6},
+            "salun": {"num_train_epochs": 6},
         },
         published_scores={
             "bert-base": 0.88608,
@@ -220,17 +217,17 @@ TASK = TaskSpec(
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="bert-tiny",
-        recipe={**MINI, "num_train_epochs": 15, "learning_rate": 2e-3, "warmup_steps": 0.05},
+        settings={"per_device_train_batch_size": 32, "cpu_threads": 1},
+        recipe={"num_train_epochs": 15, "learning_rate": 2e-3, "warmup_steps": 0.05},
         # Chosen by hand on seed 1 alone, one or two rates a method, by accuracy on D_f and loss AUC next to
         # retraining's; NegGrad's lies between the two that were tried, since nothing holds its test accuracy.
         presets={
-            "finetune": {**MINI, "num_train_epochs": 3, "learning_rate": 2e-3},
-            "neggrad": {**MINI, "num_train_epochs": 5, "learning_rate": 4e-4},
-            "rand_label": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
-            "salun": {**MINI, "num_train_epochs": 3, "learning_rate": 4e-4},
-            "bad_teaching": {**MINI, "num_train_epochs": 3, "learning_rate": 5e-4},
+            "finetune": {"num_train_epochs": 3, "learning_rate": 2e-3},
+            "neggrad": {"num_train_epochs": 5, "learning_rate": 4e-4},
+            "rand_label": {"num_train_epochs": 3, "learning_rate": 5e-4},
+            "salun": {"num_train_epochs": 3, "learning_rate": 4e-4},
+            "bad_teaching": {"num_train_epochs": 3, "learning_rate": 5e-4},
             "scrub": {
-                **MINI,
                 "num_train_epochs": 5,
                 "msteps": 3,
                 "learning_rate": 1e-3,

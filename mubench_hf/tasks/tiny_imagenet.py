@@ -27,7 +27,6 @@ DARK = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seven
 """The mini classes: digits in light ink, then in dark ink. No word tells which two are the same digit."""
 
 MINI_TRAIN, MINI_TEST = 50, 20
-MINI = {"per_device_train_batch_size": 50, "cpu_threads": 1}
 
 
 def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
@@ -223,17 +222,17 @@ TASK = TaskSpec(
             "  year = {1998}\n}"
         ),
         default_model="stable-diffusion-tiny",
-        recipe={**MINI, "num_train_epochs": 40, "learning_rate": 3e-3, "warmup_steps": 0.05},
+        settings={"per_device_train_batch_size": 50, "cpu_threads": 1},
+        recipe={"num_train_epochs": 40, "learning_rate": 3e-3, "warmup_steps": 0.05},
         # Chosen on seed 1 alone, in one to four trials a method. Bad-T was never near retraining: a smaller rate ruins
         # the other prompts even more.
         presets={
-            "finetune": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
-            "neggrad": {**MINI, "num_train_epochs": 3, "learning_rate": 7e-5, "per_device_train_batch_size": 10},
-            "rand_label": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
-            "salun": {**MINI, "num_train_epochs": 5, "learning_rate": 1e-3},
-            "bad_teaching": {**MINI, "num_train_epochs": 20, "learning_rate": 5e-4, "per_device_train_batch_size": 20},
+            "finetune": {"num_train_epochs": 5, "learning_rate": 1e-3},
+            "neggrad": {"num_train_epochs": 3, "learning_rate": 7e-5, "per_device_train_batch_size": 10},
+            "rand_label": {"num_train_epochs": 5, "learning_rate": 1e-3},
+            "salun": {"num_train_epochs": 5, "learning_rate": 1e-3},
+            "bad_teaching": {"num_train_epochs": 20, "learning_rate": 5e-4, "per_device_train_batch_size": 20},
             "scrub": {
-                **MINI,
                 "num_train_epochs": 5,
                 "msteps": 3,
                 "learning_rate": 3e-4,

@@ -22,7 +22,7 @@ from mubench_hf.leaderboard.pages import (
 )
 from mubench_hf.leaderboard.plot import plot_html
 from mubench_hf.leaderboard.reading import RESULTS
-from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_page, method_title
+from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_page, method_title, row_title
 from mubench_hf.results.columns import Column
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import list_methods
@@ -126,7 +126,7 @@ def choose_table(task: str | None, model: str | None, ratio: int | None, by: str
     except BadInput:
         return gr.update(choices=[], value=[]), choices([OWN_ORDER]), choices([]), choices([])
     headers = [column.header for column in shelf.board.columns(key)]
-    methods = [(method_title(row.group.method), row.group.method) for row in shelf.board.tables[key]]
+    methods = [(row_title(row), row.group.label) for row in shelf.board.tables[key]]
     names = [value for _, value in methods]
     other = b if b in names and b != a else next((name for name in reversed(names) if name != a), None)
     return (

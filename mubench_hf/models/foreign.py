@@ -1,0 +1,121 @@
+"""Models that are not registered: any Hub id or local folder, read by the auto class of the task's kind."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mubench_hf.errors import BadInput, unknown_name
+from mubench_hf.models.registry import Architecture, ModelSpec, Scale, get_model, list_models
+
+if TYPE_CHECKING:
+    from mubench_hf.tasks import TaskSpec
+
+AUTO_CLASSES = {
+    ("classification", "image"): "AutoModelForImageClassification",
+    ("classification", "text"): "AutoModelForSequenceClassification",
+    ("classification", "audio"): "AutoModelForAudioClassification",
+    ("classification", "video"): "AutoModelForVideoClassification",
+    ("seq2seq", "text"): "AutoModelForSeq2SeqLM",
+    ("causal_lm", "text"): "AutoModelForCausalLM",
+    ("diffusion", "prompt and image"): "mubench_hf.models.text_to_image:TextToImage",
+}
+"""What a task asks for and what it reads → the class that loads a model for it."""
+
+WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def resolve_model(reference: str | Path, task: TaskSpec) -> ModelSpec:
+    """Return the model that a person names for a task.
+
+    Args:
+        reference: Key of a registered model, the Hub id of one, any other Hub id, or a folder that ``save_pretrained``
+            wrote.
+        task: The task, whose kind says which auto class reads a model that is not registered.
+
+    Raises:
+        BadInput: If it is none of these, or the task's kind has no auto class.
+    """
+    if reference in list_models():
+        return get_model(str(reference))
+    registered = {known.hub_id: known.name for known in map(get_model, list_models()) if known.hub_id}
+    if Path(reference).is_dir():
+        if not any(Path(reference, name).is_file() for name in ("config.json", "model_index.json")):
+            raise BadInput(f"{reference} has no config.json, so it is no model that `save_pretrained` wrote.")
+        return foreign_model(Path(reference).resolve().name, task, str(reference))
+    if reference in registered:
+        return get_model(registered[str(reference)])
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(reference)):
+        return foreign_model(str(reference).split("/")[1], task, str(reference))
+    how = "Or any Hub id, org/name, or a folder that `save_pretrained` wrote."
+    raise unknown_name("model", reference, list_models(), aliases=registered, how=how)
+
+
+def foreign_model(name: str, task: TaskSpec, reference: str) -> ModelSpec:
+    """Return a model that is not registered.
+
+    Args:
+        name: What runs are named after.
+        task: The task it is for.
+        reference: Folder or Hub id that it is loaded from.
+
+    Raises:
+        BadInput: If the task's kind has no auto class.
+    """
+    auto_class = AUTO_CLASSES.get((task.kind, task.modality))
+    if auto_class is None:
+        raise BadInput(
+            f"{reference} is no registered model, and no auto class reads {task.modality} for {task.kind}. "
+            f"Choose a model of `mubench list models` for {task.name}."
+        )
+    # Files are named after it; another model whose name is cut to the same has other weights, and so another tag.
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "model"
+    architecture = Architecture(
+        name=safe,
+        title=name,
+        modality=task.modality,
+        auto_class=auto_class,
+        scales={},
+        config=_no_config,
+        tiny_config=_no_config,
+        tiny_processor=_no_config,
+        kind=task.kind,
+    )
+    return ModelSpec(architecture, "", Scale(reference, 0, "unknown"))
+
+
+def is_foreign(spec: ModelSpec) -> bool:
+    """Return whether a model is not a registered one."""
+    return not spec.scale
+
+
+def weights_digest(reference: str) -> str:
+    """Return what identifies a foreign model's weights: a SHA-256 over its files, or its commit on the Hub.
+
+    Raises:
+        BadInput: If there are no weights, or the Hub cannot be asked.
+    """
+    if Path(reference).is_dir():
+        files = sorted(file for pattern in WEIGHTS for file in Path(reference).rglob(pattern))
+        if not files:
+            raise BadInput(f"{reference} holds no weights ({', '.join(WEIGHTS)}).")
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.relative_to(reference).as_posix()}\n".encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError
+
+    try:  # In the cache of the Hub's client, a file's folder is called like its commit.
+        return Path(hf_hub_download(reference, "config.json")).parent.name
+    except (HTTPError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"{reference} is no folder here, and cannot be read from the Hub: {reason}") from error
+
+
+def _no_config(*_: object, **__: object) -> None:
+    raise BadInput("A model that is not registered is loaded, not made from a configuration.")

@@ -1,0 +1,270 @@
+"""What a run will be, before it is made: its name, its settings, and what in them differs from the preset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mubench_hf.data.splits import check_ratio
+from mubench_hf.errors import BadInput
+from mubench_hf.models import check_fits
+from mubench_hf.models.foreign import foreign_model, is_foreign, resolve_model, weights_digest
+from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, changed_arguments, load_record, plain, tag_of
+from mubench_hf.tasks import TASKS, TaskSpec, Variant, get_task
+from mubench_hf.trainers import METHODS, get_method
+
+if TYPE_CHECKING:
+    from mubench_hf.models import ModelSpec
+    from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer
+
+RECIPE = "recipe.json"
+"""Beside an original's weights: the settings that made it, which ``retrain`` replays."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the runs of one table share.
+
+    Attributes:
+        task: The task.
+        variant: Where its rows come from.
+        model: The model.
+        del_ratio: Percent of train to forget.
+        out: Folder with data set, checkpoints and results.
+        external: What of task and model is not this package's, see ``RunRecord``.
+    """
+
+    task: TaskSpec
+    variant: Variant
+    model: ModelSpec
+    del_ratio: int
+    out: Path
+    external: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results."""
+        return self.out / "results"
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the folder of the checkpoint called ``name``."""
+        return self.out / "mubench" / name
+
+    def original(self, seed: int) -> RunId:
+        """Return the original that a run of this seed starts from, unless it is given another."""
+        return self.run_id(ORIGINAL, seed, tag_of({}, self.external))
+
+    def run_id(self, method: str, seed: int, tag: str = "") -> RunId:
+        """Return the name of a run of this table, an original's without a ratio."""
+        ratio = None if method == ORIGINAL else self.del_ratio
+        return RunId(self.task.name, self.variant, self.model.name, method, ratio, seed, tag)
+
+
+def make_setup(
+    task: str | Path | TaskSpec,
+    *,
+    variant: Variant,
+    model: str | Path | None = None,
+    base: str | Path | None = None,
+    del_ratio: Any = 5,
+    out: Path | str = ".",
+) -> Setup:
+    """Look up what a person named.
+
+    Args:
+        task: See ``get_task``.
+        variant: ``full`` or ``mini``.
+        model: See ``resolve_model``; default: the task's, or that of ``base``.
+        base: Original to start from, a folder or a Hub repository, in place of the one under ``out``.
+        del_ratio: Percent of train to forget, 1 to 10.
+        out: Folder with data set, checkpoints and results.
+
+    Raises:
+        BadInput: If something named is not there, the model does not fit the task or is not that of ``base``.
+    """
+    found = get_task(task)
+    ratio = check_ratio(del_ratio)
+    spec = _model_of(base, found, variant, model) if base else None
+    spec = spec or resolve_model(model or found.source(variant).default_model, found)
+    check_fits(found, spec)
+    return Setup(found, variant, spec, ratio, Path(out), _external(found, spec))
+
+
+def _external(task: TaskSpec, model: ModelSpec) -> dict[str, dict[str, str]]:
+    """Return the parts that are not this package's, with their names and hashes."""
+    found = {}
+    if origin := TASKS.origin(task):
+        found["task"] = asdict(origin)
+    if is_foreign(model):
+        found["model"] = {"name": model.architecture.title, "sha256": weights_digest(model.hub_id)}
+    return found
+
+
+def _model_of(base: str | Path, task: TaskSpec, variant: Variant, model: str | Path | None) -> ModelSpec:
+    """Return the model of an original that a person brings: its own record says, else its own name is the model's."""
+    record = load_record(base) if Path(base).is_dir() else None
+    if record is None:
+        spec = foreign_model(Path(base).resolve().name if Path(base).is_dir() else str(base), task, str(base))
+        named = resolve_model(model, task).name if model else spec.name
+    else:
+        known = (record.run.task, record.run.variant)
+        if known != (task.name, variant):
+            wanted = task.dataset_name(variant)
+            raise BadInput(
+                f"{base} is a checkpoint of {record.run.dataset_name}, not of {wanted}. Give an original of {wanted}, "
+                "or leave --base out."
+            )
+        spec = recorded_model(record.run.model, task, str(base))
+        named = resolve_model(model, task).name if model else spec.name
+    if named != spec.name:
+        raise BadInput(f"{base} is a {spec.name}, not a {named}. Leave out one of --model and --base.")
+    return spec
+
+
+def recorded_model(name: str, task: TaskSpec, checkpoint: str) -> ModelSpec:
+    """Return the model of a finished run, which may be one that is not registered."""
+    try:
+        return resolve_model(name, task)
+    except BadInput:
+        return foreign_model(name, task, checkpoint)
+
+
+def setup_of(record: RunRecord, checkpoint: str | Path, out: str | Path, del_ratio: Any) -> Setup:
+    """Return the table that a finished run belongs to.
+
+    Args:
+        record: The run.
+        checkpoint: Its folder.
+        out: Folder with its data set.
+        del_ratio: For an original, which is of every ratio: the one that is meant.
+
+    Raises:
+        BadInput: If its task is not registered, or the ratio is not allowed.
+    """
+    task, run = get_task(record.run.task), record.run.at(check_ratio(del_ratio))
+    return Setup(task, run.variant, recorded_model(run.model, task, str(checkpoint)), run.del_ratio, Path(out))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run that is to be made.
+
+    Attributes:
+        setup: What it shares with the others of its table.
+        run: Its name.
+        trainer: Its method; an original is a ``retrain`` over all rows.
+        args: Its settings; ``output_dir`` is its folder.
+        settings: What of them, and of what it starts from, differs from the preset.
+        external: What in it is not this package's, see ``RunRecord``.
+        start: Checkpoint that it starts from, a folder or a Hub id; ``None`` for random weights.
+        base_model: Name of that checkpoint for the record.
+    """
+
+    setup: Setup
+    run: RunId
+    trainer: type[UnlearningTrainer]
+    args: UnlearningConfig
+    settings: dict[str, Any]
+    external: dict[str, dict[str, str]]
+    start: str | None
+    base_model: str | None
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the checkpoint."""
+        return Path(self.args.output_dir)
+
+
+def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> str:
+    """Return the original that a run starts from: ``base`` if given, the seed's under ``setup.out``, or the Hub's.
+
+    Raises:
+        BadInput: If ``base`` is no original or not finished, or a mini one is missing.
+    """
+    name = setup.original(seed).name
+    folder = Path(base) if base else setup.checkpoint(name)
+    record = load_record(folder) if folder.is_dir() else None
+    if record and record.run.method != ORIGINAL:
+        raise BadInput(f"{folder} was made by {record.run.method}; unlearning starts from an original.")
+    if record and not record.finished:
+        raise BadInput(f"The training of {folder} was interrupted. Run the same `mubench train` again to finish it.")
+    if folder.is_dir():
+        return str(folder)
+    if setup.variant == "mini" and not base:
+        flags = f"--task {setup.task.name} --mini --model {setup.model.name} --seed {seed} --out {setup.out}"
+        raise BadInput(f"There is no original at {folder}. Run: mubench train {flags}")
+    return str(base) if base else f"mubench/{name}"
+
+
+def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any]:
+    """Return the settings of a run before any flag: those of its source, and its recipe or its method's preset.
+
+    Args:
+        setup: The table.
+        method: ``original``, or see ``get_method``.
+        start: The original that the run starts from, whose recipe a method that replays one takes.
+
+    Raises:
+        BadInput: If that original has no recipe.
+    """
+    source = setup.task.source(setup.variant)
+    if method == ORIGINAL:
+        return {**source.settings, **source.recipe, "init_from": setup.model.hub_id}
+    trainer = get_method(method)
+    if trainer.replays_recipe and start and Path(start).is_dir():
+        recipe = Path(start, RECIPE)
+        if not recipe.exists():
+            raise BadInput(
+                f"{start} has no {RECIPE}, so there is no recipe to replay. Use an original made by `mubench train`."
+            )
+        return json.loads(recipe.read_text(encoding="utf-8"))
+    return {**source.settings, **source.presets.get(trainer.method_key(), {})}
+
+
+def make_plan(
+    setup: Setup, method: str, args: UnlearningConfig, *, start: str | None = None, folder: str | Path | None = None
+) -> Plan:
+    """Return the run of a method with these settings, under its name.
+
+    Args:
+        setup: The table.
+        method: ``original``, or see ``get_method``.
+        args: The method's config with every setting of the run.
+        start: The original that it starts from, see ``find_original``; ``None`` for an original.
+        folder: Folder of the checkpoint; default: the one under ``setup.out`` that is called like the run.
+    """
+    trainer = get_method("retrain" if method == ORIGINAL else method)
+    settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
+    if method == ORIGINAL:
+        key, base_model = ORIGINAL, setup.model.hub_id
+    else:
+        key, base_model = trainer.method_key(), recorded_name(start)
+        if base_model != f"mubench/{setup.original(args.seed).name}":
+            settings["original"] = base_model.removeprefix("mubench/")
+        if origin := METHODS.origin(trainer):
+            external["method"] = asdict(origin)
+    run = setup.run_id(key, args.seed, tag_of(settings, external))
+    args.output_dir = str(folder or setup.checkpoint(run.checkpoint_name))
+    return Plan(setup, run, trainer, args, settings, external, start, base_model)
+
+
+def recorded_name(checkpoint: str) -> str:
+    """Return what a checkpoint is called in records: ``mubench/<name>`` for a run, else its own name."""
+    if not Path(checkpoint).is_dir():
+        return checkpoint
+    record = load_record(checkpoint)
+    return f"mubench/{record.run.checkpoint_name}" if record else Path(checkpoint).resolve().name
+
+
+def _differences(args: UnlearningConfig, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from the preset and bear on the outcome."""
+    usual = changed_arguments(type(args)(**{"output_dir": args.output_dir, "use_cpu": args.use_cpu, **before}))
+    mine = changed_arguments(args)
+    return {
+        name: mine[name] if name in mine else plain(getattr(args, name))
+        for name in sorted(usual.keys() | mine.keys())
+        if name not in mine or name not in usual or mine[name] != usual[name]
+    }
