@@ -14,6 +14,7 @@ from mubench_hf.commands import list as overview
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import list_metrics
 from mubench_hf.models import list_models
+from mubench_hf.runs.plan import make_setup
 from mubench_hf.tasks import list_tasks
 from mubench_hf.trainers import list_methods
 
@@ -52,21 +53,21 @@ def test_every_command_explains_itself(command, capsys):
 def test_unlearn_then_evaluate_agree(own_bench, capsys):
     flags = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
     dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *flags])
-    name = "cifar100-mini-vit-tiny-finetune-df5pct-s42"
-    file = own_bench / "results" / f"{name}.json"
+    (file,) = (own_bench / "results").glob("cifar100-mini-vit-tiny-finetune-df5pct-s42-x*.json")
+    name = file.stem
     first = json.loads(file.read_text())
     file.unlink()
     dispatch(["evaluate", str(own_bench / "mubench" / name), "--out", str(own_bench)])
     assert json.loads(file.read_text()) == first
     assert "finetune" in capsys.readouterr().out
     assert "original_test_score" in first["reasons"]["unlearning_score"]
-    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
+    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42"), "--out", str(own_bench)])
     dispatch(["evaluate", str(own_bench / "mubench" / name), "--out", str(own_bench)])
     assert json.loads(file.read_text())["scores"]["unlearning_score"] is not None
 
 
 def test_table_shows_finished_runs_again(own_bench, capsys):
-    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
+    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42"), "--out", str(own_bench)])
     printed = capsys.readouterr().out
     dispatch(["table", str(own_bench)])
     assert capsys.readouterr().out == printed
@@ -76,7 +77,7 @@ def test_table_shows_finished_runs_again(own_bench, capsys):
 
 
 def test_a_printed_file_says_when_and_how(own_bench, capsys):
-    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
+    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42"), "--out", str(own_bench)])
     capsys.readouterr()
     dispatch(["table", str(own_bench), "--markdown"])
     title, _, printed, *_ = capsys.readouterr().out.splitlines()
@@ -91,6 +92,7 @@ class Recorded:
 
     def __init__(self, task, **given):
         self.made.append((task, given["out"]))
+        self.setup = make_setup(task, variant="mini", out=given["out"])
 
     def run(self):
         raise BadInput("ran")

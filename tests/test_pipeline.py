@@ -212,7 +212,7 @@ def test_divergence_is_recorded_and_the_rest_goes_on(quick, tmp_path, monkeypatc
     from mubench_hf.tasks import cifar100
 
     source = cifar100.TASK.mini
-    presets = {**source.presets, "neggrad": {**source.presets["neggrad"], "learning_rate": 1e3}}
+    presets = {"neggrad": {"learning_rate": 1e3}}
     monkeypatch.setattr(cifar100, "TASK", replace(cifar100.TASK, mini=replace(source, presets=presets)))
     results = Pipeline("cifar100", variant="mini", out=tmp_path, seeds=[5], methods=["neggrad", "finetune"]).run()
     by_method = {result.method: result for result in results}

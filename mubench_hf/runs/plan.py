@@ -195,7 +195,9 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
         return str(folder)
     if setup.variant == "mini" and not base:
         flags = f"--task {setup.task.name} --mini --model {setup.model.name} --seed {seed} --out {setup.out}"
-        raise BadInput(f"There is no original at {folder}. Run: mubench train {flags}")
+        others = sorted(str(other) for other in folder.parent.glob(f"{setup.original(seed).table_name}-{ORIGINAL}-s*"))
+        instead = f" Or give one that is there as --base: {', '.join(others)}." if others else ""
+        raise BadInput(f"There is no original at {folder}. Run: mubench train {flags}{instead and '.'}{instead}")
     return str(base) if base else f"mubench/{name}"
 
 

@@ -89,7 +89,7 @@ def test_images_and_losses_are_those_measured(drawn, monkeypatch):
 def test_logits_and_losses_of_classes_are_those_measured(bench):
     task, spec = get_task("cifar100"), get_model("vit-tiny")
     data = load_task_data(task, variant="mini", ratio=3, processor=partial(load_processor, spec), out=bench)
-    model = load_model(bench / "mubench" / "cifar100-mini-vit-tiny", spec.architecture.auto_class)
+    model = load_model(bench / "mubench" / "cifar100-mini-vit-tiny-original-s42", spec.architecture.auto_class)
     kind = get_kind(task.kind)
     outputs = kind.measure(model, data, 0)
     for split in SPLITS:

@@ -72,14 +72,11 @@ def test_flags_of_the_config(flags, said, bench, capsys):
 
 
 def test_a_folder_with_another_run_is_kept(own_bench, capsys):
-    argv = [*UNLEARN, "--out", str(own_bench), "--evaluate", "false", *TINY]
+    argv = [*UNLEARN, "--out", str(own_bench), "--evaluate", "false", *TINY, "--output_dir", str(own_bench / "mine")]
     dispatch(argv)
     before = snapshot(own_bench)
     assert "config.learning_rate is 0.001, not 0.0005" in refusal([*argv, "--learning_rate", "5e-4"], capsys)
-    other = own_bench / "mubench" / "cifar100-mini-vit-tiny-scrub-df5pct-s42"
-    assert "run.method is scrub, not finetune" in refusal(
-        [*argv[:5], "finetune", *argv[6:], "--output_dir", str(other)], capsys
-    )
+    assert "run.method is scrub, not finetune" in refusal([*argv[:5], "finetune", *argv[6:]], capsys)
     assert snapshot(own_bench) == before
 
 
@@ -98,7 +95,7 @@ def edit(file: Path, found: str, put: str) -> None:
 
 
 def test_an_original_of_another_task_is_refused(own_bench, capsys):
-    original = own_bench / "mubench" / "cifar100-mini-vit-tiny"
+    original = own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42"
     foreign = Path(shutil.copytree(original, own_bench / "mubench" / "foreign"))
     edit(foreign / "run.json", '"task": "cifar100"', '"task": "imdb"')
     argv = [*UNLEARN, "--out", str(own_bench), "--base", str(foreign)]
@@ -106,15 +103,15 @@ def test_an_original_of_another_task_is_refused(own_bench, capsys):
 
 
 def test_an_unlearned_model_is_no_original(own_bench, capsys):
-    dispatch([*UNLEARN, "--out", str(own_bench), "--evaluate", "false", *TINY])
-    unlearned = str(own_bench / "mubench" / "cifar100-mini-vit-tiny-scrub-df5pct-s42")
+    unlearned = str(own_bench / "unlearned")
+    dispatch([*UNLEARN, "--out", str(own_bench), "--evaluate", "false", *TINY, "--output_dir", unlearned])
     assert "was made by scrub" in refusal([*UNLEARN, "--out", str(own_bench), "--base", unlearned], capsys)
 
 
 def test_an_original_with_other_classes_is_refused(own_bench, capsys):
     from transformers import AutoModelForImageClassification
 
-    folder = own_bench / "mubench" / "cifar100-mini-vit-tiny"
+    folder = own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42"
     AutoModelForImageClassification.from_pretrained(folder, num_labels=7, ignore_mismatched_sizes=True).save_pretrained(
         folder
     )
@@ -123,14 +120,18 @@ def test_an_original_with_other_classes_is_refused(own_bench, capsys):
 
 
 def test_a_checkpoint_of_other_rows_is_not_evaluated(own_bench, capsys):
-    folder = own_bench / "mubench" / "cifar100-mini-vit-tiny"
+    folder = own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42"
     edit(folder / "run.json", '"data_fingerprint": "', '"data_fingerprint": "0')
     said = refusal(["evaluate", str(folder), "--out", str(own_bench)], capsys)
     assert "was made with other rows" in said
 
 
 def test_an_interrupted_original_is_not_unlearned(own_bench, capsys):
-    edit(own_bench / "mubench" / "cifar100-mini-vit-tiny" / "run.json", '"status": "ok"', '"status": "running"')
+    edit(
+        own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42" / "run.json",
+        '"status": "ok"',
+        '"status": "running"',
+    )
     assert "Run the same `mubench train` again" in refusal([*UNLEARN, "--out", str(own_bench)], capsys)
 
 

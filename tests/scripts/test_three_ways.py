@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--num_train_epochs", "2",
-         "--per_device_train_batch_size", "64", "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
+FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--original_seed", "42",
+         "--num_train_epochs", "2", "--per_device_train_batch_size", "64", "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
 BIN = Path(sys.executable).parent
 
 
@@ -16,6 +16,12 @@ def start(command: list[str], folder: Path, env: dict) -> str:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """Return the one path of a folder that has such a name."""
+    (path,) = folder.glob(pattern)
+    return path
 
 
 def weights(folder: Path) -> bytes:
@@ -31,10 +37,11 @@ def in_python(method: str, bench: Path, out: Path) -> None:
     from mubench_hf.data.prepare import prepare_rows
 
     task, trainer_class = get_task("cifar100"), get_method(method)
-    original = str(bench / "mubench" / "cifar100-mini-vit-tiny")
+    original = str(bench / "mubench" / "cifar100-mini-vit-tiny-original-s42")
     splits = load_dataset(str(bench / "mubench" / "cifar100-mini"), "df_5pct")
     processor = AutoProcessor.from_pretrained(original, backend="pil")
-    settings = {**task.mini.presets[method], "num_train_epochs": 2, "per_device_train_batch_size": 64}
+    settings = {**task.mini.settings, **task.mini.presets[method]}
+    settings |= {"num_train_epochs": 2, "per_device_train_batch_size": 64}
     trainer = trainer_class(
         AutoModelForImageClassification.from_pretrained(original),
         trainer_class.config_class(output_dir=str(out / "states"), seed=11, disable_tqdm=True, **settings),
@@ -55,16 +62,16 @@ def test_three_ways_make_the_same_weights(method, own_bench, tmp_path, offline_e
     launch = [str(BIN / "accelerate"), "launch", "--num_processes", "1", "-m", "mubench_hf.scripts.unlearn"]
     start([*launch, "--method", method, *FLAGS, "--output_dir", "launched"], own_bench, offline_env)
     in_python(method, own_bench, tmp_path)
-    by_name = weights(own_bench / "mubench" / f"cifar100-mini-vit-tiny-{method}-df5pct-s11")
+    by_name = weights(only(own_bench / "mubench", f"cifar100-mini-vit-tiny-{method}-df5pct-s11-x*"))
     assert by_name == weights(own_bench / "launched") == weights(tmp_path)
-    assert by_name != weights(own_bench / "mubench" / "cifar100-mini-vit-tiny")
+    assert by_name != weights(own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42")
 
 
 def test_two_processes_share_a_run(own_bench, offline_env):
     torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d",
                 "--rdzv_endpoint", "localhost:0", "-m", "mubench_hf.scripts.unlearn"]  # fmt: skip
     start([*torchrun, "--method", "scrub", *FLAGS, "--use_cpu", "true", "--evaluate", "true"], own_bench, offline_env)
-    record = json.loads((own_bench / "mubench/cifar100-mini-vit-tiny-scrub-df5pct-s11/run.json").read_text())
+    record = json.loads((only(own_bench / "mubench", "cifar100-mini-vit-tiny-scrub-*") / "run.json").read_text())
     assert record["world_size"] == 2 and record["status"] == "ok"
-    result = json.loads((own_bench / "results/cifar100-mini-vit-tiny-scrub-df5pct-s11.json").read_text())
+    result = json.loads(only(own_bench / "results", "cifar100-mini-vit-tiny-scrub-*.json").read_text())
     assert result["world_size"] == 2 and 0 < result["scores"]["test_accuracy"] < 1
