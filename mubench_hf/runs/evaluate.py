@@ -125,7 +125,10 @@ def completed(result: RunResult, results: Path) -> RunResult:
     """
     metrics = get_task(result.task).metrics
     references = reference_results(result, result.run, results)
-    waiting = {key for key, value in result.scores.items() if value is None and references_of(key) & references.keys()}
+    # What a run can never have, such as the time an original took to forget, has another reason than a lack.
+    waiting = {
+        key for key, why in result.reasons.items() if why.startswith("needs") and references_of(key) & references.keys()
+    }
     lacking = (score_names(metrics) - result.scores.keys()) | waiting
     if not lacking or result.status == "failed" or not has_logits(result.name, results):
         return result

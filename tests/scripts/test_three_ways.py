@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--original_seed", "42",
-         "--num_train_epochs", "2", "--per_device_train_batch_size", "64", "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
+         "--num_train_epochs", "2", "--per_device_train_batch_size", "64",
+         "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
 BIN = Path(sys.executable).parent
 
 
