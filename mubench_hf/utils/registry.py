@@ -247,6 +247,8 @@ def _import_file(file: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{file} is no Python file.")
     module = module_from_spec(spec)
     sys.modules[name] = module  # Dataclasses and pickles look a class's module up by its name.
     try:
