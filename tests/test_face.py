@@ -98,7 +98,7 @@ def test_the_wheel_is_marked_as_typed(tmp_path):
 
 @pytest.mark.slow
 def test_the_type_checker_is_content(tmp_path):
-    """It reads a user's program, tests/typing/face.py, and what the face stands on."""
+    """It reads a user's program, tests/typed/face.py, and what the face stands on."""
     pytest.importorskip("mypy")
     command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

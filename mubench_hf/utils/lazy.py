@@ -21,6 +21,9 @@ def lazy_exports(package: str, file: str) -> Exports:
     Args:
         package: Name of the package, its ``__name__``.
         file: Its source, ``__file__``.
+
+    Raises:
+        AttributeError: From the ``__getattr__`` that is returned, for a name that is not declared.
     """
     homes = declared_imports(Path(file))
 
