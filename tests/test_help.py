@@ -96,10 +96,15 @@ def test_help_for_a_method_that_there_is_not():
     [("--del_ration", "--del_ratio"), ("--evaluat", "--evaluate"), ("--learning_rat", "--learning_rate"),
      ("--mstep", "--msteps"), ("--bas", "--base")],
 )  # fmt: skip
-def test_a_misspelt_flag_is_compared_with_all(flag, meant, bench):
-    argv = ["unlearn", "--task", "cifar100", "--mini", "--method", "scrub", "--out", str(bench), flag, "3"]
+def test_a_misspelt_flag_is_compared_with_all(flag, meant, tmp_path):
+    config_class, defaults = get_method("scrub").config_class, {"output_dir": str(tmp_path)}
     with pytest.raises(BadInput, match=f"Unknown argument '{flag}'. Did you mean {meant}\\?"):
-        dispatch(argv)
+        parse(config_class, [flag, "3"], defaults, names=UnlearnArguments)
+
+
+def test_a_command_knows_its_misspelt_flags(tmp_path):
+    with pytest.raises(BadInput, match="Unknown argument '--modl'. Did you mean --model\\?"):
+        dispatch(["train", "--task", "cifar100", "--mini", "--out", str(tmp_path), "--modl", "vit-tiny"])
 
 
 @dataclass

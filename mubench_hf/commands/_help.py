@@ -65,7 +65,9 @@ def run_help(command: str, about: str, names: type, method: str | None) -> str:
     chosen_method = get_method(method)
     config = chosen_method.config_class
     bases = config.__mro__[: config.__mro__.index(UnlearningConfig)]
-    own = {name for base in bases for name in vars(base).get("__annotations__", {})}
+    own = {name for base in bases for name in vars(base).get("__annotations__", {})} & {
+        each.name for each in fields(config)
+    }
     group = parser.add_argument_group(f"settings of {chosen_method.method_key()}", PRESETS if own else "It has none.")
     add_flags(group, config, own)
     add_flags(parser.add_argument_group("the run"), names)

@@ -3,6 +3,7 @@
 Each ``type: ignore`` stands on a mistake that the checker must find: one that it does not find is an error.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -31,6 +32,7 @@ from mubench_hf import (
 )
 
 
+@dataclass
 class MyConfig(UnlearningConfig):
     """A user's own settings."""
 
