@@ -45,8 +45,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_follow_the_flow(file):
-    if file == PACKAGE / "__init__.py":  # It only names what is imported later.
-        assert not {module for module in imported(file) if layer(module)}
+    if file == PACKAGE / "__init__.py":  # It only names what is imported later; test_face.py says when.
         return
     here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert here in FLOW, f"{here} has no place in the flow yet: add it to FLOW"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
+from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import Variant
 from mubench_hf.utils.files import disk_is_full
@@ -52,22 +51,32 @@ class UnlearnArguments(TaskArguments):
     evaluate: bool = field(default=True, metadata={"help": "Evaluate the checkpoint into OUT/results afterwards."})
 
 
-class CommandParser(argparse.ArgumentParser):
-    """Refuses arguments the way the rest of the program refuses input."""
+class Refusing:
+    """Makes an argument parser refuse arguments the way the rest of the program refuses input."""
 
-    def __init__(self, command: str, description: str):
-        super().__init__(prog=f"mubench {command}", description=description, allow_abbrev=False)
-
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise what was wrong.
 
         Raises:
             BadInput: Always.
         """
-        raise BadInput(f"{message}. See: {self.prog} --help")
+        raise BadInput(f"{message}. See --help for what is allowed.")
 
 
-def parse(kind: type, argv: Sequence[str], defaults: dict[str, Any] | None = None, rest: bool = False) -> Any:
+class CommandParser(Refusing, argparse.ArgumentParser):
+    """The parser of one command."""
+
+    def __init__(self, command: str, description: str):
+        super().__init__(prog=f"mubench {command}", description=description, allow_abbrev=False)
+
+
+def parse(
+    kind: type,
+    argv: Sequence[str],
+    defaults: dict[str, Any] | None = None,
+    rest: bool = False,
+    names: type | None = None,
+) -> Any:
     """Parse ``argv`` into the dataclass ``kind``.
 
     Args:
@@ -75,34 +84,44 @@ def parse(kind: type, argv: Sequence[str], defaults: dict[str, Any] | None = Non
         argv: Arguments, without the program's name.
         defaults: Values that take the place of the dataclass's defaults; flags override them.
         rest: Return the arguments that ``kind`` does not know as well, instead of refusing them.
+        names: The dataclass whose flags were taken out of ``argv`` before; a misspelt flag may be one of them.
 
     Raises:
         BadInput: If an argument is unknown, missing or not of its type; the nearest flag is suggested.
     """
-    from transformers import HfArgumentParser
-
-    parser = HfArgumentParser(kind, prog="mubench", allow_abbrev=False)
+    parser = _parser(kind)
     parser.set_defaults(**(defaults or {}))
-    complaint = io.StringIO()
+    values, unknown = parser.parse_known_args(list(argv))
+    if unknown and not rest:
+        parsers = [parser, *([_parser(names)] if names else [])]
+        flags = [flag for each in parsers for action in each._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise BadInput(f"Unknown argument {unknown[0]!r}.{hint} See --help for what is allowed.")
     try:
-        with contextlib.redirect_stderr(complaint):
-            parsed, unknown = parser.parse_args_into_dataclasses(list(argv), return_remaining_strings=True)
-    except SystemExit as end:
-        if end.code == 0:  # --help
-            raise
-        raise BadInput(complaint.getvalue().strip().splitlines()[-1].removeprefix("mubench: error: ")) from None
+        parsed = kind(**vars(values))
     except (ValueError, TypeError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"The arguments do not fit together: {error}") from error
-    if rest:
-        return parsed, unknown
-    if unknown:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise BadInput(f"Unknown argument {unknown[0]!r}.{hint} See --help for what is allowed.")
-    return parsed
+    return (parsed, unknown) if rest else parsed
+
+
+def _parser(kind: type) -> argparse.ArgumentParser:
+    """Return a parser of the flags of a dataclass: for a config the one that reads ``TrainingArguments`` everywhere.
+
+    What names a run is read without it, as it takes a second to import.
+    """
+    if not any(base.__module__.startswith("transformers.") for base in kind.__mro__):
+        parser: argparse.ArgumentParser = CommandParser("", "")
+        add_flags(parser, kind)
+        return parser
+    from transformers import HfArgumentParser
+
+    class ConfigParser(Refusing, HfArgumentParser):
+        pass
+
+    return ConfigParser(kind, prog="mubench", allow_abbrev=False)
 
 
 def seed_flag(flags: Sequence[str]) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mubench_hf.errors import unknown_name
+from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.metrics import get_metric, list_metrics
-from mubench_hf.models import get_model, list_models
-from mubench_hf.tasks import get_task, list_tasks
-from mubench_hf.trainers import get_method, list_methods
+from mubench_hf.models import MODELS, get_model, list_models
+from mubench_hf.tasks import TASKS, TaskSpec, get_task, list_tasks
+from mubench_hf.trainers import METHODS, declared_methods, get_method, list_methods
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,31 +21,65 @@ Rows = list[list[str]]
 NO_CHECKPOINT = "tiny, from its configuration"
 
 
-def task_rows() -> Rows:
-    """Return a header and one row a task."""
-    header = ["Task", "Title", "Reads", "Score", "Full source", "Mini source"]
-    tasks = [get_task(name) for name in list_tasks()]
-    return [header] + [
-        [task.name, task.title, task.modality, task.metric, task.full.hub_id or "a folder", task.mini.origin]
-        for task in tasks
-    ]
+def _rows(
+    header: list[str],
+    names: Iterable[str],
+    row: Callable[[str], list[str]],
+    owns: Callable[[str], bool],
+    installed: bool,
+) -> Rows:
+    """Return a header and a row for each name.
 
+    What comes from an installed package is marked; where it cannot be imported, its row says why.
 
-def model_rows() -> Rows:
-    """Return a header and one row a model; tiny models have no Hub checkpoint, and the size their task needs."""
-    header = ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence", "Published"]
+    Args:
+        header: Titles of the columns.
+        names: The names.
+        row: Returns the row of a name; its first cell is the name and its second one a title.
+        owns: Says whether a name is one of this package's.
+        installed: Whether to include what comes from other installed packages.
+    """
     rows = [header]
-    for model in map(get_model, list_models()):
-        arch, size = model.architecture, model.published
-        facts = [size.hub_id, short_count(size.parameters), size.licence] if size else [NO_CHECKPOINT, "-", "-"]
-        published = published_scores(model.name) or "-"
-        rows.append([model.name, arch.title, model.scale, arch.kind, arch.modality, *facts, published])
+    for name in names:
+        if owns(name):
+            rows.append(row(name))
+        elif installed:
+            try:
+                _, title, *facts = row(name)
+                rows.append([name, f"{title} (external)", *facts])
+            except BadInput as error:
+                rows.append([name, f"(external) {error}", *["-"] * (len(header) - 2)])
     return rows
 
 
-def published_scores(model: str) -> str:
+def task_rows(installed: bool = True) -> Rows:
+    """Return a header and one row a task."""
+
+    def row(name: str) -> list[str]:
+        task = get_task(name)
+        return [task.name, task.title, task.modality, task.metric, task.full.hub_id or "a folder", task.mini.origin]
+
+    header = ["Task", "Title", "Reads", "Score", "Full source", "Mini source"]
+    return _rows(header, list_tasks(), row, TASKS.owns, installed)
+
+
+def model_rows(installed: bool = True) -> Rows:
+    """Return a header and one row a model; tiny models have no Hub checkpoint, and the size their task needs."""
+    tasks = [get_task(name) for name in list_tasks() if TASKS.owns(name)]
+
+    def row(name: str) -> list[str]:
+        model = get_model(name)
+        arch, size = model.architecture, model.published
+        facts = [size.hub_id, short_count(size.parameters), size.licence] if size else [NO_CHECKPOINT, "-", "-"]
+        published = published_scores(model.name, tasks) or "-"
+        return [model.name, arch.title, model.scale, arch.kind, arch.modality, *facts, published]
+
+    header = ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence", "Published"]
+    return _rows(header, list_models(), row, MODELS.owns, installed)
+
+
+def published_scores(model: str, tasks: Iterable[TaskSpec]) -> str:
     """Return the published test scores of MU-Bench's originals from a model, by task; empty where none is known."""
-    tasks = [get_task(name) for name in list_tasks()]
     scores = {task.title: task.full.published_scores.get(model) for task in tasks}
     return ", ".join(f"{title} {score:.3f}" for title, score in scores.items() if score is not None)
 
@@ -58,7 +92,7 @@ def short_count(number: int) -> str:
 
 def model_line() -> str:
     """Return how many architectures and published scales there are."""
-    models = [get_model(name) for name in list_models()]
+    models = [get_model(name) for name in list_models() if MODELS.owns(name)]
     architectures = {model.architecture.name for model in models}
     published = sum(model.hub_id is not None for model in models)
     return (
@@ -67,31 +101,38 @@ def model_line() -> str:
     )
 
 
-def method_rows() -> Rows:
+def method_rows(installed: bool = True) -> Rows:
     """Return a header and one row a method, with the taxonomy's three words."""
+    facts = ("title", "measurement", "corruption", "retention", "source")
+
+    def row(name: str) -> list[str]:
+        declared = declared_methods().get(name)
+        # What the package's own methods declare is read without importing them, and so without torch.
+        if declared and set(facts) <= set(declared.constants):
+            return [name, *(declared.constants[fact] for fact in facts)]
+        method = get_method(name)
+        return [name, *(getattr(method, fact, "-") for fact in facts)]
+
     header = ["Method", "Title", "Measures", "Corruption on D_f", "Retention on D_r", "Source"]
-    methods = [(name, get_method(name)) for name in list_methods()]
-    return [header] + [
-        [name, method.title, method.measurement, method.corruption, method.retention, method.source]
-        for name, method in methods
-    ]
+    return _rows(header, list_methods(), row, METHODS.owns, installed)
 
 
-def metric_rows() -> Rows:
+def metric_rows(installed: bool = True) -> Rows:
     """Return a header and one row a metric."""
-    header = ["Metric", "What it says", "Best", "Range", "Source"]
     best = {"higher": "higher", "lower": "lower", "match_retrained": "like the retrained model's"}
-    metrics = [(name, get_metric(name)) for name in list_metrics()]
-    return [header] + [
-        [name, m.__doc__.splitlines()[0], best[m.DIRECTION], "{:g} to {:g}".format(*m.RANGE), m.SOURCE]
-        for name, m in metrics
-    ]
+
+    def row(name: str) -> list[str]:
+        m = get_metric(name)
+        return [name, m.__doc__.splitlines()[0], best[m.DIRECTION], "{:g} to {:g}".format(*m.RANGE), m.SOURCE]
+
+    header = ["Metric", "What it says", "Best", "Range", "Source"]
+    return _rows(header, list_metrics(), row, lambda name: True, installed)
 
 
 LINES: dict[str, Callable[[], str]] = {"models": model_line}
 """What stands below a table."""
 
-TABLES: dict[str, Callable[[], Rows]] = {
+TABLES: dict[str, Callable[..., Rows]] = {
     "tasks": task_rows,
     "models": model_rows,
     "methods": method_rows,
@@ -112,8 +153,8 @@ def terminal_table(name: str) -> Table:
 
 
 def markdown(name: str) -> str:
-    """Return one of ``TABLES`` as Markdown, with the line below it."""
-    header, *rows = TABLES[name]()
+    """Return one of ``TABLES`` as Markdown, with the line below it; what other packages add is not in it."""
+    header, *rows = TABLES[name](installed=False)
     lines = [header, ["---"] * len(header), *([f"`{row[0]}`", *row[1:]] for row in rows)]
     text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
     return f"{text}\n\n{LINES[name]()}" if name in LINES else text

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser
 from mubench_hf.commands._tasks import named_tasks
+from mubench_hf.data.splits import check_ratio
+from mubench_hf.trainers import METHODS
 
 if TYPE_CHECKING:
     from mubench_hf.runs.pipeline import Pipeline
@@ -46,6 +48,10 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
     tasks, out = [task.name for task in named_tasks(given.pop("tasks"))], Path(given.pop("out"))
+    # Names are checked before anything that takes seconds to import.
+    check_ratio(given["del_ratio"])
+    for method in given.get("methods", ()):
+        METHODS.check(method)
 
     import datasets
     import transformers

@@ -1,5 +1,5 @@
 """Registered models, how they are loaded, and what they say of a data set's rows."""
 
-from mubench_hf.models.registry import Architecture, ModelSpec, Scale, check_fits, get_model, list_models
+from mubench_hf.models.registry import MODELS, Architecture, ModelSpec, Scale, check_fits, get_model, list_models
 
-__all__ = ["Architecture", "ModelSpec", "Scale", "check_fits", "get_model", "list_models"]
+__all__ = ["MODELS", "Architecture", "ModelSpec", "Scale", "check_fits", "get_model", "list_models"]

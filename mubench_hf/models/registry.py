@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from mubench_hf.errors import BadInput, unknown_name
+from mubench_hf.errors import BadInput
+from mubench_hf.utils.registry import Registry
 
 if TYPE_CHECKING:
     from mubench_hf.tasks import TaskSpec
@@ -116,20 +117,44 @@ def _models() -> Mapping[str, ModelSpec]:
     return MappingProxyType({model.name: model for model in models})
 
 
+@cache
+def _own() -> Mapping[str, Callable[[], ModelSpec]]:
+    return MappingProxyType({name: partial(_models().__getitem__, name) for name in _models()})
+
+
+@cache
+def _hub_ids() -> Mapping[str, str]:
+    return MappingProxyType({model.hub_id: name for name, model in _models().items() if model.hub_id})
+
+
+MODELS: Registry[ModelSpec] = Registry(
+    "model",
+    group="mubench_hf.models",
+    own=_own,
+    accept=lambda found: found if isinstance(found, ModelSpec) else None,
+    key=lambda model: model.name,
+    defined_in=lambda model: getattr(model.architecture.config, "func", model.architecture.config),
+    aliases=_hub_ids,
+)
+"""All models: those of this package, those that installed packages add, and what was brought to this process."""
+
+
 def list_models() -> list[str]:
-    """Return the keys of all registered models, by architecture and then scale."""
-    return list(_models())
+    """Return the keys of all registered models: this package's by architecture and then scale, then installed ones."""
+    return [*_models(), *(name for name in MODELS.names() if not MODELS.owns(name))]
 
 
-def get_model(name: str) -> ModelSpec:
-    """Return the model called ``name``.
+def get_model(reference: str | Path | ModelSpec) -> ModelSpec:
+    """Return a registered model.
+
+    Args:
+        reference: Its key, the Hub id of its checkpoint, the model itself, ``"package.module:MODEL"``,
+            ``"path/to/file.py:MODEL"`` or the name of an entry point of the group ``mubench_hf.models``.
 
     Raises:
         BadInput: If there is no such model; the nearest name is suggested.
     """
-    if name not in _models():
-        raise unknown_name("model", name, _models())
-    return _models()[name]
+    return MODELS.get(reference)
 
 
 def check_fits(task: TaskSpec, spec: ModelSpec) -> None:

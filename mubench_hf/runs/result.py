@@ -12,7 +12,7 @@ from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import RunId, tag_of
-from mubench_hf.tasks import VARIANTS
+from mubench_hf.tasks import VARIANTS, Variant
 
 SCHEMA_VERSION = 2
 """Version 1 called ``variant`` ``source`` and knew neither ``settings`` nor ``external``."""
@@ -69,7 +69,7 @@ class RunResult:
     """
 
     task: str
-    variant: str
+    variant: Variant
     data_fingerprint: str
     deletion_sha256: str
     model: str

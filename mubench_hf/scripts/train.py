@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import TaskArguments, exit_with, parse
+from mubench_hf.commands._help import show_help
 from mubench_hf.runs.plan import make_plan, make_setup, preset
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.trainers import get_method
@@ -16,10 +17,11 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         BadInput: If an argument is not allowed, the data set is missing, or it cannot be pushed.
     """
+    show_help("train", "Train an original on all rows of a task.", TaskArguments, argv, method="retrain")
     arguments, flags = parse(TaskArguments, argv, rest=True)
     setup = make_setup(arguments.task, variant=arguments.variant, model=arguments.model, out=arguments.out)
     config_class = get_method("retrain").config_class
-    args = parse(config_class, flags, {"output_dir": "", **preset(setup, ORIGINAL)})
+    args = parse(config_class, flags, {"output_dir": "", **preset(setup, ORIGINAL)}, names=TaskArguments)
     plan = make_plan(setup, ORIGINAL, args, folder=args.output_dir or None)
 
     from mubench_hf.commands._push import requested_push

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import UnlearnArguments, exit_with, parse, seed_flag
+from mubench_hf.commands._help import show_help
 from mubench_hf.runs.plan import find_original, make_plan, make_setup, preset
-from mubench_hf.trainers import get_method
+from mubench_hf.trainers import METHODS, get_method
 
 
 def main(argv: Sequence[str]) -> None:
@@ -15,8 +16,9 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         BadInput: If an argument is not allowed or something the run needs is missing.
     """
+    show_help("unlearn", "Unlearn with one method and evaluate the result.", UnlearnArguments, argv)
     arguments, flags = parse(UnlearnArguments, argv, rest=True)
-    config_class = get_method(arguments.method).config_class
+    METHODS.check(arguments.method)
     setup = make_setup(
         arguments.task,
         variant=arguments.variant,
@@ -27,7 +29,11 @@ def main(argv: Sequence[str]) -> None:
     )
     seed = seed_flag(flags) if arguments.original_seed is None else arguments.original_seed
     start = find_original(setup, seed, arguments.base)
-    args = parse(config_class, flags, {"output_dir": "", **preset(setup, arguments.method, start)})
+
+    # Names are checked by now: only what is to be run waits for torch.
+    config_class = get_method(arguments.method).config_class
+    defaults = {"output_dir": "", **preset(setup, arguments.method, start)}
+    args = parse(config_class, flags, defaults, names=UnlearnArguments)
     plan = make_plan(setup, arguments.method, args, start=start, folder=args.output_dir or None)
 
     from mubench_hf.commands._push import requested_push

@@ -53,20 +53,23 @@ def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
 def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
     """Return what is assigned a constant in a body; ``a, b = 1, 2`` assigns two."""
     found: dict[str, Any] = {}
+    targets: Sequence[ast.expr]
     for node in body:
         if isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets: list[ast.expr] = [node.target]
+            targets, assigned = [node.target], node.value
         elif isinstance(node, ast.Assign):
-            targets = node.targets
+            targets, assigned = node.targets, node.value
         else:
             continue
         try:
-            value = ast.literal_eval(node.value)
+            value = ast.literal_eval(assigned)
         except ValueError:
             continue  # Computed when the file runs, so nothing to be read here.
         for target in targets:
             if isinstance(target, ast.Name):
                 found[target.id] = value
-            elif isinstance(target, ast.Tuple) and all(isinstance(part, ast.Name) for part in target.elts):
-                found |= {part.id: each for part, each in zip(target.elts, value, strict=True)}
+            elif isinstance(target, ast.Tuple):
+                names = [part.id for part in target.elts if isinstance(part, ast.Name)]
+                if len(names) == len(target.elts):
+                    found |= dict(zip(names, value, strict=True))
     return found

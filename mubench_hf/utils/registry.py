@@ -105,9 +105,22 @@ class Registry(Generic[T]):
             how=f"Or bring your own: package.module:Name, path/to/file.py:Name, or an entry point of {self.group}.",
         )
 
+    def check(self, reference: object) -> None:
+        """Check that ``get`` knows a reference, without loading what the package itself ships.
+
+        Raises:
+            BadInput: As ``get`` does.
+        """
+        if not isinstance(reference, str) or (reference not in self._own() and reference not in self.aliases()):
+            self.get(reference)
+
+    def owns(self, name: str) -> bool:
+        """Return whether a key is that of one of the package's own."""
+        return name in self._own()
+
     def origin(self, thing: T) -> Origin | None:
         """Return where a thing comes from; ``None`` for one of the package's own."""
-        return self._origins.get(self._key(thing)) if self._key(thing) not in self._own() else None
+        return self._origins.get(self._key(thing)) if not self.owns(self._key(thing)) else None
 
     # Bringing ---------------------------------------------------------------------------------------------------------
 
@@ -247,6 +260,8 @@ def _import_file(file: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{file} is no Python file.")
     module = module_from_spec(spec)
     sys.modules[name] = module  # Dataclasses and pickles look a class's module up by its name.
     try:

@@ -40,7 +40,7 @@ LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_
 
 
 def _speech(name: str, title: str, config: str, extractor: str = "Wav2Vec2FeatureExtractor", **values: Any) -> Any:
-    extractor = maker(extractor, sampling_rate=SAMPLING_RATE)
+    processor = maker(extractor, sampling_rate=SAMPLING_RATE)
     return Architecture(
         name,
         title,
@@ -48,11 +48,11 @@ def _speech(name: str, title: str, config: str, extractor: str = "Wav2Vec2Featur
         auto_class="AutoModelForAudioClassification",
         processor_class="AutoFeatureExtractor",
         config=maker(config),
-        real_processor=extractor,
+        real_processor=processor,
         **{
             "tiny_config": maker(config, **TINY_ENCODER),
             # It has no sizes: a tiny model reads what a published one does.
-            "tiny_processor": without_texts(extractor),
+            "tiny_processor": without_texts(processor),
             **values,
         },
     )
