@@ -7,7 +7,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from mubench_hf.kinds._losses import mean_where, row_cross_entropy, row_js, row_kl
+from mubench_hf.kinds._losses import row_cross_entropy, row_js, row_kl
+from mubench_hf.trainers._batch import mean_where
 from mubench_hf.trainers.bad_teaching import bad_teaching_loss
 from mubench_hf.trainers.neggrad import neggrad_loss
 from mubench_hf.trainers.scrub import ScrubConfig, scrub_max_loss, scrub_min_loss
