@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
@@ -60,12 +61,9 @@ class BadTeachingTrainer(UnlearningTrainer):
         self.good = self.original_teacher(~self.rows.is_forget)
         self.bad = self.forget_teacher(reinitialised(self.model, self.args.seed))
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the mean divergence of the batch from its rows' teachers."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
         good = batch.divergences(self.good, self.args.temperature, ~batch.is_forget)
         bad = batch.divergences(self.bad, self.args.temperature, batch.is_forget)
-        loss = batch.mean(bad_teaching_loss(good, bad, batch.is_forget))
-        return (loss, outputs) if return_outputs else loss
+        return batch.mean(bad_teaching_loss(good, bad, batch.is_forget))

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from mubench_hf.data.joined import IS_FORGET, JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import Kind
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
@@ -96,10 +99,7 @@ class RandLabelTrainer(UnlearningTrainer):
             self._relabelled.epoch = epoch
         super()._run_epoch(epoch=epoch, **kwargs)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the mean loss of the batch, its D_f rows relabelled."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.mean(batch.losses())
-        return (loss, outputs) if return_outputs else loss
+        return batch.mean(batch.losses())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
@@ -55,16 +56,12 @@ class ScrubTrainer(UnlearningTrainer):
 
     def prepare(self) -> None:
         """Make the teacher; both kinds of pass read it."""
-        self.teacher = self.original_teacher(self.rows.is_forget | True)
+        self.teacher = self.original_teacher()
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the max loss of a batch of D_f rows or the min loss of a batch of D_r rows."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
         divergences = batch.divergences(self.teacher, self.args.temperature)
         if batch.is_forget.all():
-            loss = batch.forget_mean(scrub_max_loss(divergences))
-        else:
-            loss = batch.retain_mean(scrub_min_loss(batch.losses(), divergences, self.args.gamma, self.args.alpha))
-        return (loss, outputs) if return_outputs else loss
+            return batch.forget_mean(scrub_max_loss(divergences))
+        return batch.retain_mean(scrub_min_loss(batch.losses(), divergences, self.args.gamma, self.args.alpha))
