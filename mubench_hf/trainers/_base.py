@@ -248,8 +248,8 @@ class UnlearningTrainer(Pushing):
     def original_teacher(self, served: np.ndarray | None = None) -> Teacher:
         """Return the original as a teacher of the rows where ``served`` (bool ``[rows]``) is true; for ``prepare``.
 
-        Without ``served`` it is one of all rows. A table may come from an earlier run and covers all rows, so the clock is
-        charged for the rows that this run reads, at the rate at which the table was computed.
+        Without ``served`` it is one of all rows. A table may come from an earlier run and covers all rows, so the clock
+        is charged for the rows that this run reads, at the rate at which the table was computed.
         """
         if not self._keeps_outputs:
             return LiveTeacher(copy.deepcopy(self.model), self.kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,13 +17,16 @@ from mubench_hf.trainers._passes import Pass
 
 @dataclass
 class BadTeachingConfig(UnlearningConfig):
-    """Settings of ``bad_teaching``."""
+    """Settings of ``bad_teaching``.
+
+    Args:
+        temperature: Temperature of both KL terms.
+        retain_fraction: Share of D_r, redrawn each epoch, that the D_r rows come from.
+    """
 
     num_train_epochs: float = 1.0
-    temperature: float = field(default=1.0, metadata={"help": "Temperature of both KL terms."})
-    retain_fraction: float = field(
-        default=0.3, metadata={"help": "Share of D_r, redrawn each epoch, that the D_r rows come from."}
-    )
+    temperature: float = 1.0
+    retain_fraction: float = 0.3
 
 
 def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,14 @@ from mubench_hf.trainers._passes import Pass
 
 @dataclass
 class RandLabelConfig(UnlearningConfig):
-    """Settings of ``rand_label``."""
+    """Settings of ``rand_label``.
+
+    Args:
+        redraw_labels: Draw new random labels for D_f each epoch instead of once.
+    """
 
     num_train_epochs: float = 10.0
-    redraw_labels: bool = field(
-        default=False, metadata={"help": "Draw new random labels for D_f each epoch instead of once."}
-    )
+    redraw_labels: bool = False
 
 
 class RelabelledRows(Dataset):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -16,12 +16,13 @@ from mubench_hf.trainers._passes import Pass
 
 @dataclass
 class RetrainConfig(UnlearningConfig):
-    """Settings of ``retrain``: the recipe that made the original."""
+    """Settings of ``retrain``: the recipe that made the original.
 
-    init_from: str | None = field(
-        default=None,
-        metadata={"help": "Pretrained backbone that the original started from; default: random weights."},
-    )
+    Args:
+        init_from: Pretrained backbone that the original started from; default: random weights.
+    """
+
+    init_from: str | None = None
 
 
 class RetrainTrainer(UnlearningTrainer):

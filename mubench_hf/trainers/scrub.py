@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -15,16 +15,22 @@ from mubench_hf.trainers._passes import Pass
 
 @dataclass
 class ScrubConfig(UnlearningConfig):
-    """Settings of ``scrub``. One optimizer serves both directions: its moments carry over, as in the authors' code."""
+    """Settings of ``scrub``. One optimizer serves both directions: its moments carry over, as in the authors' code.
+
+    Args:
+        msteps: Number of first epochs that begin with a max pass over D_f.
+        gamma: Weight of cross-entropy in the min pass.
+        alpha: Weight of the KL divergence in the min pass.
+        temperature: Temperature of the KL divergence.
+        forget_batch_size: Rows per device in a max pass; default: per_device_train_batch_size.
+    """
 
     num_train_epochs: float = 3.0
-    msteps: int = field(default=2, metadata={"help": "Number of first epochs that begin with a max pass over D_f."})
-    gamma: float = field(default=0.99, metadata={"help": "Weight of cross-entropy in the min pass."})
-    alpha: float = field(default=0.001, metadata={"help": "Weight of the KL divergence in the min pass."})
-    temperature: float = field(default=4.0, metadata={"help": "Temperature of the KL divergence."})
-    forget_batch_size: int | None = field(
-        default=None, metadata={"help": "Rows a device in a max pass; default: per_device_train_batch_size."}
-    )
+    msteps: int = 2
+    gamma: float = 0.99
+    alpha: float = 0.001
+    temperature: float = 4.0
+    forget_batch_size: int | None = None
 
 
 def scrub_max_loss(divergences: Tensor) -> Tensor:
