@@ -51,8 +51,8 @@ class UnlearningConfig(Documented, TrainingArguments):
         config = type(self)
         if "__dataclass_fields__" not in vars(config) and inspect.get_annotations(config):
             raise BadInput(
-                f"{config.__name__} declares {', '.join(inspect.get_annotations(config))} and is no dataclass, so none of "
-                "them would be read. Put @dataclass above it."
+                f"{config.__name__} declares {', '.join(inspect.get_annotations(config))} and is no dataclass, so "
+                "none of them would be read. Put @dataclass above it."
             )
         super().__post_init__()
         if self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
