@@ -79,6 +79,8 @@ def short_sampling(monkeypatch):
 def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path):
     data, original = task_data
     trainer_class = get_method(name)
+    if not trainer_class.is_for(data.task.kind):
+        pytest.skip(f"{name} is not for {data.task.kind}")
     args = trainer_class.config_class(output_dir=str(tmp_path), seed=4, **BATCH, **BOTH_WAYS.get(name, {}))
     model = fresh_model(get_model(data.task.mini.default_model), data.label_names, 0)
     trainer = trainer_class(

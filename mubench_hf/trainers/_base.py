@@ -118,7 +118,7 @@ class UnlearningTrainer(Pushing):
     def _check(self, model: PreTrainedModel, forget: Dataset | None, retain: Dataset | None) -> None:
         if not self.is_for(self.kind.key):
             raise BadInput(
-                f"{type(self).__name__} is for {' and '.join(self.kinds)}, but {type(model).__name__} is of kind "
+                f"{type(self).__name__} is for {', '.join(self.kinds)}, but {type(model).__name__} is of kind "
                 f"{self.kind.key}. Use it with a model that it is for, or use another method."
             )
         for name, rows, needed in (("forget", forget, self.needs_forget), ("retain", retain, True)):

@@ -94,7 +94,7 @@ def test_a_method_for_other_kinds_is_refused(world, make):
     with pytest.raises(BadInput) as error:
         make(ForText, world)
     assert str(error.value) == (
-        "ForText is for causal_lm and seq2seq, but ViTForImageClassification is of kind classification. Use it with a "
+        "ForText is for causal_lm, seq2seq, but ViTForImageClassification is of kind classification. Use it with a "
         "model that it is for, or use another method."
     )
 
