@@ -76,7 +76,6 @@ class UnlearningTrainer(Pushing):
     kinds: ClassVar[tuple[str, ...] | None] = None
     needs_forget: ClassVar[bool] = True
     replays_recipe: ClassVar[bool] = False
-    allowed_utility_drop: ClassVar[float] = 0.2
 
     loss_is_scaled_for_ga = True
 

@@ -34,7 +34,6 @@ class NegGradTrainer(UnlearningTrainer):
     title = "NegGrad"
     measurement, corruption, retention = "loss", "negated", "none"
     source = "arXiv 1911.04933; arXiv 2010.10981"
-    allowed_utility_drop = 0.4
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return one pass over D_f."""
