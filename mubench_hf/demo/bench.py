@@ -21,7 +21,7 @@ from mubench_hf.demo.rows import Field, Sample, enlarged
 from mubench_hf.demo.samples import Samples
 from mubench_hf.demo.sentences import what_changed
 from mubench_hf.errors import BadInput, unknown_name
-from mubench_hf.kinds import get_kind
+from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models.loading import load_model, saved_processor
 from mubench_hf.results.aggregate import aggregate, heading
 from mubench_hf.runs.plan import recorded_model
@@ -30,7 +30,7 @@ from mubench_hf.tasks import get_task
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mubench_hf.kinds._base import RowAnswer
+    from mubench_hf.kinds.measures import RowAnswer
     from mubench_hf.runs.result import RunResult
 
 ANSWERS = 128
@@ -92,7 +92,7 @@ class Bench:
         self.title = heading(aggregate(results)[0], self.task.title)
         checkpoint = str(checkpoints["original"].result.external.get("model", {}).get("name", run.model))
         self._architecture = recorded_model(run.model, self.task, checkpoint).architecture
-        self._kind = get_kind(self.task.kind)
+        self._measure = get_measure(self.task.kind)
         self._loaded: Samples | None = None
         self._attackers: dict[str, Attacker | str] = {}
         self._answers: dict[tuple[str, str], Answer] = {}
@@ -175,7 +175,7 @@ class Bench:
             model = self._models.get(folder, partial(load_model, folder, self._architecture.auto_class))
             # Tokenizers keep settings of their last call, so that they too serve one at a time.
             row = self.task.prepare(sample.row, data.processor)
-            return self._kind.answer_row(model, row, data, place=sample.position, scored=sample.scored)
+            return self._measure.answer_row(model, row, data, place=sample.position, scored=sample.scored)
 
     def _membership(self, method: str, loss: float | None) -> tuple[float | None, str | None]:
         """Return how sure the attacker is, or why it says nothing."""

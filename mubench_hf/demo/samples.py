@@ -14,7 +14,7 @@ from mubench_hf.demo.clips import Clips
 from mubench_hf.demo.own import read_own, stand_in
 from mubench_hf.demo.rows import Field, Sample, medium_of, show, title_of
 from mubench_hf.errors import BadInput, unknown_name
-from mubench_hf.kinds import get_kind
+from mubench_hf.kinds.measures import get_measure
 
 SPLITS = ("forget", "retain", "test")
 
@@ -32,7 +32,7 @@ class Samples:
         self.features = data.splits["test"].rows.features
         # Measured outputs stand in upstream order; D_f is stored as it was drawn.
         self._order = {split: np.argsort(data.splits[split].index, kind="stable") for split in SPLITS}
-        given = get_kind(self.task.kind).given(self.task, self.features)
+        given = get_measure(self.task.kind).given(self.task, self.features)
         self._truths = tuple(name for name in self.task.inputs if name not in given) or (self.task.label,)
         self.fields = {name: self._field(name) for name in (*given, *self._truths)}
 

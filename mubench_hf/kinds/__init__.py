@@ -1,31 +1,50 @@
-"""Kinds of tasks: how a row's loss, its distribution and its prediction are read from a model, one file a kind."""
+"""Kinds of tasks: how a row's loss, its distribution and a random target are read from a model, one file a kind.
+
+What is measured of a whole split stands in ``mubench_hf.kinds.measures``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mubench_hf.errors import unknown_name
 from mubench_hf.kinds._base import Kind
+from mubench_hf.utils.declarations import Declaration, declared_classes
 
 __all__ = ["Kind", "get_kind", "kind_of", "list_kinds"]
 
 
+@cache
+def _declared() -> Mapping[str, Declaration]:
+    found = declared_classes(Path(__file__).parent, "key")
+    return MappingProxyType({each.constants["key"]: each for each in found})
+
+
+@cache
+def _made(key: str) -> Kind:
+    declared = _declared()[key]
+    return getattr(import_module(f"{__name__}.{declared.file.stem}"), declared.name)()
+
+
 def list_kinds() -> list[str]:
     """Return the keys of all kinds, sorted."""
-    return sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
+    return sorted(_declared())
 
 
 def get_kind(name: str) -> Kind:
-    """Return the kind called ``name``.
+    """Return the kind called ``name``, the same object each time.
 
     Raises:
         BadInput: If there is no such kind; the nearest name is suggested.
     """
-    if name not in list_kinds():
+    if name not in _declared():
         raise unknown_name("kind", name, list_kinds())
-    return import_module(f"{__name__}.{name}").KIND
+    return _made(name)
 
 
 def kind_of(model: Any) -> Kind:

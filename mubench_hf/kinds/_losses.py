@@ -2,7 +2,7 @@
 
 Shapes: ``logits`` float ``[rows, classes]`` with ``labels`` int ``[rows]``, or ``[rows, positions, classes]`` with
 ``[rows, positions]``, where a label of -100 marks a position that is not scored. Every function returns float32
-``[rows]``; a row's value is the mean over its scored positions, and 0 if it has none.
+``[rows]``; a row's value is the mean over its scored positions, where not said otherwise, and 0 if it has none.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mubench_hf.kinds._base import Reduction
+
 IGNORED = -100
 """Label of a position that is not scored, as everywhere in ``transformers``."""
 
 
-def row_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return ``-log softmax(logits)[label]`` of each row, in nats, at least 0."""
+def row_cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Return ``-log softmax(logits)[label]`` of each row, in nats, at least 0: the mean or sum over its positions."""
     losses = F.cross_entropy(logits.float().movedim(-1, 1), labels, reduction="none", ignore_index=IGNORED)
-    return _over_positions(losses, labels)
+    return _over_positions(losses, labels, reduction)
 
 
 def row_kl(
@@ -43,22 +45,10 @@ def row_js(one_logits: Tensor, other_logits: Tensor, labels: Tensor) -> Tensor:
     return (_over_positions(both, labels) / (2 * torch.log(torch.tensor(2.0)))).clamp(0, 1)
 
 
-def _over_positions(values: Tensor, labels: Tensor | None) -> Tensor:
-    """Return the mean of ``values`` over a row's scored positions; those of rows without positions as they are."""
+def _over_positions(values: Tensor, labels: Tensor | None, reduction: Reduction = "mean") -> Tensor:
+    """Return the mean or sum of a row's scored positions; values of rows without positions as they are."""
     if values.ndim == 1:
         return values
     scored = labels != IGNORED
-    return torch.where(scored, values, 0.0).sum(-1) / scored.sum(-1).clamp(min=1)
-
-
-def mean_where(losses: Tensor, where: Tensor, count: Tensor | None = None) -> Tensor:
-    """Return the sum of ``losses`` at the rows ``where`` is true over ``count`` such rows; 0 where there are none.
-
-    Args:
-        losses: ``[rows]``.
-        where: bool ``[rows]``.
-        count: Number of such rows in the whole optimizer update. Micro-batches and processes that share an update
-            then add up to its mean. Default: their number in this batch.
-    """
-    count = where.sum() if count is None else count
-    return torch.where(where, losses, 0.0).sum() / count.clamp(min=1)
+    total = torch.where(scored, values, 0.0).sum(-1)
+    return total if reduction == "sum" else total / scored.sum(-1).clamp(min=1)

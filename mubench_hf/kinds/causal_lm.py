@@ -19,8 +19,7 @@ class CausalLM(TokenKind):
     The logits at a position are of the token after it, so labels are compared one place on.
     """
 
-    # A text goes on from where its prompt ends.
-    fill_before = True
+    key = "causal_lm"
 
     def reads(self, model: Any) -> bool:
         """Return whether the model's class goes on writing a text."""
@@ -42,10 +41,3 @@ class CausalLM(TokenKind):
     def prompt(self, row: Mapping[str, Any]) -> list[int]:
         """Return the tokens before the target."""
         return [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED]
-
-    def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
-        """Return what comes after the prompt."""
-        return generated[:, prompt_length:]
-
-
-KIND = CausalLM()

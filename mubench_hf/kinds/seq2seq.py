@@ -15,8 +15,7 @@ from mubench_hf.kinds._tokens import TokenKind
 class Seq2Seq(TokenKind):
     """The target's tokens are the label positions."""
 
-    # Some encoders count positions from the first place, filled up or not.
-    fill_before = False
+    key = "seq2seq"
 
     def reads(self, model: Any) -> bool:
         """Return whether the model's class writes a sequence for a sequence."""
@@ -37,10 +36,3 @@ class Seq2Seq(TokenKind):
     def prompt(self, row: Mapping[str, Any]) -> list[int]:
         """Return the encoder's input."""
         return list(row["input_ids"])
-
-    def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
-        """Return all of it: the decoder starts with nothing."""
-        return generated
-
-
-KIND = Seq2Seq()

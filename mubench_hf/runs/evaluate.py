@@ -56,7 +56,7 @@ def measure_checkpoint(
     """
     import torch
 
-    from mubench_hf.kinds import get_kind
+    from mubench_hf.kinds.measures import get_measure
     from mubench_hf.models.loading import load_model
 
     if not record.finished:
@@ -72,7 +72,7 @@ def measure_checkpoint(
     threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many share it.
     torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))
     try:
-        return get_kind(data.task.kind).measure(model, data, record.run.seed, keep=keep)
+        return get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
     finally:
         torch.set_num_threads(threads)
 

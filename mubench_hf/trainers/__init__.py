@@ -9,20 +9,75 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from mubench_hf.errors import BadInput
 from mubench_hf.utils.declarations import Declaration, declared_classes
 from mubench_hf.utils.registry import Registry
 
 if TYPE_CHECKING:
-    from mubench_hf.trainers._base import UnlearningTrainer
+    # For editors and type checkers. A method is found without a line here.
+    from mubench_hf.trainers._base import UnlearningTrainer as UnlearningTrainer
+    from mubench_hf.trainers._batch import Batch as Batch
+    from mubench_hf.trainers._config import UnlearningConfig as UnlearningConfig
+    from mubench_hf.trainers._objective import over_batch as over_batch
+    from mubench_hf.trainers._passes import Pass as Pass
+    from mubench_hf.trainers.bad_teaching import BadTeachingConfig as BadTeachingConfig
+    from mubench_hf.trainers.bad_teaching import BadTeachingTrainer as BadTeachingTrainer
+    from mubench_hf.trainers.finetune import FinetuneConfig as FinetuneConfig
+    from mubench_hf.trainers.finetune import FinetuneTrainer as FinetuneTrainer
+    from mubench_hf.trainers.neggrad import NegGradConfig as NegGradConfig
+    from mubench_hf.trainers.neggrad import NegGradTrainer as NegGradTrainer
+    from mubench_hf.trainers.rand_label import RandLabelConfig as RandLabelConfig
+    from mubench_hf.trainers.rand_label import RandLabelTrainer as RandLabelTrainer
+    from mubench_hf.trainers.retrain import RetrainConfig as RetrainConfig
+    from mubench_hf.trainers.retrain import RetrainTrainer as RetrainTrainer
+    from mubench_hf.trainers.salun import SalUnConfig as SalUnConfig
+    from mubench_hf.trainers.salun import SalUnTrainer as SalUnTrainer
+    from mubench_hf.trainers.scrub import ScrubConfig as ScrubConfig
+    from mubench_hf.trainers.scrub import ScrubTrainer as ScrubTrainer
 
-__all__ = ["METHODS", "UnlearningConfig", "UnlearningTrainer", "declared_methods", "get_method", "list_methods"]
+_PARTS = {
+    "Batch": "_batch",
+    "Pass": "_passes",
+    "UnlearningConfig": "_config",
+    "UnlearningTrainer": "_base",
+    "over_batch": "_objective",
+}
+"""What a method is made of, and where it stands."""
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Pass",
+    "UnlearningConfig",
+    "UnlearningTrainer",
+    "declared_methods",
+    "get_method",
+    "list_methods",
+    "over_batch",
+]
 
 
 @cache
 def declared_methods() -> Mapping[str, Declaration]:
-    """Return what this package's methods say of themselves, by key, without importing torch."""
-    found = declared_classes(Path(__file__).parent, "key")
-    return MappingProxyType({each.constants["key"]: each for each in found})
+    """Return what this package's methods say of themselves, by key, without importing torch.
+
+    A method is a class that assigns ``key`` and ``title`` in its body. Whatever else stands in a file is no business of
+    the registry.
+
+    Raises:
+        BadInput: If two methods have one key.
+    """
+    methods: dict[str, Declaration] = {}
+    for found in declared_classes(Path(__file__).parent, "key"):
+        if "title" not in found.constants:
+            continue
+        other = methods.setdefault(found.constants["key"], found)
+        if other is not found:
+            raise BadInput(
+                f"{found.name} ({found.file.name}) has the key {found.constants['key']!r} of {other.name} "
+                f"({other.file.name}). Give it a key of its own."
+            )
+    return MappingProxyType(methods)
 
 
 @cache
@@ -75,10 +130,21 @@ def get_method(reference: str | Path | type[UnlearningTrainer]) -> type[Unlearni
     return METHODS.get(reference)
 
 
+def _homes() -> dict[str, str]:
+    """Return public name → the module it stands in: parts of a method, and each method's trainer and config."""
+    homes = dict(_PARTS)
+    for each in declared_methods().values():
+        homes |= dict.fromkeys((each.name, f"{each.name.removesuffix('Trainer')}Config"), each.file.stem)
+    return homes
+
+
 def __getattr__(name: str) -> Any:
-    """Import torch only when a trainer is asked for."""
-    if name == "UnlearningTrainer":
-        return import_module(f"{__name__}._base").UnlearningTrainer
-    if name == "UnlearningConfig":
-        return import_module(f"{__name__}._config").UnlearningConfig
+    """Import torch only when something is asked for that needs it."""
+    if not name.startswith("__") and name in (homes := _homes()):
+        return getattr(import_module(f"{__name__}.{homes[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those of methods included."""
+    return sorted({*__all__, *_homes()})

@@ -21,6 +21,7 @@ from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import in_training
 from mubench_hf.trainers._passes import Pass, PassSampler
 from mubench_hf.trainers._pushing import Pushing
 from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher, Teacher
@@ -30,7 +31,8 @@ class UnlearningTrainer(Pushing):
     """Base of all methods: says which rows a method sees, and stops, times and resumes it.
 
     A method sets the class attributes below, says in ``passes`` which rows an epoch walks through, and overrides
-    ``compute_loss``, where ``forward`` gives it one ``Batch``. Evaluation always uses the task's own loss.
+    ``compute_loss``, which ``over_batch`` makes a function of one ``Batch``. That is called in training alone, where
+    inputs carry the flag ``is_forget``; ``evaluate`` and ``predict`` always use the task's own loss.
 
     Args:
         model: The original model; trained in place.
@@ -42,14 +44,25 @@ class UnlearningTrainer(Pushing):
         kwargs: Everything else ``Trainer`` takes, such as ``data_collator`` or ``callbacks``.
 
     Attributes:
+        key: What the method's runs are named after.
+        aliases: Other names that it is found by.
+        config_class: Its config.
+        title: Its name in tables.
+        measurement: What it looks at, in the words of the taxonomy: ``loss`` or ``logits``.
+        corruption: How it makes D_f forgotten.
+        retention: What holds D_r.
+        source: The paper.
+        kinds: Keys of the kinds of tasks that it is for; ``None`` for every kind.
+        needs_forget: Whether it reads D_f at all.
+        replays_recipe: Whether it is trained with the original's recipe.
         status: ``ok``, or ``diverged`` after a loss that was not finite or too large; the weights are then those
             before that update.
         status_reason: Why, if not ``ok``.
         unlearn_seconds: Wall seconds of unlearning with its preparation, without evaluation and saving.
 
     Raises:
-        BadInput: If a set is empty, the sets share rows (where both carry ``index``), or a label is out of the model's
-            range.
+        BadInput: If the method is not for models of this kind, a set is empty, the sets share rows (where both carry
+            ``index``), or a label is out of the model's range.
     """
 
     key: ClassVar[str]
@@ -60,11 +73,16 @@ class UnlearningTrainer(Pushing):
     corruption: ClassVar[str]
     retention: ClassVar[str]
     source: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...] | None] = None
     needs_forget: ClassVar[bool] = True
     replays_recipe: ClassVar[bool] = False
-    allowed_utility_drop: ClassVar[float] = 0.2
 
     loss_is_scaled_for_ga = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep whatever overrides ``compute_loss`` to training."""
+        super().__init_subclass__(**kwargs)
+        cls.compute_loss = in_training(cls.compute_loss, UnlearningTrainer.compute_loss)
 
     def __init__(
         self,
@@ -97,6 +115,11 @@ class UnlearningTrainer(Pushing):
         self.status, self.status_reason = "ok", None
 
     def _check(self, model: PreTrainedModel, forget: Dataset | None, retain: Dataset | None) -> None:
+        if not self.is_for(self.kind.key):
+            raise BadInput(
+                f"{type(self).__name__} is for {', '.join(self.kinds)}, but {type(model).__name__} is of kind "
+                f"{self.kind.key}. Use it with a model that it is for, or use another method."
+            )
         for name, rows, needed in (("forget", forget, self.needs_forget), ("retain", retain, True)):
             if (rows is None and needed) or (rows is not None and len(rows) == 0):
                 raise BadInput(
@@ -128,6 +151,11 @@ class UnlearningTrainer(Pushing):
         """
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__.removesuffix("Trainer"))
         return vars(cls).get("key") or words.strip("_").lower() or "custom"
+
+    @classmethod
+    def is_for(cls, kind: str) -> bool:
+        """Return whether the method is for tasks of a kind; without ``kinds`` it is for every kind."""
+        return cls.kinds is None or kind in cls.kinds
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return the passes of epoch ``epoch`` (from 0), in order.
@@ -177,6 +205,22 @@ class UnlearningTrainer(Pushing):
         scale = self.accelerator.num_processes
         return Batch(inputs, predictions, labels, is_forget, rows, counts, scale, self.kind), outputs
 
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """Return the task's own loss of rows in evaluation; a method overrides this with what it minimises in training.
+
+        Raises:
+            NotImplementedError: If it does not.
+        """
+        if IS_FORGET in inputs:
+            raise NotImplementedError(f"{type(self).__name__} does not say what it minimises: override compute_loss.")
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
     def _draw_keys(self, rows: Tensor) -> Tensor:
         """Return a key for whatever is drawn of each row in this epoch, int64 ``[rows]``, whatever batch it is in."""
         return (self.args.seed * 1_000_003 + self.sampler.epoch) * len(self.rows) + rows
@@ -189,13 +233,10 @@ class UnlearningTrainer(Pushing):
         counts = torch.stack([(~is_forget).sum(), is_forget.sum()]).to(device)
         return self.accelerator.reduce(counts, "sum") if self.args.world_size > 1 else counts
 
-    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate with the task's own loss, whatever the method minimises."""
-        self.compute_loss = super().compute_loss
-        try:
-            return super().prediction_step(*args, **kwargs)
-        finally:
-            del self.compute_loss
+    def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Evaluate rows without their flags, by which a batch of training is told."""
+        inputs = {name: value for name, value in inputs.items() if name not in (IS_FORGET, ROW)}
+        return super().prediction_step(model, inputs, *args, **kwargs)
 
     # Teachers --------------------------------------------------------------------------------------------------------
 
@@ -203,11 +244,11 @@ class UnlearningTrainer(Pushing):
     def _keeps_outputs(self) -> bool:
         return self.args.cache_teacher_outputs and self.kind.keeps_outputs
 
-    def original_teacher(self, served: np.ndarray) -> Teacher:
+    def original_teacher(self, served: np.ndarray | None = None) -> Teacher:
         """Return the original as a teacher of the rows where ``served`` (bool ``[rows]``) is true; for ``prepare``.
 
-        A table may come from an earlier run and covers all rows, so the clock is charged for the rows that this run
-        reads, at the rate at which the table was computed.
+        Without ``served`` it is one of all rows. A table may come from an earlier run and covers all rows, so the clock
+        is charged for the rows that this run reads, at the rate at which the table was computed.
         """
         if not self._keeps_outputs:
             return LiveTeacher(copy.deepcopy(self.model), self.kind)
@@ -219,7 +260,7 @@ class UnlearningTrainer(Pushing):
         updates = [update for epoch in range(epochs) for update in self.sampler.updates(epoch)]
         read = np.zeros(len(self.rows), dtype=bool)
         read[np.concatenate(updates[:max_steps])] = True
-        self.clock.set(self.clock.seconds + outputs.seconds * float((read & served).mean()))
+        self.clock.set(self.clock.seconds + outputs.seconds * float((read if served is None else read & served).mean()))
         return TableTeacher(outputs.logits)
 
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:

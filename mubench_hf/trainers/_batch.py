@@ -1,15 +1,17 @@
-"""What a method sees of one micro-batch: predictions, per-row losses, distances from a teacher, and their means."""
+"""What a method sees of one micro-batch: losses, likelihoods and distances from a teacher per row, and their means."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from mubench_hf.errors import BadInput
 from mubench_hf.kinds import Kind
-from mubench_hf.kinds._losses import mean_where
+from mubench_hf.kinds._base import Reduction
 from mubench_hf.trainers._teachers import Teacher
 
 
@@ -17,9 +19,12 @@ from mubench_hf.trainers._teachers import Teacher
 class Batch:
     """One micro-batch after the student's forward pass.
 
+    What is asked of its rows comes back as float32 ``[rows]``. A teacher is asked for the rows that count (``where``,
+    bool ``[rows]``, by default all) and for no others; those get 0.
+
     Attributes:
         inputs: The collated batch.
-        predictions: The student's, one row a row: of a classifier, logits ``[rows, classes]``.
+        predictions: The student's, one entry per row: of a classifier, logits ``[rows, classes]``.
         labels: What they are compared with: of a classifier, int64 ``[rows]``.
         is_forget: bool ``[rows]``.
         rows: int64 ``[rows]``, positions in the joined data set.
@@ -37,30 +42,82 @@ class Batch:
     scale: int
     kind: Kind
 
-    def losses(self) -> Tensor:
-        """Return the task's own loss of each row, float32 ``[rows]``, at least 0."""
-        return self.kind.row_losses(self.predictions, self.labels)
+    # Of each row -----------------------------------------------------------------------------------------------------
 
-    def divergences(self, teacher: Teacher, temperature: float, where: Tensor | None = None) -> Tensor:
-        """Return how far the student is from a teacher on each row, float32 ``[rows]``, at least 0.
+    def losses(
+        self, teacher: Teacher | None = None, *, reduction: Reduction = "mean", where: Tensor | None = None
+    ) -> Tensor:
+        """Return the task's own loss of each row, at least 0.
 
         Args:
-            teacher: Asked for the rows that count, and for no others.
-            temperature: Of both distributions, where the kind has distributions.
-            where: bool ``[rows]``, the rows that count; the others get 0. Default: all.
+            teacher: Whose loss; default: the student's.
+            reduction: Whether a row's loss is the ``mean`` over its label tokens or their ``sum``.
+            where: The rows that count.
+
+        Raises:
+            BadInput: If ``reduction`` is another word.
         """
+        _check(reduction)
+        return self._read(
+            where, lambda batch: batch.kind.row_losses(batch._predicted_by(teacher), batch.labels, reduction)
+        )
+
+    def log_likelihoods(
+        self, teacher: Teacher | None = None, *, reduction: Reduction = "sum", where: Tensor | None = None
+    ) -> Tensor:
+        """Return the log-probability of each row's label or target, in nats, at most 0.
+
+        Args:
+            teacher: Whose; default: the student's.
+            reduction: ``sum`` over a row's label tokens, which is the log-probability of the whole target, or their
+                ``mean``.
+            where: The rows that count.
+
+        Raises:
+            BadInput: If the model gives its rows no likelihood, or ``reduction`` is another word.
+        """
+        _check(reduction)
+        return self._read(
+            where, lambda batch: batch.kind.row_log_likelihoods(batch._predicted_by(teacher), batch.labels, reduction)
+        )
+
+    def divergences(self, teacher: Teacher, temperature: float, where: Tensor | None = None) -> Tensor:
+        """Return how far the student is from a teacher on each row, at least 0.
+
+        Args:
+            teacher: The teacher.
+            temperature: Of both distributions, where the kind has distributions.
+            where: The rows that count.
+        """
+        return self._read(
+            where,
+            lambda batch: batch.kind.row_divergences(
+                batch._predicted_by(teacher), batch.predictions, batch.labels, temperature
+            ),
+        )
+
+    def _predicted_by(self, teacher: Teacher | None) -> Tensor:
+        if teacher is None:
+            return self.predictions
+        # A model cannot run on no rows. They add nothing, whoever predicts them.
+        return teacher(self.inputs, self.rows) if len(self.rows) else self.predictions.detach()
+
+    def _read(self, where: Tensor | None, read: Callable[[Batch], Tensor]) -> Tensor:
+        """Return what ``read`` says of the rows that count, and 0 for the others."""
         if where is None or where.all():
-            taught = teacher(self.inputs, self.rows)
-            return self.kind.row_divergences(taught, self.predictions, self.labels, temperature)
-        student, chosen = self.predictions[where], where.nonzero().squeeze(1)
+            return read(self)
+        found = read(self._only(where))
+        return torch.zeros(len(where), device=found.device).index_put((where.nonzero().squeeze(1),), found)
+
+    def _only(self, where: Tensor) -> Batch:
         inputs = {
             name: value[where] if isinstance(value, Tensor) and len(value) == len(where) else value
             for name, value in self.inputs.items()
         }
-        # Of no rows a model cannot be asked; what they then add is nothing, but still of the student.
-        taught = teacher(inputs, self.rows[where]) if len(chosen) else student.detach()
-        found = self.kind.row_divergences(taught, student, self.labels[where], temperature)
-        return torch.zeros(len(where), device=found.device).index_put((chosen,), found)
+        parts = {name: getattr(self, name)[where] for name in ("predictions", "labels", "is_forget", "rows")}
+        return replace(self, inputs=inputs, **parts)
+
+    # Of the update ---------------------------------------------------------------------------------------------------
 
     def mean(self, losses: Tensor) -> Tensor:
         """Return this batch's share of the mean of per-row ``losses`` over all rows of the update."""
@@ -73,3 +130,21 @@ class Batch:
     def retain_mean(self, losses: Tensor) -> Tensor:
         """Return this batch's share of the mean of per-row ``losses`` over the update's D_r rows."""
         return self.scale * mean_where(losses, ~self.is_forget, self.counts[0])
+
+
+def _check(reduction: str) -> None:
+    if reduction not in get_args(Reduction):
+        raise BadInput(f"reduction is {reduction!r}. Allowed: {' or '.join(map(repr, get_args(Reduction)))}.")
+
+
+def mean_where(losses: Tensor, where: Tensor, count: Tensor | None = None) -> Tensor:
+    """Return the sum of ``losses`` at the rows ``where`` is true over ``count`` such rows; 0 where there are none.
+
+    Args:
+        losses: ``[rows]``.
+        where: bool ``[rows]``.
+        count: Number of such rows in the whole optimizer update. Micro-batches and processes that share an update
+            then add up to its mean. Default: their number in this batch.
+    """
+    count = where.sum() if count is None else count
+    return torch.where(where, losses, 0.0).sum() / count.clamp(min=1)

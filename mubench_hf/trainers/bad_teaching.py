@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
 @dataclass
 class BadTeachingConfig(UnlearningConfig):
-    """Settings of ``bad_teaching``."""
+    """Settings of ``bad_teaching``.
+
+    Args:
+        temperature: Temperature of both KL terms.
+        retain_fraction: Share of D_r, redrawn each epoch, that the D_r rows come from.
+    """
 
     num_train_epochs: float = 1.0
-    temperature: float = field(default=1.0, metadata={"help": "Temperature of both KL terms."})
-    retain_fraction: float = field(
-        default=0.3, metadata={"help": "Share of D_r, redrawn each epoch, that the D_r rows come from."}
-    )
+    temperature: float = 1.0
+    retain_fraction: float = 0.3
 
 
 def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) -> Tensor:
@@ -60,12 +64,9 @@ class BadTeachingTrainer(UnlearningTrainer):
         self.good = self.original_teacher(~self.rows.is_forget)
         self.bad = self.forget_teacher(reinitialised(self.model, self.args.seed))
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the mean divergence of the batch from its rows' teachers."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
         good = batch.divergences(self.good, self.args.temperature, ~batch.is_forget)
         bad = batch.divergences(self.bad, self.args.temperature, batch.is_forget)
-        loss = batch.mean(bad_teaching_loss(good, bad, batch.is_forget))
-        return (loss, outputs) if return_outputs else loss
+        return batch.mean(bad_teaching_loss(good, bad, batch.is_forget))

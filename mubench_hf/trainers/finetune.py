@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from torch import Tensor
 
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
@@ -32,10 +35,7 @@ class FinetuneTrainer(UnlearningTrainer):
         """Return one pass over D_r."""
         return (Pass("retain"),)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the mean loss of the batch's D_r rows."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.retain_mean(batch.losses())
-        return (loss, outputs) if return_outputs else loss
+        return batch.retain_mean(batch.losses())

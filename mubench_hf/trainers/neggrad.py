@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
@@ -33,16 +34,12 @@ class NegGradTrainer(UnlearningTrainer):
     title = "NegGrad"
     measurement, corruption, retention = "loss", "negated", "none"
     source = "arXiv 1911.04933; arXiv 2010.10981"
-    allowed_utility_drop = 0.4
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return one pass over D_f."""
         return (Pass("forget"),)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the negated mean loss of the batch's D_f rows."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.forget_mean(neggrad_loss(batch.losses()))
-        return (loss, outputs) if return_outputs else loss
+        return batch.forget_mean(neggrad_loss(batch.losses()))

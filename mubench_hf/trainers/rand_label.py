@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from mubench_hf.data.joined import IS_FORGET, JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import Kind
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
 @dataclass
 class RandLabelConfig(UnlearningConfig):
-    """Settings of ``rand_label``."""
+    """Settings of ``rand_label``.
+
+    Args:
+        redraw_labels: Draw new random labels for D_f each epoch instead of once.
+    """
 
     num_train_epochs: float = 10.0
-    redraw_labels: bool = field(
-        default=False, metadata={"help": "Draw new random labels for D_f each epoch instead of once."}
-    )
+    redraw_labels: bool = False
 
 
 class RelabelledRows(Dataset):
@@ -96,10 +101,7 @@ class RandLabelTrainer(UnlearningTrainer):
             self._relabelled.epoch = epoch
         super()._run_epoch(epoch=epoch, **kwargs)
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the mean loss of the batch, its D_f rows relabelled."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.mean(batch.losses())
-        return (loss, outputs) if return_outputs else loss
+        return batch.mean(batch.losses())

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+
+from torch import Tensor
 
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
 @dataclass
 class RetrainConfig(UnlearningConfig):
-    """Settings of ``retrain``: the recipe that made the original."""
+    """Settings of ``retrain``: the recipe that made the original.
 
-    init_from: str | None = field(
-        default=None,
-        metadata={"help": "Pretrained backbone that the original started from; default: random weights."},
-    )
+    Args:
+        init_from: Pretrained backbone that the original started from; default: random weights.
+    """
+
+    init_from: str | None = None
 
 
 class RetrainTrainer(UnlearningTrainer):
@@ -45,10 +49,7 @@ class RetrainTrainer(UnlearningTrainer):
         fresh = reinitialised(self.model, self.args.seed, self.args.init_from)
         self.model.load_state_dict(fresh.state_dict())
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the mean loss of the batch's D_r rows."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
-        loss = batch.retain_mean(batch.losses())
-        return (loss, outputs) if return_outputs else loss
+        return batch.retain_mean(batch.losses())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +16,13 @@ from mubench_hf.trainers.rand_label import RandLabelConfig, RandLabelTrainer
 
 @dataclass
 class SalUnConfig(RandLabelConfig):
-    """Settings of ``salun``, beside those of ``rand_label``."""
+    """Settings of ``salun``, beside those of ``rand_label``.
 
-    density: float = field(default=0.5, metadata={"help": "Share of the trainable weights that may move, in (0, 1]."})
+    Args:
+        density: Share of the trainable weights that may move, in (0, 1].
+    """
+
+    density: float = 0.5
 
 
 def saliency_masks(gradients: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:

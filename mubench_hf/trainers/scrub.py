@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from mubench_hf.trainers._base import UnlearningTrainer
+from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 
 
 @dataclass
 class ScrubConfig(UnlearningConfig):
-    """Settings of ``scrub``. One optimizer serves both directions: its moments carry over, as in the authors' code."""
+    """Settings of ``scrub``. One optimizer serves both directions: its moments carry over, as in the authors' code.
+
+    Args:
+        msteps: Number of first epochs that begin with a max pass over D_f.
+        gamma: Weight of cross-entropy in the min pass.
+        alpha: Weight of the KL divergence in the min pass.
+        temperature: Temperature of the KL divergence.
+        forget_batch_size: Rows per device in a max pass; default: per_device_train_batch_size.
+    """
 
     num_train_epochs: float = 3.0
-    msteps: int = field(default=2, metadata={"help": "Number of first epochs that begin with a max pass over D_f."})
-    gamma: float = field(default=0.99, metadata={"help": "Weight of cross-entropy in the min pass."})
-    alpha: float = field(default=0.001, metadata={"help": "Weight of the KL divergence in the min pass."})
-    temperature: float = field(default=4.0, metadata={"help": "Temperature of the KL divergence."})
-    forget_batch_size: int | None = field(
-        default=None, metadata={"help": "Rows a device in a max pass; default: per_device_train_batch_size."}
-    )
+    msteps: int = 2
+    gamma: float = 0.99
+    alpha: float = 0.001
+    temperature: float = 4.0
+    forget_batch_size: int | None = None
 
 
 def scrub_max_loss(divergences: Tensor) -> Tensor:
@@ -55,16 +62,12 @@ class ScrubTrainer(UnlearningTrainer):
 
     def prepare(self) -> None:
         """Make the teacher; both kinds of pass read it."""
-        self.teacher = self.original_teacher(self.rows.is_forget | True)
+        self.teacher = self.original_teacher()
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    @over_batch
+    def compute_loss(self, batch: Batch) -> Tensor:
         """Return the max loss of a batch of D_f rows or the min loss of a batch of D_r rows."""
-        batch, outputs = self.forward(model, inputs, num_items_in_batch)
         divergences = batch.divergences(self.teacher, self.args.temperature)
         if batch.is_forget.all():
-            loss = batch.forget_mean(scrub_max_loss(divergences))
-        else:
-            loss = batch.retain_mean(scrub_min_loss(batch.losses(), divergences, self.args.gamma, self.args.alpha))
-        return (loss, outputs) if return_outputs else loss
+            return batch.forget_mean(scrub_max_loss(divergences))
+        return batch.retain_mean(scrub_min_loss(batch.losses(), divergences, self.args.gamma, self.args.alpha))

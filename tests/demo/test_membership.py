@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from mubench_hf.demo.membership import Attacker, confidences
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds._base import truth_logits
+from mubench_hf.kinds.measures import truth_logits
 
 
 @pytest.fixture

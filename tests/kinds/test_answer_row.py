@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from transformers import default_data_collator
 
 from mubench_hf.data.prepare import load_task_data
-from mubench_hf.kinds import get_kind
+from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor
 from mubench_hf.tasks import get_task
@@ -26,15 +26,16 @@ def world(request):
 def test_texts_and_losses_are_those_measured(world):
     # In double precision, so that rounding decides between no two tokens.
     model, data = world.original().double(), world.data()
-    outputs = world.kind.measure(model, data, 3)
+    measure = get_measure(world.kind.key)
+    outputs = measure.measure(model, data, 3)
     for split in SPLITS:
         for place in range(len(data.splits[split])):
             row = data.splits[split][place]
-            found = world.kind.answer_row(model, row, data, place=place, scored=True)
+            found = measure.answer_row(model, row, data, place=place, scored=True)
             assert found.text == outputs[f"{split}_predictions"][place] and found.logits is found.image is None
             expected = -log_softmax(outputs[f"{split}_logits"][place].astype(float))[0]
             assert found.loss == pytest.approx(expected, rel=1e-5)
-            assert world.kind.answer_row(model, row, data, place=place, scored=False).loss is None
+            assert measure.answer_row(model, row, data, place=place, scored=False).loss is None
 
 
 @pytest.fixture
@@ -70,17 +71,17 @@ def drawn():
 def test_images_and_losses_are_those_measured(drawn, monkeypatch):
     monkeypatch.setattr("mubench_hf.models.text_to_image.SAMPLING_STEPS", 3)
     model, data = drawn
-    kind = get_kind("diffusion")
-    outputs = kind.measure(model, data, 0)
+    measure = get_measure("diffusion")
+    outputs = measure.measure(model, data, 0)
     for split in SPLITS:
         for place, row in enumerate(data.splits[split]):
-            found = kind.answer_row(model, row, data, place=place, scored=True)
+            found = measure.answer_row(model, row, data, place=place, scored=True)
             np.testing.assert_allclose(found.logits, outputs[f"{split}_generated_logits"][place], rtol=1e-3, atol=1e-3)
             assert found.loss == pytest.approx(
                 -log_softmax(outputs[f"{split}_logits"][place].astype(float))[0], rel=1e-4
             )
             assert found.image.shape == (3, 8, 8) and found.text is None
-    first, second = (kind.answer_row(model, row, data, place=place, scored=False) for place in (0, 1))
+    first, second = (measure.answer_row(model, row, data, place=place, scored=False) for place in (0, 1))
     assert first.loss is None and np.abs(first.image - second.image).max() > 0.01, (
         "each place starts from its own noise"
     )
@@ -90,13 +91,13 @@ def test_logits_and_losses_of_classes_are_those_measured(bench):
     task, spec = get_task("cifar100"), get_model("vit-tiny")
     data = load_task_data(task, variant="mini", ratio=3, processor=partial(load_processor, spec), out=bench)
     model = load_model(bench / "mubench" / "cifar100-mini-vit-tiny-original-s42", spec.architecture.auto_class)
-    kind = get_kind(task.kind)
-    outputs = kind.measure(model, data, 0)
+    measure = get_measure(task.kind)
+    outputs = measure.measure(model, data, 0)
     for split in SPLITS:
         order = np.argsort(data.splits[split].index)
         for place in np.random.default_rng().integers(len(order), size=4):
             row = data.splits[split][order[place]]
-            found = kind.answer_row(model, row, data, place=int(place), scored=True)
+            found = measure.answer_row(model, row, data, place=int(place), scored=True)
             expected, label = outputs[f"{split}_logits"][place], outputs[f"{split}_labels"][place]
             np.testing.assert_allclose(found.logits, expected, atol=1e-5)
             assert found.loss == pytest.approx(-log_softmax(expected.astype(float))[label], abs=1e-5)

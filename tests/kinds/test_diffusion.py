@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from methods import methods_for
 from torch.utils.data import StackDataset
 
 from mubench_hf.errors import BadInput
@@ -13,7 +14,7 @@ from mubench_hf.models import get_model
 from mubench_hf.models.architectures.diffusion import published_config
 from mubench_hf.models.loading import fresh_model, reinitialised, weights_sha256
 from mubench_hf.models.text_to_image import TextToImage
-from mubench_hf.trainers import get_method, list_methods
+from mubench_hf.trainers import get_method
 
 KIND = get_kind("diffusion")
 SPEC = get_model("stable-diffusion-tiny")
@@ -50,7 +51,7 @@ def sets():
     return rows(rng, 9, 0), rows(rng, 20, 9)
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("diffusion"))
 def test_every_method_takes_steps(method, model, sets, tmp_path):
     # At the original a divergence from it has no slope: SCRUB moves once its first min pass has.
     trainer = make(method, model, tmp_path, *sets, max_steps=4)

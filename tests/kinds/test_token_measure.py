@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
-from mubench_hf.kinds._base import incompetent, truth_logits
+from mubench_hf.kinds.measures import get_measure, incompetent, truth_logits
 from mubench_hf.metrics.reference_probability.reference_probability import reference_probability
 
 EOS = 1
@@ -38,7 +38,7 @@ def world(request):
 
 def test_texts_are_the_greedy_ones(world, words):
     model = double(world)
-    outputs = world.kind.measure(model, world.data(), 3)
+    outputs = get_measure(world.kind.key).measure(model, world.data(), 3)
     lengths = set()
     for split in ("forget", "retain", "test"):
         pairs = getattr(world, split).pairs
@@ -58,7 +58,7 @@ def test_texts_end_where_targets_do(causal_world, tokenizer, words):
     expected = [words(greedy(model, prompt, causal_world.limit)) for prompt, _ in causal_world.retain.pairs]
     for settings in (model.config, model.generation_config):
         settings.eos_token_id = settings.pad_token_id = None
-    outputs = causal_world.kind.measure(model, causal_world.data(tokenizer(pad=None)), 3)
+    outputs = get_measure(causal_world.kind.key).measure(model, causal_world.data(tokenizer(pad=None)), 3)
     # To such a tokenizer the token that others pad with is a word.
     found = [[word for word in text.split() if word != "<pad>"] for text in outputs["retain_predictions"]]
     assert found == [text.split() for text in expected]
@@ -67,7 +67,7 @@ def test_texts_end_where_targets_do(causal_world, tokenizer, words):
 def test_tokens_losses_and_divergences(world, token_logits):
     model = world.original()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    outputs = world.kind.measure(model, world.data(), 3)
+    outputs = get_measure(world.kind.key).measure(model, world.data(), 3)
     assert all(weight.equal(before[name]) for name, weight in model.state_dict().items()) and not model.training
     untrained = incompetent(model, 3)
     assert outputs["chance"] == 0

@@ -1,45 +1,30 @@
-"""Every method on models that write: the loss it says, the same course however a batch is divided."""
+"""Every method on models that write: it trains, and takes the same course however a batch is divided.
+
+What a batch says of rows of tokens is in `test_batch.py`, and what a method makes of it in the method's own test.
+"""
 
 import numpy as np
 import pytest
 import torch
-from scipy.special import log_softmax, softmax
-from scipy.stats import entropy
-from transformers import TrainerCallback
+from methods import methods_for
 
-from mubench_hf.models.loading import reinitialised
-from mubench_hf.trainers import list_methods
-
-SEED = 11
-SETTINGS = {
-    "scrub": {"num_train_epochs": 2, "msteps": 1, "gamma": 0.7, "alpha": 0.4, "temperature": 2.0},
-    "bad_teaching": {"temperature": 1.5},
-}
+TEXT = sorted({*methods_for("causal_lm"), *methods_for("seq2seq")})
 
 
-class Recorder(TrainerCallback):
-    """Calls `before` when an update begins, and keeps the rows of each."""
+@pytest.fixture
+def for_this_kind(fixed_world):
+    """Leave out a method that is not for the world's kind."""
 
-    def __init__(self, trainer, before=lambda model: None):
-        self.rows, self.students, self.before, self.trainer = [], [], before, trainer
-        through = trainer.forward
+    def for_this_kind(method):
+        if method not in methods_for(fixed_world.kind.key):
+            pytest.skip(f"{method} is not for {fixed_world.kind.key}")
 
-        def forward(model, inputs, count):
-            batch, outputs = through(model, inputs, count)
-            if trainer.is_in_train:
-                self.rows[-1] += batch.rows.tolist()
-            return batch, outputs
-
-        trainer.forward = forward
-        trainer.add_callback(self)
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        self.rows.append([])
-        self.students.append(self.before(self.trainer.model))
+    return for_this_kind
 
 
-@pytest.mark.parametrize("method", list_methods())
-def test_two_updates(method, fixed_world, make):
+@pytest.mark.parametrize("method", TEXT)
+def test_two_updates(method, fixed_world, make, for_this_kind):
+    for_this_kind(method)
     trainer = make(method, fixed_world, max_steps=2)
     assert trainer.kind is fixed_world.kind
     before = fixed_world.original().state_dict()
@@ -51,69 +36,10 @@ def test_two_updates(method, fixed_world, make):
     assert moved > 0.2 * sum(weight.numel() for weight in after.values())
 
 
-def row_loss(method, logits, target, is_forget):
-    """Return the loss of one row that a method's formula says, a mean over its tokens.
-
-    `logits` are those of the student, the original and the incompetent teacher, `[tokens of the target, tokens]`.
-    """
-    student, original, bad = logits
-
-    def kl(teacher, temperature):
-        pair = (softmax(each / temperature, axis=1) for each in (teacher, student))
-        return (temperature**2 * entropy(*pair, axis=1)).mean()
-
-    cross_entropy = -log_softmax(student, axis=1)[np.arange(len(target)), target].mean()
-    if method == "rand_label":
-        return cross_entropy
-    if method == "bad_teaching":
-        return kl(bad if is_forget else original, 1.5)
-    return -kl(original, 2.0) if is_forget else 0.7 * cross_entropy + 0.4 * kl(original, 2.0)
-
-
-@pytest.mark.parametrize("shares", [(8, 1), (4, 2)])
-@pytest.mark.parametrize("method", ["rand_label", "scrub", "bad_teaching"])
-def test_loss_of_every_update(method, world, make, token_logits, shares):
-    targets = [target for _, target in world.pairs]
-    if method == "rand_label":
-        drawn = np.random.default_rng([SEED, 0]).choice(np.flatnonzero(~world.is_forget), size=len(targets))
-        chosen = zip(targets, drawn, world.is_forget, strict=True)
-        targets = [targets[donor] if forget else own for own, donor, forget in chosen]
-    rows = [(prompt, target) for (prompt, _), target in zip(world.pairs, targets, strict=True)]
-
-    def logits(model):
-        return [token_logits(model.eval(), *row) for row in rows]
-
-    def student(model):
-        found = logits(model)
-        model.train()
-        return found
-
-    trainer = make(
-        method,
-        world,
-        learning_rate=3e-3,
-        per_device_train_batch_size=shares[0],
-        gradient_accumulation_steps=shares[1],
-        logging_strategy="steps",
-        logging_steps=1,
-        **SETTINGS.get(method, {}),
-    )
-    seen = Recorder(trainer, before=student)
-    trainer.train()
-    original, bad = logits(world.original()), logits(reinitialised(world.original(), SEED))
-    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert len(logged) == len(seen.students) == trainer.state.max_steps
-    for loss, students, positions in zip(logged, seen.students, seen.rows, strict=True):
-        expected = [
-            row_loss(method, (students[row], original[row], bad[row]), targets[row], world.is_forget[row])
-            for row in positions
-        ]
-        assert loss == pytest.approx(np.mean(expected), rel=1e-4, abs=1e-5)
-
-
-@pytest.mark.parametrize("method", list_methods())
-def test_one_batch_or_two_accumulated(method, fixed_world, make):
+@pytest.mark.parametrize("method", TEXT)
+def test_one_batch_or_two_accumulated(method, fixed_world, make, for_this_kind):
     """Plain SGD: Adam makes rounding errors as large as real steps wherever a gradient is zero."""
+    for_this_kind(method)
     ends, settings = [], {"optim": "sgd", "learning_rate": 0.05, "max_grad_norm": 0.5}
     for batch_size, accumulation in ((8, 1), (4, 2)):
         trainer = make(
@@ -121,7 +47,7 @@ def test_one_batch_or_two_accumulated(method, fixed_world, make):
             fixed_world,
             per_device_train_batch_size=batch_size,
             gradient_accumulation_steps=accumulation,
-            **{**settings, **SETTINGS.get(method, {})},
+            **settings,
         )
         trainer.train()
         assert trainer.status == "ok"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mubench_hf.kinds._base import truth_logits
+from mubench_hf.kinds.measures import truth_logits
 from mubench_hf.metrics.reference_probability.reference_probability import reference_probability
 
 

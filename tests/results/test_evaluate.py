@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mubench_hf.kinds._base import truth_logits
+from mubench_hf.kinds.measures import truth_logits
 from mubench_hf.metrics import get_metric
 from mubench_hf.runs.result import SCORE_KEYS
 from mubench_hf.runs.scores import score

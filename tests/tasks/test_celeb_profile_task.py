@@ -12,7 +12,7 @@ from mubench_hf.data import build
 from mubench_hf.data.manifest import read_manifest
 from mubench_hf.data.prepare import load_task_data, prepare_rows
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds import get_kind
+from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor
 from mubench_hf.runs.scores import score
@@ -211,7 +211,7 @@ def test_scores_of_a_measured_model(data):
     processor.pad_token = None
     few = {name: prepare_rows(rows.rows.select(range(8)), TASK, processor) for name, rows in data.splits.items()}
     few = replace(data, splits=few, processor=processor, collator=TASK.collator(processor))
-    outputs = get_kind("causal_lm").measure(fresh_model(TINY, (), seed=3), few, 1)
+    outputs = get_measure("causal_lm").measure(fresh_model(TINY, (), seed=3), few, 1)
     scores, _ = score(outputs, metrics=TASK.metrics, method="original", seed=1)
     for split in ("test", "forget", "retain"):
         for name in (*TASK.metrics, "rouge_1", "rouge_2"):

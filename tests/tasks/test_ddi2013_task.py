@@ -17,7 +17,7 @@ from mubench_hf.data import build, load_split
 from mubench_hf.data.prepare import load_task_data
 from mubench_hf.data.splits import deletion_order, list_sha256, stream
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds import get_kind
+from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor
 from mubench_hf.results.aggregate import aggregate
@@ -222,7 +222,7 @@ def test_forward_and_backward(prepared):
 
 def test_both_scores_are_taken_and_the_first_is_shown(prepared, tmp_path):
     data, spec = prepared
-    outputs = get_kind(TASK.kind).measure(fresh_model(spec, data.label_names, 0), data, 4)
+    outputs = get_measure(TASK.kind).measure(fresh_model(spec, data.label_names, 0), data, 4)
     scores, reasons = score(outputs, metrics=TASK.metrics, method="retrain", seed=4, seconds=2.0)
     chosen, labels = outputs["test_logits"].argmax(1), outputs["test_labels"]
     assert Counter(labels.tolist()) == Counter(TASK.mini.load(None)["test"]["label"][:])

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import StackDataset
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 
+from mubench_hf.models.outputs import row_outputs
 from mubench_hf.trainers import get_method
 
 CLASSES = 5
@@ -178,3 +179,47 @@ class Spy(TrainerCallback):
 @pytest.fixture
 def spy():
     return Spy
+
+
+@pytest.fixture
+def updates(make, spy):
+    """Run a method and return, of each update, its logged loss, the rows it took, and the student before it.
+
+    `loss` is what `Trainer` logs, `rows` are positions, `student` holds the logits of all rows, `[rows, classes]`.
+    """
+
+    def updates(method, world, **settings):
+        logged = {"learning_rate": 3e-3, "logging_strategy": "steps", "logging_steps": 1}
+        trainer = make(method, world, **{**logged, **settings})
+        students = []
+        seen = spy(trainer, before=lambda update: students.append(logits_of(trainer, trainer.model)))
+        trainer.train()
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        assert len(losses) == len(students) == trainer.state.max_steps
+        rows = [
+            np.concatenate([batch.rows for batch in seen.batches if batch.update == update])
+            for update in range(len(losses))
+        ]
+        parts = zip(losses, rows, students, strict=True)
+        return trainer, [SimpleNamespace(loss=loss, rows=rows, student=student) for loss, rows, student in parts]
+
+    return updates
+
+
+def logits_of(trainer, model):
+    """Return a model's logits of all rows of a trainer, in float64."""
+    return row_outputs(model, trainer.rows, trainer.collator.without_flags).logits.astype(float)
+
+
+@pytest.fixture(name="logits_of")
+def logits_of_fixture():
+    return logits_of
+
+
+SHARES = ({}, {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2})
+
+
+@pytest.fixture(params=SHARES, ids=["whole", "halves"])
+def shares(request):
+    """An update as one batch, or as two that are accumulated."""
+    return request.param

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from methods import methods_for
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers import list_methods
 
 
 class NetConfig(PretrainedConfig):
@@ -91,7 +91,7 @@ class World:
             return self.model(NetConfig(num_labels=3))
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_users_model_rows_and_collator(method, rng, make):
     collator, world = Collator(), World(rng, Net)
     trainer = make(method, world, kwargs={"data_collator": collator}, learning_rate=0.01)
@@ -105,14 +105,14 @@ def test_users_model_rows_and_collator(method, rng, make):
         assert (weight != before[name]).any() == (masks is None or bool(masks[name].any()))
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_default_collator(method, rng, make):
     trainer = make(method, World(rng, Net))
     trainer.train()
     assert trainer.status == "ok"
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_a_model_that_takes_anything_gets_every_column(method, rng, make):
     collator = Collator()
     trainer = make(method, World(rng, Anything), kwargs={"data_collator": collator})
@@ -134,7 +134,7 @@ def transform(rows):
     }
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_tables_with_a_transform(method, world, make, spy):
     sets = {}
     for name, where in (("forget", world.is_forget), ("retain", ~world.is_forget)):

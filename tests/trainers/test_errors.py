@@ -5,19 +5,18 @@ import re
 import numpy as np
 import pytest
 import torch
+from methods import methods_for
 from torch.utils.data import StackDataset, Subset
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers import UnlearningTrainer, get_method, list_methods
-
-NEED_BOTH = [method for method in list_methods() if get_method(method).needs_forget]
+from mubench_hf.trainers import get_method
 
 
 def empty(rows):
     return Subset(rows, [])
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 @pytest.mark.parametrize("name", ["forget_dataset", "retain_dataset"])
 def test_empty_set(method, name, world, make):
     needs = f"{name} is empty; {get_method(method).__name__} needs at least one row in it. Load both sets"
@@ -25,21 +24,22 @@ def test_empty_set(method, name, world, make):
         make(method, world, kwargs={name: empty(world.forget)})
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_missing_set(method, world, make):
     with pytest.raises(BadInput, match="^retain_dataset is missing"):
         make(method, world, kwargs={"retain_dataset": None})
-    if method in NEED_BOTH:
+    if get_method(method).needs_forget:
         with pytest.raises(BadInput, match="^forget_dataset is missing"):
             make(method, world, kwargs={"forget_dataset": None})
+    else:
+        assert not make(method, world, kwargs={"forget_dataset": None}).rows.is_forget.any()
 
 
-def test_methods_that_need_no_deletion_set_are_those_that_never_read_it(world, make):
-    assert set(list_methods()) - set(NEED_BOTH) == {"finetune", "retrain"}
-    for method in ("finetune", "retrain"):
-        trainer = make(method, world, max_steps=1, kwargs={"forget_dataset": None})
-        trainer.train()
-        assert len(trainer.rows) == len(world.retain) and trainer.status == "ok"
+@pytest.mark.parametrize("method", methods_for("classification"))
+def test_a_method_needs_a_deletion_set_if_a_pass_walks_through_it(method, world, make):
+    trainer = make(method, world)
+    walked = {each.rows for epoch in range(3) for each in trainer.passes(epoch)}
+    assert trainer.needs_forget == (walked != {"retain"})
 
 
 def test_shared_rows(world, make):
@@ -69,52 +69,7 @@ def test_label_out_of_range(name, wrong, world, make):
     )
 
 
-@pytest.mark.parametrize("found", ["scrubb", "SCRUB", "bad-teaching", "retrian"])
-def test_unknown_method(found):
-    near = {"scrubb": "scrub", "SCRUB": "scrub", "bad-teaching": "bad_teaching", "retrian": "retrain"}[found]
-    with pytest.raises(BadInput, match=f"^Unknown method '{found}'. Did you mean '{near}'"):
-        get_method(found)
-
-
-@pytest.mark.parametrize("found", ["xyzzy", "_base", "../scrub", "__init__", ""])
-def test_what_is_not_a_method(found):
-    with pytest.raises(BadInput) as error:
-        get_method(found)
-    for method in list_methods():
-        assert method in str(error.value)
-
-
-def test_methods():
-    assert list_methods() == sorted(list_methods())
-    assert {"bad_teaching", "finetune", "neggrad", "rand_label", "retrain", "salun", "scrub"} <= set(list_methods())
-    trainers = [get_method(method) for method in list_methods()]
-    assert len(set(trainers)) == len(trainers) and all(issubclass(trainer, UnlearningTrainer) for trainer in trainers)
-
-
-@pytest.mark.parametrize("method", list_methods())
-def test_a_method_tells_apart_by_its_words(method):
-    trainer = get_method(method)
-    for word in ("title", "measurement", "corruption", "retention", "source"):
-        assert isinstance(getattr(trainer, word), str) and getattr(trainer, word)
-    own = (trainer.measurement, trainer.corruption, trainer.retention)
-    others = [get_method(other) for other in list_methods() if other != method]
-    assert own not in [(other.measurement, other.corruption, other.retention) for other in others]
-    assert trainer.title not in [other.title for other in others]
-
-
-def test_too_many_shares(world, make):
-    trainer = make("neggrad", world, gradient_accumulation_steps=14)
-    with pytest.raises(BadInput, match="13 forget rows cannot be shared among 1 processes x 14"):
-        trainer.train()
-
-
-@pytest.mark.parametrize("fraction", [0, 1.5])
-def test_impossible_share_of_retain(world, make, fraction):
-    with pytest.raises(BadInput, match="retain_fraction is"):
-        make("bad_teaching", world, retain_fraction=fraction).train()
-
-
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 @pytest.mark.parametrize("epochs", [0, -1])
 def test_no_epochs(method, epochs, world, make):
     with pytest.raises(BadInput, match=f"^num_train_epochs is {epochs}; "):
@@ -130,3 +85,21 @@ def test_rows_without_labels_are_not_checked(world, make):
     trainer = make("finetune", world, max_steps=1, kwargs=rows)
     trainer.train()
     assert trainer.status == "ok" and trainer.rows.labels is None
+
+
+def test_a_method_for_other_kinds_is_refused(world, make):
+    class ForText(get_method("finetune")):
+        kinds = ("causal_lm", "seq2seq")
+
+    with pytest.raises(BadInput) as error:
+        make(ForText, world)
+    assert str(error.value) == (
+        "ForText is for causal_lm, seq2seq, but ViTForImageClassification is of kind classification. Use it with a "
+        "model that it is for, or use another method."
+    )
+
+
+@pytest.mark.parametrize("kinds", [("classification",), ("causal_lm", "classification"), None])
+def test_a_method_for_this_kind_is_not(world, make, kinds):
+    ForThese = type("ForTheseTrainer", (get_method("finetune"),), {"kinds": kinds})
+    assert make(ForThese, world, max_steps=1).train().global_step == 1

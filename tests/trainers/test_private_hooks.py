@@ -5,9 +5,9 @@ import inspect
 import pytest
 from transformers import Trainer
 
-from mubench_hf.trainers import UnlearningTrainer
+from mubench_hf.trainers import UnlearningTrainer, get_method, list_methods
 
-HOOKS = {
+HOOKS = {  # None: an attribute.
     "_run_epoch": {"epoch", "steps_in_epoch", "num_update_steps_per_epoch"},
     "_init_training_state": {"max_steps", "num_update_steps_per_epoch", "resume_from_checkpoint"},
     "set_initial_training_values": {"args", "dataloader"},
@@ -20,22 +20,51 @@ HOOKS = {
     "init_hf_repo": {"token", "private"},
     "push_to_hub": {"commit_message", "blocking", "token", "revision", "private"},
     "create_model_card": {"language", "license", "tags", "model_name", "finetuned_from", "tasks", "dataset_tags"},
+    "compute_loss": {"model", "inputs", "return_outputs", "num_items_in_batch"},
     "prediction_step": {"model", "inputs", "prediction_loss_only"},
     "training_step": {"model", "inputs", "num_items_in_batch"},
     "create_optimizer": set(),
     "get_train_dataloader": set(),
+    "train": {"resume_from_checkpoint"},
+    "loss_is_scaled_for_ga": None,
 }
 
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_hook_is_there(name):
-    assert HOOKS[name] <= set(inspect.signature(getattr(Trainer, name)).parameters)
+    hook = getattr(Trainer, name)
+    assert HOOKS[name] is None or HOOKS[name] <= set(inspect.signature(hook).parameters)
 
 
-def test_every_overridden_private_hook_is_listed():
-    own = {name for name in vars(UnlearningTrainer) if callable(getattr(UnlearningTrainer, name))}
-    overridden = {name for name in own & set(dir(Trainer)) if not name.startswith("__")}
-    assert {name for name in overridden if name.startswith("_")} <= set(HOOKS)
+def overridden(trainer):
+    """Return what any class between a trainer and `Trainer` has in the place of something of `Trainer`'s."""
+    between = [each for each in trainer.__mro__ if each not in Trainer.__mro__]
+    return {name for each in between for name in vars(each) if hasattr(Trainer, name) and not name.startswith("__")}
+
+
+def test_what_is_listed_is_overridden_or_called():
+    found = [overridden(trainer) for trainer in (UnlearningTrainer, *map(get_method, list_methods()))]
+    assert set.union(*found) | {"init_hf_repo"} == set(HOOKS)
+
+
+@pytest.mark.parametrize("method", list_methods())
+def test_every_hook_that_a_method_overrides_is_listed(method):
+    assert overridden(get_method(method)) <= set(HOOKS), "list it above, with the parameters that are relied on"
+
+
+def test_the_guard_sees_every_class_between():
+    class Between:
+        def _wrap_model(self, model):
+            return model
+
+    class Mine(Between, UnlearningTrainer):
+        def _prepare_inputs(self, inputs):
+            return inputs
+
+    class Later(Mine):
+        pass
+
+    assert {"_wrap_model", "_prepare_inputs"} == overridden(Later) - set(HOOKS)
 
 
 @pytest.mark.parametrize(

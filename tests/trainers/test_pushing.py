@@ -3,16 +3,16 @@
 import pytest
 from hub import WRITER
 from huggingface_hub import ModelCard
+from methods import methods_for
 from transformers import AutoModelForImageClassification
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers import list_methods
-from mubench_hf.trainers.scrub import ScrubTrainer
+from mubench_hf.trainers import ScrubTrainer
 
 PUSH = {"push_to_hub": True, "hub_token": WRITER, "hub_model_id": "mubench/mine", "num_train_epochs": 1}
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_model_and_card_are_pushed_and_nothing_else(hub_here, world, make, method, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("secret")
@@ -44,7 +44,7 @@ def test_pushed_again_with_words_of_ones_own(hub_here, world, make, tmp_path):
     trainer.push_to_hub(tags="a-tag", finetuned_from="org/base", license="mit", tasks="text-ranking", private=True)
     repo = hub_here.repos["model", "writer/run"]
     card = ModelCard(hub_here.files("model", "writer/run")["README.md"].decode())
-    assert card.data.tags == ["machine-unlearning", "mubench", "scrub", "a-tag"] and card.data.base_model == "org/base"
+    assert card.data.tags == ["machine-unlearning", "mubench", "mine", "a-tag"] and card.data.base_model == "org/base"
     assert (card.data.license, card.data.pipeline_tag) == ("mit", "text-ranking") and "# run" in card.text
     assert repo.private and trainer.args.output_dir == str(tmp_path / "run")
     trainer.push_to_hub(finetuned_from="org/other")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from formulas import cross_entropy
 from scipy.stats import chi2
 
 from mubench_hf.errors import BadInput
@@ -92,14 +93,23 @@ def test_relabelled_rows_change_nothing_else(world, make):
         assert changed["pixel_values"].equal(kept["pixel_values"])
 
 
-def test_default_keeps_the_labels():
-    assert RandLabelTrainer.config_class(output_dir="unused", use_cpu=True).redraw_labels is False
+def test_defaults():
+    config = RandLabelTrainer.config_class(output_dir="unused", use_cpu=True)
+    assert (config.redraw_labels, config.num_train_epochs) == (False, 10)
 
 
-@pytest.mark.parametrize("method", ["rand_label", "salun"])
-def test_loss_of_an_update_is_of_the_relabelled_rows(method, world, make, spy):
+def test_loss_of_every_update(world, updates, shares):
+    _, found = updates("rand_label", world, **shares)
+    drawn = (world.labels + label_offsets(len(world.labels), 5, seed=11)) % 5
+    labels = np.where(world.is_forget, drawn, world.labels)
+    for update in found:
+        expected = cross_entropy(update.student, labels)[update.rows]
+        assert update.loss == pytest.approx(expected.mean(), rel=1e-4, abs=1e-5)
+
+
+def test_loss_of_an_update_is_of_the_relabelled_rows(world, make, spy):
     """The first update's loss, from the original's own logits and labels drawn here."""
-    trainer = make(method, world, max_steps=1, logging_strategy="steps", logging_steps=1)
+    trainer = make("rand_label", world, max_steps=1, logging_strategy="steps", logging_steps=1)
     seen = spy(trainer)
     trainer.train()
     (batch,) = seen.batches

@@ -1,18 +1,20 @@
 """A run that was cut off ends in the weights, to the bit, that it would have had."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from methods import methods_for
 from torch.utils.data import StackDataset
 from transformers import TrainerCallback
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model
-from mubench_hf.trainers import list_methods
+from mubench_hf.trainers import UnlearningConfig, get_method
 from mubench_hf.trainers._loop import STATE_FILE, last_complete_state
 
 # Weight decay, a schedule, clipping, accumulation and dropout: all that a run carries along.
@@ -23,11 +25,16 @@ SETTINGS = {
     "per_device_train_batch_size": 4,
     "gradient_accumulation_steps": 2,
 }
-EXTRA = {"rand_label": {"redraw_labels": True}, "salun": {"redraw_labels": True}}
 
 
 class CutOff(Exception):
     pass
+
+
+def switched_on(method):
+    """Return every switch that a method adds and leaves off, on: such as draws that each epoch makes anew."""
+    added = {field.name: field.default for field in fields(get_method(method).config_class)}
+    return {name: True for name, off in added.items() if off is False and not hasattr(UnlearningConfig, name)}
 
 
 def cut_off_at(step):
@@ -39,9 +46,9 @@ def cut_off_at(step):
     return Cut()
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", methods_for("classification"))
 def test_ends_in_the_same_weights(method, dropout_world, make, weights_of, same_weights, tmp_path):
-    settings = {**SETTINGS, **EXTRA.get(method, {})}
+    settings = {**SETTINGS, **switched_on(method)}
     whole = make(method, dropout_world, **settings)
     whole.train()
     assert whole.state.global_step > 5

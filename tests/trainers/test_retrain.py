@@ -1,8 +1,11 @@
 """The reference: nothing of the original is left in it."""
 
+import numpy as np
 import pytest
 import torch
+from formulas import cross_entropy
 
+from mubench_hf.data.joined import JoinedRows
 from mubench_hf.models.loading import reinitialised
 
 
@@ -54,3 +57,36 @@ def test_forgotten_rows_leave_no_trace(world, make, weights_of, same_weights, ch
         else:
             world.forget.datasets["labels"].add_(1).remainder_(5)
     assert same_weights(*ends)
+
+
+def test_original_is_trained_on_all_rows(world, make, spy):
+    rows = JoinedRows(world.forget, world.retain)
+    trainer = make("retrain", world, kwargs={"forget_dataset": None, "retain_dataset": rows})
+    seen = spy(trainer)
+    trainer.train()
+    for batches in seen.epochs():
+        assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(world.labels)))
+    assert all((batch.pixels == world.pixels[batch.rows]).all() for batch in seen.batches)
+    assert not any(batch.is_forget.any() for batch in seen.batches)
+
+
+def test_loss_of_every_update(world, updates, shares):
+    _, found = updates("retrain", world, **shares)
+    for update in found:
+        expected = cross_entropy(update.student, world.labels)[update.rows]
+        assert update.loss == pytest.approx(expected.mean(), rel=1e-4, abs=1e-5)
+
+
+def test_each_epoch_is_all_of_d_r(world, make, spy):
+    trainer = make("retrain", world)
+    seen = spy(trainer)
+    trainer.train()
+    for batches in seen.epochs():
+        rows = np.concatenate([batch.rows for batch in batches])
+        assert sorted(rows) == np.flatnonzero(~world.is_forget).tolist()
+
+
+def test_it_needs_no_deletion_set(world, make):
+    trainer = make("retrain", world, max_steps=1, kwargs={"forget_dataset": None})
+    trainer.train()
+    assert len(trainer.rows) == len(world.retain) and trainer.status == "ok"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from formulas import cross_entropy
 from transformers import TrainerCallback
 
 from mubench_hf.errors import BadInput
@@ -177,6 +178,28 @@ def test_frozen_weights_are_no_part_of_the_share(world, make):
     assert list(trainer.masks) == trainable and len(trainable) < len(list(model.parameters()))
     total = sum(mask.numel() for mask in trainer.masks.values())
     assert sum(int(mask.sum()) for mask in trainer.masks.values()) == round(0.5 * total)
+
+
+@pytest.mark.parametrize("redraw", [False, True])
+def test_loss_of_every_update(world, updates, shares, redraw):
+    """Cross-entropy of the union, D_f with labels drawn here, anew each epoch where that is asked for."""
+    trainer, found = updates("salun", world, redraw_labels=redraw, **shares)
+    per_epoch = trainer.sampler.update_count(0)
+    assert len(found) == 2 * per_epoch
+    for number, update in enumerate(found):
+        rng = np.random.default_rng([11, number // per_epoch if redraw else 0])
+        drawn = (world.labels + rng.integers(1, 5, size=len(world.labels))) % 5
+        expected = cross_entropy(update.student, np.where(world.is_forget, drawn, world.labels))[update.rows]
+        assert update.loss == pytest.approx(expected.mean(), rel=1e-4, abs=1e-5)
+
+
+def test_each_epoch_is_the_union(world, make, spy):
+    trainer = make("salun", world)
+    seen = spy(trainer)
+    trainer.train()
+    for batches in seen.epochs():
+        assert sorted(np.concatenate([batch.rows for batch in batches])) == list(range(len(world.labels)))
+        assert all(((batch.labels == world.labels[batch.rows]) == ~batch.is_forget).all() for batch in batches)
 
 
 def test_default_density_is_the_papers():

@@ -1,16 +1,14 @@
-"""Each loss against its formula in float64 NumPy or SciPy, and what holds for any logits."""
+"""Each loss of a row against its formula in float64 NumPy or SciPy, and what holds for any logits."""
 
 import numpy as np
 import pytest
 import torch
+from formulas import cross_entropy, kl
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from mubench_hf.kinds._losses import mean_where, row_cross_entropy, row_js, row_kl
-from mubench_hf.trainers.bad_teaching import bad_teaching_loss
-from mubench_hf.trainers.neggrad import neggrad_loss
-from mubench_hf.trainers.scrub import ScrubConfig, scrub_max_loss, scrub_min_loss
+from mubench_hf.kinds._losses import row_cross_entropy, row_js, row_kl
 
 ROWS, CLASSES = 40, 7
 
@@ -24,15 +22,6 @@ def logits(rng):
 @pytest.fixture
 def labels(rng):
     return torch.from_numpy(rng.integers(CLASSES, size=ROWS))
-
-
-def cross_entropy(logits, labels):
-    return -log_softmax(logits.double().numpy(), axis=1)[np.arange(ROWS), labels.numpy()]
-
-
-def kl(teacher, student, temperature=1.0):
-    p, q = (softmax(logits.double().numpy() / temperature, axis=1) for logits in (teacher, student))
-    return temperature**2 * entropy(p, q, axis=1)
 
 
 def close(found, expected):
@@ -93,39 +82,6 @@ def test_gradient_of_row_kl(logits):
     np.testing.assert_allclose(student.grad.numpy(), expected, atol=2e-5)
 
 
-def test_mean_where(rng):
-    losses = torch.from_numpy(rng.normal(size=ROWS).astype("f4"))
-    where = torch.from_numpy(rng.random(ROWS) < 0.3)
-    where[0], where[1] = True, False
-    chosen = losses.double()[where].numpy()
-    assert mean_where(losses, where).item() == pytest.approx(chosen.mean(), abs=1e-6)
-    count = torch.tensor(77)
-    assert mean_where(losses, where, count).item() == pytest.approx(chosen.sum() / 77, abs=1e-6)
-
-
-def test_mean_where_of_no_rows_is_zero_and_pulls_at_nothing(rng):
-    losses = torch.from_numpy(rng.normal(size=ROWS).astype("f4")).requires_grad_()
-    for count in (None, torch.tensor(0), torch.tensor(9)):
-        found = mean_where(losses, torch.zeros(ROWS, dtype=torch.bool), count)
-        assert found.item() == 0
-        (gradient,) = torch.autograd.grad(found, losses)
-        assert not gradient.any()
-
-
-def test_mean_where_leaves_out_what_it_is_told_to_even_if_not_finite():
-    losses = torch.tensor([1.0, float("nan"), float("inf"), 4.0], requires_grad=True)
-    found = mean_where(losses, torch.tensor([True, False, False, True]))
-    found.backward()
-    assert found.item() == 2.5 and losses.grad.tolist() == [0.5, 0, 0, 0.5]
-
-
-def test_shares_of_an_update_add_up_to_its_mean(rng):
-    losses = torch.from_numpy(rng.normal(size=ROWS).astype("f4"))
-    where = torch.from_numpy(rng.random(ROWS) < 0.5)
-    shares = [mean_where(losses[part], where[part], where.sum()) for part in np.array_split(np.arange(ROWS), 7)]
-    assert sum(shares).item() == pytest.approx(mean_where(losses, where).item(), abs=1e-6)
-
-
 def positions(rng, scale=1.0):
     """Draw logits ``[ROWS, 6, CLASSES]`` and labels of 1 to 6 scored positions a row, anywhere among the six."""
     scored = rng.random((ROWS, 6)) < 0.5
@@ -184,35 +140,3 @@ def test_a_row_without_a_label_position_has_no_loss(rng):
     (teacher, student), labels = positions(rng)
     labels[3] = -100
     assert row_cross_entropy(student, labels)[3] == 0 and row_kl(teacher, student, 1.0, labels)[3] == 0
-
-
-def test_neggrad_loss(logits, labels):
-    z = logits()
-    close(neggrad_loss(row_cross_entropy(z, labels)), -cross_entropy(z, labels))
-
-
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_bad_teaching_loss(logits, rng, temperature):
-    student, good, bad = logits(), logits(), logits()
-    is_forget = torch.from_numpy(rng.random(ROWS) < 0.5)
-    expected = np.where(is_forget, kl(bad, student, temperature), kl(good, student, temperature))
-    found = bad_teaching_loss(row_kl(good, student, temperature), row_kl(bad, student, temperature), is_forget)
-    close(found, expected)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_scrub_losses(logits, labels, rng, temperature):
-    original, student = logits(), logits()
-    divergences, losses = row_kl(original, student, temperature), row_cross_entropy(student, labels)
-    close(scrub_max_loss(divergences), -kl(original, student, temperature))
-    gamma, alpha = rng.random(2)
-    expected = gamma * cross_entropy(student, labels) + alpha * kl(original, student, temperature)
-    close(scrub_min_loss(losses, divergences, gamma, alpha), expected)
-
-
-def test_scrub_defaults_are_the_papers(logits, labels):
-    original, student = logits(), logits()
-    settings = ScrubConfig(output_dir="unused", use_cpu=True)
-    assert (settings.temperature, settings.gamma, settings.alpha, settings.msteps) == (4, 0.99, 0.001, 2)
-    found = scrub_min_loss(row_cross_entropy(student, labels), row_kl(original, student, 4))
-    close(found, 0.99 * cross_entropy(student, labels) + 0.001 * kl(original, student, 4))

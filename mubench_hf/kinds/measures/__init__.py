@@ -1,0 +1,34 @@
+"""How a checkpoint's splits are measured: what its scores are computed from, one file a kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+
+from mubench_hf.errors import unknown_name
+from mubench_hf.kinds.measures._base import Measure, RowAnswer, incompetent, truth_logits
+from mubench_hf.utils.declarations import Declaration, declared_classes
+
+__all__ = ["Measure", "RowAnswer", "get_measure", "incompetent", "truth_logits"]
+
+
+@cache
+def _declared() -> Mapping[str, Declaration]:
+    found = declared_classes(Path(__file__).parent, "key")
+    return MappingProxyType({each.constants["key"]: each for each in found})
+
+
+@cache
+def get_measure(kind: str) -> Measure:
+    """Return how splits of tasks of a kind are measured; ``kind`` is its key.
+
+    Raises:
+        BadInput: If there is no such kind; the nearest name is suggested.
+    """
+    if kind not in _declared():
+        raise unknown_name("kind", kind, sorted(_declared()))
+    declared = _declared()[kind]
+    return getattr(import_module(f"{__name__}.{declared.file.stem}"), declared.name)()

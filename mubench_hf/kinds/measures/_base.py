@@ -1,0 +1,113 @@
+"""What every way of measuring a checkpoint has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from mubench_hf.kinds import Kind, get_kind
+from mubench_hf.models.loading import reinitialised
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+    from mubench_hf.data.prepare import TaskData
+    from mubench_hf.tasks import TaskSpec
+
+INCOMPETENT_SEED = 1_000_003
+"""Added to the run's seed for ZRF's incompetent model: another draw than the one that Bad-T learns from."""
+
+
+def incompetent(model: Any, seed: int) -> Any:
+    """Return the untrained model of the same class and config that ZRF compares a run of this seed with."""
+    return reinitialised(model, INCOMPETENT_SEED + seed)
+
+
+def truth_logits(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's loss as logits of two classes, with the truth as class 0.
+
+    Its probability is ``exp(-loss)``, so cross-entropy at label 0 is the loss again: whatever reads logits and labels,
+    such as membership inference, reads rows of any kind.
+
+    Args:
+        losses: ``[rows]``, at least 0.
+
+    Returns:
+        Logits, float32 ``[rows, 2]``, and labels, int64 ``[rows]``, all 0.
+    """
+    # A loss of exactly 0 would make the other class impossible, and its logit infinite.
+    losses = np.maximum(losses.astype(np.float64), 1e-9)
+    logits = np.stack([-losses, np.log(-np.expm1(-losses))], axis=1).astype(np.float32)
+    return logits, np.zeros(len(losses), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """What a model says of one row.
+
+    Attributes:
+        loss: The task's own loss, at least 0; ``exp(-loss)`` is how much probability the truth gets. ``None`` where the
+            row has no truth.
+        logits: Of the classes, float32 ``[classes]``; ``None`` where nothing is classified.
+        text: What it writes.
+        image: What it draws, float32 ``[channels, height, width]`` in [0, 1].
+    """
+
+    loss: float | None
+    logits: np.ndarray | None = None
+    text: str | None = None
+    image: np.ndarray | None = None
+
+
+class Measure(ABC):
+    """How a checkpoint is measured on the splits of a task.
+
+    Attributes:
+        key: Key of the kind of task.
+        kind: How its rows are read.
+    """
+
+    key: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.kind: Kind = get_kind(self.key)
+
+    @abstractmethod
+    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+        """Run a checkpoint over every split, with one pass a split, and return what the scores are computed from.
+
+        Args:
+            model: The checkpoint; it is not changed.
+            data: The task's rows, prepared for it.
+            seed: Seed of the run.
+            keep: Whether to keep outputs on disk, where they are small: worth it for an original.
+
+        Returns:
+            For each split of forget, retain and test ``<split>_logits`` (float32 ``[rows, classes]``) and
+            ``<split>_labels`` (int64 ``[rows]``), which say how much probability a row's truth gets; ``chance``, the
+            task's score of a model that knows nothing; and what the task's own metrics read, as ``<split>_<name>``.
+        """
+
+    def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
+        """Return the input columns that a model is shown; what it answers is compared with the others.
+
+        Args:
+            task: The task.
+            features: Its columns.
+        """
+        return task.inputs
+
+    @abstractmethod
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return what a checkpoint says of one prepared row: the same as ``measure`` says of it, up to rounding.
+
+        Args:
+            model: The checkpoint.
+            row: The row.
+            data: What it was prepared with.
+            place: Number of the row in its split, in upstream order: what is drawn for a row depends on it.
+            scored: Whether the row has a truth that a loss can be taken of.
+        """

@@ -1,0 +1,122 @@
+"""What measuring of written text has in common: losses of label tokens, greedy texts, one probability per row."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+from torch import Tensor
+
+from mubench_hf.data.joined import FlaggedCollator, JoinedRows
+from mubench_hf.kinds._losses import IGNORED, row_js
+from mubench_hf.kinds._tokens import TokenKind
+from mubench_hf.kinds.measures._base import Measure, RowAnswer, incompetent, truth_logits
+from mubench_hf.models.outputs import evaluating, row_batches
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from mubench_hf.data.prepare import TaskData
+
+BATCH, GENERATION_BATCH = 32, 64
+"""Rows measured at once, where every token has a distribution of its own; and rows generated at once, where only the
+last ones have: texts end at different lengths, and a batch goes on until its last one has."""
+
+
+class TokenMeasure(Measure):
+    """Measures the loss of each row's label tokens and the text that is decoded greedily.
+
+    Attributes:
+        fill_before: Whether shorter prompts of a batch are filled up before their first token, not after their last.
+    """
+
+    kind: TokenKind
+    fill_before: ClassVar[bool]
+
+    @abstractmethod
+    def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
+        """Return what was generated anew, ``[rows, tokens]``, of what ``generate`` returned."""
+
+    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+        """Return, for each split in upstream order, what its rows say and what the model makes of them.
+
+        ``<split>_logits`` and ``_labels``: see ``truth_logits``, with the mean loss of a row's tokens.
+        ``<split>_predicted_tokens`` and ``_label_tokens``: int32 ``[rows, positions]``, most likely and true token,
+        -100 past a row's end. ``<split>_predictions`` and ``_references``: texts ``[rows]``, greedily generated and
+        true. ``incompetent_forget_divergences``: mean Jensen-Shannon divergence of a D_f row's token distributions from
+        those of an untrained model, in bits.
+        """
+        outputs: dict[str, np.ndarray] = {"chance": np.asarray(0.0)}
+        for split in ("forget", "retain", "test"):
+            rows = JoinedRows(data.splits[split], None)
+            other = incompetent(model, seed) if split == "forget" else None
+            outputs |= {f"{split}_{name}": value for name, value in self._tokens(model, rows, data, other).items()}
+            outputs[f"{split}_predictions"] = self._texts(model, rows, data)
+            outputs[f"{split}_references"] = np.asarray(rows.labels, dtype=np.str_)
+        outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
+        return outputs
+
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return the text that is written for one row, and the mean loss of its label tokens."""
+        text = str(self._texts(model, [row], data)[0])
+        if not scored:
+            return RowAnswer(None, text=text)
+        with evaluating(model):
+            _, predictions, labels = self.kind.run(model, send_to_device(dict(data.collator([row])), model.device))
+            return RowAnswer(self.kind.row_losses(predictions, labels).item(), text=text)
+
+    def _tokens(self, model: Any, rows: Dataset, data: TaskData, other: Any) -> dict[str, np.ndarray]:
+        """Return what one pass over the rows says of their true tokens, compared with ``other`` where it is given."""
+        collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
+        with evaluating(model):
+            for held in row_batches(rows, BATCH):
+                inputs = send_to_device(dict(collate(held)), model.device)
+                _, predictions, labels = self.kind.run(model, inputs)
+                losses.append(self.kind.row_losses(predictions, labels).cpu().numpy())
+                if other is not None:
+                    with evaluating(other):
+                        divergences.append(row_js(predictions, self.kind.run(other, inputs)[1], labels).cpu().numpy())
+                predicted += list(predictions.argmax(-1).int().cpu().numpy())
+                true += list(labels.int().cpu().numpy())
+        logits, labels = truth_logits(np.concatenate(losses))
+        found = {"logits": logits, "labels": labels, "label_tokens": _padded(true)}
+        found["predicted_tokens"] = np.where(
+            found["label_tokens"] == IGNORED, np.int32(IGNORED), _padded(predicted)
+        ).astype(np.int32)
+        return found | ({"divergences": np.concatenate(divergences)} if divergences else {})
+
+    def _texts(self, model: Any, rows: Dataset | list[dict[str, Any]], data: TaskData) -> np.ndarray:
+        tokenizer, texts = getattr(data.processor, "tokenizer", data.processor), []
+        # A target ends with the tokenizer's end, which some models' own settings do not name; chat models may not pad.
+        ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+        ends["pad_token_id"] = ends["eos_token_id"] if ends["pad_token_id"] is None else ends["pad_token_id"]
+        settings = {**ends, "max_new_tokens": data.task.max_target_tokens, "do_sample": False, "num_beams": 1}
+        with evaluating(model):
+            for held in row_batches(rows, GENERATION_BATCH):
+                inputs = self._filled_up([self.kind.prompt(row) for row in held], ends["pad_token_id"])
+                inputs = send_to_device(inputs, model.device)
+                generated = self.continuation(model.generate(**inputs, **settings), inputs["input_ids"].shape[1])
+                texts += tokenizer.batch_decode(generated, skip_special_tokens=True)
+        return np.asarray(texts, dtype=np.str_)
+
+    def _filled_up(self, prompts: list[list[int]], token: int) -> dict[str, Tensor]:
+        """Return prompts as one batch, shorter ones filled up with ``token``, which the mask hides."""
+        longest = max(map(len, prompts))
+        inputs: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": []}
+        for prompt in prompts:
+            missing = longest - len(prompt)
+            for name, own, other in (("input_ids", prompt, token), ("attention_mask", [1] * len(prompt), 0)):
+                filled = [other] * missing
+                inputs[name].append([*filled, *own] if self.fill_before else [*own, *filled])
+        return {name: torch.tensor(values) for name, values in inputs.items()}
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Return rows of different lengths as one array ``[rows, positions]``, filled up with -100."""
+    padded = np.full((len(rows), max(map(len, rows))), IGNORED, dtype=np.int32)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row
+    return padded

@@ -1,0 +1,99 @@
+"""Text-to-image diffusion: how well rows are denoised, and the images that are generated for their prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+from torch import Tensor
+
+from mubench_hf.data.joined import FlaggedCollator, JoinedRows
+from mubench_hf.kinds.measures._base import Measure, RowAnswer, truth_logits
+from mubench_hf.models.outputs import evaluating, row_batches
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+    from mubench_hf.data.prepare import TaskData
+    from mubench_hf.tasks import TaskSpec
+
+LOSS_DRAWS = 4
+"""Draws of time and noise over which a row's loss is averaged in evaluation; the same for every model."""
+
+GENERATED = 200
+"""Most images generated a split, for rows evenly spread over it."""
+
+
+class DiffusionMeasure(Measure):
+    """Measures the loss of predicted noise, and has the task's judge look at generated images."""
+
+    key = "diffusion"
+
+    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+        """Return, for each split in upstream order, how well its rows are denoised and what its prompts become.
+
+        ``<split>_logits`` and ``_labels``: see ``truth_logits``, with a row's loss over the same draws for every model.
+        Of at most ``GENERATED`` rows, evenly spread, for whose prompts images are generated:
+        ``<split>_generated_logits`` (float32 ``[images, classes]``) and ``_generated_features`` of the task's judge,
+        ``_generated_labels``, and ``_real_features`` of the rows' own images.
+        """
+        outputs: dict[str, np.ndarray] = {"chance": np.asarray(1 / len(data.label_names))}
+        for split in ("forget", "retain", "test"):
+            rows = JoinedRows(data.splits[split], None)
+            logits, labels = truth_logits(self._losses(model, rows, data))
+            found = {"logits": logits, "labels": labels, **self._images(model, rows, data)}
+            outputs |= {f"{split}_{name}": value for name, value in found.items()}
+        return outputs
+
+    def _losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
+        collate, losses, first = FlaggedCollator(data.collator).without_flags, [], 0
+        with evaluating(model):
+            for held in row_batches(rows):
+                inputs = send_to_device(dict(collate(held)), model.device)
+                losses.append(self._mean_losses(model, inputs, first + torch.arange(len(held))).cpu().numpy())
+                first += len(held)
+        return np.concatenate(losses)
+
+    def _mean_losses(self, model: Any, inputs: dict[str, Any], places: Tensor) -> Tensor:
+        """Return the loss of each row, the mean over the draws that belong to its place."""
+        draws = [
+            self.kind.row_losses(*self.kind.run(model, self.kind.noised(inputs, places * LOSS_DRAWS + draw))[1:])
+            for draw in range(LOSS_DRAWS)
+        ]
+        return torch.stack(draws).mean(0)
+
+    def _images(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
+        """Return the judge's view of images generated for some rows' prompts, and of those rows' own images."""
+        chosen = np.unique(np.linspace(0, len(rows) - 1, min(GENERATED, len(rows))).round().astype(int))
+        made, real = [], []
+        with evaluating(model):
+            for place in np.array_split(chosen, -(-len(chosen) // GENERATED)):
+                held = [rows[int(position)] for position in place]
+                prompts = torch.stack([row["input_ids"] for row in held]).to(model.device)
+                made.append(model.generate_images(prompts, place.tolist()).cpu().numpy())
+                real.append(np.stack([(row["pixel_values"].numpy() + 1) / 2 for row in held]))
+        logits, features = data.judge(np.concatenate(made))
+        return {
+            "generated_logits": logits,
+            "generated_labels": np.asarray(rows.labels)[chosen],
+            "generated_features": features,
+            "real_features": data.judge(np.concatenate(real))[1],
+        }
+
+    def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
+        """Return the prompt's columns: the image is what is to be drawn."""
+        from datasets import Image
+
+        return tuple(name for name in task.inputs if not isinstance(features[name], Image))
+
+    def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
+        """Return the image that is drawn for a row's prompt, the judge's logits of it, and the row's own loss."""
+        with evaluating(model):
+            image = model.generate_images(row["input_ids"][None].to(model.device), [place]).cpu().numpy()
+            loss = None
+            if scored:
+                inputs = send_to_device(dict(data.collator([row])), model.device)
+                loss = self._mean_losses(model, inputs, torch.tensor([place])).item()
+        return RowAnswer(loss, logits=data.judge(image)[0][0], image=image[0])

@@ -1,0 +1,52 @@
+"""``compute_loss`` of a method: what it minimises in training, and the task's own loss everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.nn import Module
+
+from mubench_hf.data.joined import IS_FORGET
+
+if TYPE_CHECKING:
+    from mubench_hf.trainers._base import UnlearningTrainer
+    from mubench_hf.trainers._batch import Batch
+
+
+def over_batch(objective: Callable[[Any, Batch], Tensor]) -> Callable[..., Any]:
+    """Turn ``compute_loss(self, batch)`` into the ``compute_loss`` that ``Trainer`` calls.
+
+    The student runs once and its outputs are returned where they are asked for, so that a method only says what its
+    loss is of a ``Batch``. One that needs more can override ``compute_loss`` with ``Trainer``'s signature instead.
+    """
+
+    @wraps(objective, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    def compute_loss(
+        self: UnlearningTrainer,
+        model: Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        batch, outputs = self.forward(model, inputs, num_items_in_batch)
+        loss = objective(self, batch)
+        return (loss, outputs) if return_outputs else loss
+
+    del compute_loss.__wrapped__  # Its signature is that of `Trainer.compute_loss`.
+    return compute_loss
+
+
+def in_training(compute_loss: Callable[..., Any], task_loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``compute_loss`` for flagged batches, which are those of training, and ``task_loss`` for all others."""
+    if getattr(compute_loss, "guard", None) is compute_loss:
+        return compute_loss
+
+    @wraps(compute_loss)
+    def guarded(self: UnlearningTrainer, model: Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return (compute_loss if IS_FORGET in inputs else task_loss)(self, model, inputs, *args, **kwargs)
+
+    guarded.guard = guarded  # A decorator that copies attributes does not copy this.
+    return guarded
