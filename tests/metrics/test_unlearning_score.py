@@ -3,7 +3,7 @@ from statistics import harmonic_mean
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.unlearning_score.unlearning_score import unlearning_score
+from mubench_hf.metrics.unlearning_score import unlearning_score
 
 
 def test_agrees_with_the_harmonic_mean_where_both_limits_hold(rng):
