@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,7 @@ def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
         else:
             continue
         try:
-            value = ast.literal_eval(node.value)
+            value = ast.literal_eval(_Infinity().visit(node.value))
         except ValueError:
             continue  # Computed when the file runs, so nothing to be read here.
         for target in targets:
@@ -70,3 +71,11 @@ def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
             elif isinstance(target, ast.Tuple) and all(isinstance(part, ast.Name) for part in target.elts):
                 found |= {part.id: each for part, each in zip(target.elts, value, strict=True)}
     return found
+
+
+class _Infinity(ast.NodeTransformer):
+    """Reads ``float("inf")``, the one constant that has no literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        text = ast.unparse(node).replace('"', "'")
+        return ast.copy_location(ast.Constant(math.inf), node) if text == "float('inf')" else node
