@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mubench_hf.errors import unknown_name
 from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.metrics.parameters import parameter_table
 from mubench_hf.models import get_model, list_models
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.trainers import get_method, list_methods
@@ -81,10 +82,9 @@ def metric_rows() -> Rows:
     """Return a header and one row a metric."""
     header = ["Metric", "What it says", "Best", "Range", "Source"]
     best = {"higher": "higher", "lower": "lower", "match_retrained": "like the retrained model's"}
-    metrics = [(name, get_metric(name)) for name in list_metrics()]
+    metrics = [get_metric(name) for name in list_metrics()]
     return [header] + [
-        [name, m.__doc__.splitlines()[0], best[m.DIRECTION], "{:g} to {:g}".format(*m.RANGE), m.SOURCE]
-        for name, m in metrics
+        [each.key, each.doc, best[each.direction], "{:g} to {:g}".format(*each.range), each.source] for each in metrics
     ]
 
 
@@ -97,6 +97,9 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "methods": method_rows,
     "metrics": metric_rows,
 }
+
+DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table}
+"""Markdown tables that stand in documents alone."""
 
 
 def terminal_table(name: str) -> Table:
@@ -123,7 +126,9 @@ def with_tables(text: str) -> str:
     """Return ``text`` with every region between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
 
     def fill(match: re.Match) -> str:
-        return f"<!-- table: {match['name']} -->\n{markdown(match['name'])}\n<!-- end -->"
+        name = match["name"]
+        table = DOCUMENTED[name]() if name in DOCUMENTED else markdown(name)
+        return f"<!-- table: {name} -->\n{table}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (?P<name>\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
 

@@ -4,9 +4,13 @@ import datasets
 import evaluate
 import numpy as np
 
+from .checks import check_share, mean_over_runs
+
 DIRECTION = "lower"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2310.12508"
+HEADER = "Gap"
+PLACE = 110
 
 _SCORES = ("forget_score", "retain_score", "test_score", "mia_confidence_svc")
 _COLUMNS = (*_SCORES, *(f"retrain_{name}" for name in _SCORES))
@@ -22,17 +26,6 @@ Returns:
     average_gap (float or None): mean over the runs, in [0, 1].
     average_gap_reason (str): why there is no score; present only if it is None.
 """
-
-
-def _check_share(name: str, value: float) -> float:
-    """Return `value` as a float in [0, 1], or raise a ValueError that names it."""
-    try:
-        share = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}; a number in [0, 1] is needed") from None
-    if not 0.0 <= share <= 1.0:  # also catches NaN
-        raise ValueError(f"{name} is {share}; a number in [0, 1] is needed")
-    return share
 
 
 def average_gap(
@@ -69,7 +62,7 @@ def average_gap(
     """
     unlearned = (forget_score, retain_score, test_score, mia_confidence_svc)
     retrained = (retrain_forget_score, retrain_retain_score, retrain_test_score, retrain_mia_confidence_svc)
-    scores = [_check_share(name, value) for name, value in zip(_COLUMNS, unlearned + retrained, strict=True)]
+    scores = [check_share(name, value) for name, value in zip(_COLUMNS, unlearned + retrained, strict=True)]
     return {"average_gap": float(np.mean(np.abs(np.subtract(scores[:4], scores[4:]))))}
 
 
@@ -86,12 +79,4 @@ class AverageGap(evaluate.Metric):
         )
 
     def _compute(self, **columns: list) -> dict:
-        gaps = []
-        for run, values in enumerate(zip(*(columns[name] for name in _COLUMNS), strict=True)):
-            try:
-                gaps.append(average_gap(*values)["average_gap"])
-            except ValueError as error:
-                return {"average_gap": None, "average_gap_reason": f"run {run}: {error}"}
-        if not gaps:
-            return {"average_gap": None, "average_gap_reason": "No runs were given; at least one is needed"}
-        return {"average_gap": float(np.mean(gaps))}
+        return mean_over_runs(average_gap, columns)

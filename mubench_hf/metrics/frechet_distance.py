@@ -5,6 +5,8 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import score_or_reason
+
 DIRECTION = "lower"
 RANGE = (0.0, float("inf"))
 SOURCE = "arXiv 1706.08500"
@@ -83,7 +85,4 @@ class FrechetDistance(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict:
-        try:
-            return frechet_distance(predictions, references)
-        except ValueError as error:
-            return {"frechet_distance": None, "frechet_distance_reason": str(error)}
+        return score_or_reason(frechet_distance, predictions, references)

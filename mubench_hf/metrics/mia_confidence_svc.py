@@ -7,10 +7,13 @@ from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.svm import SVC
 
+from .checks import by_group, check_labels, check_logits, check_same_classes, score_or_reason
+
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2310.12508"
-GROUPS = ("forget", "retain", "test")
+HEADER = "MIA conf"
+PLACE = 60
 
 _INPUTS = """
 Args:
@@ -25,61 +28,6 @@ Returns:
 """
 
 
-def _check_logits(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as float64 [n, C], or raise a ValueError that says what does not fit."""
-    try:
-        logits = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not a rectangular array of numbers; float [n, C] is needed") from None
-    if logits.size == 0:
-        raise ValueError(f"{name} is empty (shape {logits.shape}); at least one row is needed")
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"{name} has shape {logits.shape}; [n, C] with C >= 2 classes is needed")
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if broken.size:
-        raise ValueError(
-            f"{name} holds NaN or infinity in {broken.size} of {len(logits)} rows, first in row {broken[0]}; "
-            "only finite logits are allowed"
-        )
-    return logits
-
-
-def _check_labels(name: str, values: ArrayLike, logits: np.ndarray) -> np.ndarray:
-    """Return `values` as integers [n] that index the columns of `logits`, or raise a ValueError that says why not."""
-    try:
-        labels = np.asarray(values)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not an array; int [n] is needed") from None
-    if labels.shape != (len(logits),):
-        raise ValueError(f"{name} has shape {labels.shape}; one label for each of {len(logits)} rows is needed")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"{name} has dtype {labels.dtype}; integer class indices are needed")
-    outside = labels[(labels < 0) | (labels >= logits.shape[1])]
-    if outside.size:
-        raise ValueError(f"{name} holds {outside[0]}; class indices 0 to {logits.shape[1] - 1} are allowed")
-    return labels.astype(np.int64)
-
-
-def _check_same_classes(**groups: ArrayLike) -> None:
-    """Raise a ValueError unless the logits of all groups have the same number of classes."""
-    classes = {name: np.shape(logits)[1] for name, logits in groups.items()}
-    if len(set(classes.values())) > 1:
-        raise ValueError(f"Numbers of classes differ, {classes}; logits of one model are needed")
-
-
-def _by_group(predictions: list, references: list, groups: list[str], names: tuple[str, ...]) -> dict[str, list]:
-    """Arguments `<name>_logits` and `<name>_labels` of the pure function, from rows that each carry their group."""
-    unknown = sorted({str(group) for group in groups} - set(GROUPS))
-    if unknown:
-        raise ValueError(f"Unknown groups {unknown}; allowed are {list(GROUPS)}")
-    columns = {"logits": predictions, "labels": references}
-    return {
-        f"{name}_{column}": [value for value, group in zip(values, groups, strict=True) if group == name]
-        for name in names
-        for column, values in columns.items()
-    }
-
-
 def mia_confidence_svc(
     retain_logits: ArrayLike,
     retain_labels: ArrayLike,
@@ -88,6 +36,7 @@ def mia_confidence_svc(
     forget_logits: ArrayLike,
     forget_labels: ArrayLike,
     seed: int,
+    *,
     max_fit_rows: int = 10_000,
 ) -> dict[str, float]:
     """Success of the confidence attack of SalUn and L1-sparse on D_f; the retrained model's value is the target.
@@ -123,7 +72,7 @@ def mia_confidence_svc(
     retain = _confidence("retain", retain_logits, retain_labels)
     test = _confidence("test", test_logits, test_labels)
     forget = _confidence("forget", forget_logits, forget_labels)
-    _check_same_classes(retain=retain_logits, test=test_logits, forget=forget_logits)
+    check_same_classes(retain=retain_logits, test=test_logits, forget=forget_logits)
 
     rng = np.random.default_rng(seed)
     rows = min(len(retain), len(test), max_fit_rows)
@@ -141,8 +90,8 @@ def mia_confidence_svc(
 
 def _confidence(group: str, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Softmax probability of the true class, [n, 1]."""
-    logits = _check_logits(f"{group}_logits", logits)
-    labels = _check_labels(f"{group}_labels", labels, logits)
+    logits = check_logits(f"{group}_logits", logits)
+    labels = check_labels(f"{group}_labels", labels, logits)
     return np.exp(np.take_along_axis(log_softmax(logits, axis=1), labels[:, None], axis=1))
 
 
@@ -167,8 +116,5 @@ class MiaConfidenceSvc(evaluate.Metric):
     def _compute(
         self, predictions: list, references: list, groups: list[str], seed: int = 0, max_fit_rows: int = 10_000
     ) -> dict:
-        rows = _by_group(predictions, references, groups, names=("retain", "test", "forget"))
-        try:
-            return mia_confidence_svc(**rows, seed=seed, max_fit_rows=max_fit_rows)
-        except ValueError as error:
-            return {"mia_confidence_svc": None, "mia_confidence_svc_reason": str(error)}
+        rows = by_group(predictions, references, groups, names=("retain", "test", "forget"))
+        return score_or_reason(mia_confidence_svc, **rows, seed=seed, max_fit_rows=max_fit_rows)

@@ -5,6 +5,8 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import check_labels, check_logits, score_or_reason
+
 DIRECTION = "higher"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2406.14796"
@@ -19,49 +21,14 @@ Returns:
 """
 
 
-def _check_logits(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as float64 [n, C], or raise a ValueError that says what does not fit."""
-    try:
-        logits = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not a rectangular array of numbers; float [n, C] is needed") from None
-    if logits.size == 0:
-        raise ValueError(f"{name} is empty (shape {logits.shape}); at least one row is needed")
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"{name} has shape {logits.shape}; [n, C] with C >= 2 classes is needed")
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if broken.size:
-        raise ValueError(
-            f"{name} holds NaN or infinity in {broken.size} of {len(logits)} rows, first in row {broken[0]}; "
-            "only finite logits are allowed"
-        )
-    return logits
-
-
-def _check_labels(name: str, values: ArrayLike, logits: np.ndarray) -> np.ndarray:
-    """Return `values` as integers [n] that index the columns of `logits`, or raise a ValueError that says why not."""
-    try:
-        labels = np.asarray(values)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not an array; int [n] is needed") from None
-    if labels.shape != (len(logits),):
-        raise ValueError(f"{name} has shape {labels.shape}; one label for each of {len(logits)} rows is needed")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"{name} has dtype {labels.dtype}; integer class indices are needed")
-    outside = labels[(labels < 0) | (labels >= logits.shape[1])]
-    if outside.size:
-        raise ValueError(f"{name} holds {outside[0]}; class indices 0 to {logits.shape[1] - 1} are allowed")
-    return labels.astype(np.int64)
-
-
 def row_scores(generated_logits: ArrayLike, generated_labels: ArrayLike) -> dict[str, np.ndarray]:
     """Whether each image is seen as its prompt's class: `prompt_accuracy`, float64 [n], 0 or 1.
 
     Raises:
         ValueError: if there are no rows, shapes do not fit, a logit is not finite or a label is no class index.
     """
-    logits = _check_logits("generated_logits", generated_logits)
-    labels = _check_labels("generated_labels", generated_labels, logits)
+    logits = check_logits("generated_logits", generated_logits)
+    labels = check_labels("generated_labels", generated_labels, logits)
     return {"prompt_accuracy": (logits.argmax(axis=1) == labels).astype(np.float64)}
 
 
@@ -101,7 +68,4 @@ class PromptAccuracy(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict:
-        try:
-            return prompt_accuracy(predictions, references)
-        except ValueError as error:
-            return {"prompt_accuracy": None, "prompt_accuracy_reason": str(error)}
+        return score_or_reason(prompt_accuracy, predictions, references)

@@ -7,9 +7,12 @@ import evaluate
 import numpy as np
 from rouge_score import rouge_scorer
 
+from .checks import score_or_reason
+
 DIRECTION = "higher"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2406.14796"
+ALSO = ("rouge_1", "rouge_2")
 
 _NAMES = {"rouge_l": "rougeL", "rouge_1": "rouge1", "rouge_2": "rouge2"}
 _INPUTS = """
@@ -83,7 +86,4 @@ class RougeL(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict:
-        try:
-            return rouge_l(predictions, references)
-        except ValueError as error:
-            return {"rouge_l": None, "rouge_l_reason": str(error)}
+        return score_or_reason(rouge_l, predictions, references)

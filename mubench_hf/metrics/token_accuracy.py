@@ -5,6 +5,8 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import score_or_reason
+
 DIRECTION = "higher"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2406.14796"
@@ -88,7 +90,4 @@ class TokenAccuracy(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict:
-        try:
-            return token_accuracy(predictions, references)
-        except ValueError as error:
-            return {"token_accuracy": None, "token_accuracy_reason": str(error)}
+        return score_or_reason(token_accuracy, predictions, references)

@@ -2,11 +2,14 @@
 
 import datasets
 import evaluate
-import numpy as np
+
+from .checks import check_share, mean_over_runs
 
 DIRECTION = "higher"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2406.14796"
+HEADER = "Score"
+PLACE = 100
 
 _COLUMNS = ("test_score", "forget_score", "original_test_score", "chance")
 _INPUTS = """
@@ -15,24 +18,15 @@ Args:
     forget_score (list of float): its score on D_f.
     original_test_score (list of float): the original model's score on the test set.
     chance (list of float): the score of random answers.
-    allowed_utility_drop (float, default 0.2): share of the original test score that may be lost.
+    method (str, optional): key of the method of all these runs, which says how much utility may be lost.
+    allowed_utility_drop (float, optional): share of the original test score that may be lost, in its place.
 Returns:
     unlearning_score (float or None): mean over the runs, in [0, 1].
     unlearning_score_reason (str): why there is no score; present only if it is None.
 """
+_ALLOWED_DROP, _ALLOWED_DROP_OF = 0.2, {"neggrad": 0.4}
 # Scores are ratios of counts, so a score that lies exactly on a limit must not fall below it by rounding.
 _ROUNDING = 1e-9
-
-
-def _check_share(name: str, value: float) -> float:
-    """Return `value` as a float in [0, 1], or raise a ValueError that names it."""
-    try:
-        share = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}; a number in [0, 1] is needed") from None
-    if not 0.0 <= share <= 1.0:  # also catches NaN
-        raise ValueError(f"{name} is {share}; a number in [0, 1] is needed")
-    return share
 
 
 def unlearning_score(
@@ -40,22 +34,25 @@ def unlearning_score(
     forget_score: float,
     original_test_score: float,
     chance: float,
-    allowed_utility_drop: float = 0.2,
+    method: str | None = None,
+    *,
+    allowed_utility_drop: float | None = None,
 ) -> dict[str, float]:
     """Summary of one run without a retrained model; higher is better.
 
     Harmonic mean of u = 1 - |test_score - original_test_score| and f = 1 - |forget_score - chance|. It is 0 if the test
-    score is below (1 - allowed_utility_drop) * original_test_score, or the score on D_f below 0.8 * chance: the first
-    model is ruined, the second answers D_f wrongly on purpose.
+    score is below (1 - drop) * original_test_score, or the score on D_f below 0.8 * chance: the first model is ruined,
+    the second answers D_f wrongly on purpose. As in the reference, drop is 0.4 for neggrad and 0.2 for all others.
 
-    All arguments are single numbers.
+    All scores are single numbers.
 
     Args:
         test_score: the unlearned model's score on the test set, in [0, 1].
         forget_score: its score on D_f, in [0, 1].
         original_test_score: the original model's score on the test set, in [0, 1].
         chance: the score of random answers, in [0, 1].
-        allowed_utility_drop: share of the original test score that may be lost, in [0, 1].
+        method: key of the method; without one, the drop is that of all others.
+        allowed_utility_drop: another drop than the method's, in [0, 1].
 
     Returns:
         `unlearning_score` in [0, 1].
@@ -65,11 +62,13 @@ def unlearning_score(
 
     Source: arXiv 2406.14796.
     """
-    test = _check_share("test_score", test_score)
-    forget = _check_share("forget_score", forget_score)
-    original = _check_share("original_test_score", original_test_score)
-    chance = _check_share("chance", chance)
-    drop = _check_share("allowed_utility_drop", allowed_utility_drop)
+    test = check_share("test_score", test_score)
+    forget = check_share("forget_score", forget_score)
+    original = check_share("original_test_score", original_test_score)
+    chance = check_share("chance", chance)
+    if allowed_utility_drop is None:
+        allowed_utility_drop = _ALLOWED_DROP_OF.get(method, _ALLOWED_DROP)
+    drop = check_share("allowed_utility_drop", allowed_utility_drop)
 
     ruined = test < (1 - drop) * original - _ROUNDING
     below_chance = forget < 0.8 * chance - _ROUNDING
@@ -91,13 +90,5 @@ class UnlearningScore(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2406.14796"],
         )
 
-    def _compute(self, allowed_utility_drop: float = 0.2, **columns: list) -> dict:
-        scores = []
-        for run, values in enumerate(zip(*(columns[name] for name in _COLUMNS), strict=True)):
-            try:
-                scores.append(unlearning_score(*values, allowed_utility_drop)["unlearning_score"])
-            except ValueError as error:
-                return {"unlearning_score": None, "unlearning_score_reason": f"run {run}: {error}"}
-        if not scores:
-            return {"unlearning_score": None, "unlearning_score_reason": "No runs were given; at least one is needed"}
-        return {"unlearning_score": float(np.mean(scores))}
+    def _compute(self, method: str | None = None, allowed_utility_drop: float | None = None, **columns: list) -> dict:
+        return mean_over_runs(unlearning_score, columns, method=method, allowed_utility_drop=allowed_utility_drop)

@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
+from .checks import check_logits, check_shares, score_or_reason
+
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2205.08096"
+HEADER = "ZRF"
+PLACE = 80
 
 _INPUTS = """
 Args:
@@ -18,39 +22,6 @@ Returns:
     zrf (float or None): 1 minus the mean Jensen-Shannon divergence in bits, in [0, 1].
     zrf_reason (str): why there is no score; present only if it is None.
 """
-
-
-def _check_logits(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as float64 [n, C], or raise a ValueError that says what does not fit."""
-    try:
-        logits = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not a rectangular array of numbers; float [n, C] is needed") from None
-    if logits.size == 0:
-        raise ValueError(f"{name} is empty (shape {logits.shape}); at least one row is needed")
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"{name} has shape {logits.shape}; [n, C] with C >= 2 classes is needed")
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if broken.size:
-        raise ValueError(
-            f"{name} holds NaN or infinity in {broken.size} of {len(logits)} rows, first in row {broken[0]}; "
-            "only finite logits are allowed"
-        )
-    return logits
-
-
-def _check_shares(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as float64 [n] in [0, 1], or raise a ValueError that says what does not fit."""
-    try:
-        shares = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is not an array of numbers; float [n] is needed") from None
-    if shares.ndim != 1 or not shares.size:
-        raise ValueError(f"{name} has shape {shares.shape}; one number for each of one or more rows is needed")
-    broken = np.flatnonzero(~((shares >= 0) & (shares <= 1)))  # also NaN
-    if broken.size:
-        raise ValueError(f"{name} is {shares[broken[0]]} in row {broken[0]}; numbers in [0, 1] are needed")
-    return shares
 
 
 def zrf(
@@ -80,12 +51,12 @@ def zrf(
     Source: arXiv 2205.08096.
     """
     if incompetent_forget_divergences is not None:
-        shares = _check_shares("incompetent_forget_divergences", incompetent_forget_divergences)
+        shares = check_shares("incompetent_forget_divergences", incompetent_forget_divergences)
         return {"zrf": float(1 - np.mean(shares))}
     if forget_logits is None or incompetent_forget_logits is None:
         raise ValueError("no class distributions to compare: the outputs hold no logits of an incompetent model on D_f")
-    forget = _check_logits("forget_logits", forget_logits)
-    incompetent = _check_logits("incompetent_forget_logits", incompetent_forget_logits)
+    forget = check_logits("forget_logits", forget_logits)
+    incompetent = check_logits("incompetent_forget_logits", incompetent_forget_logits)
     if forget.shape != incompetent.shape:
         raise ValueError(
             f"forget_logits has shape {forget.shape} and incompetent_forget_logits {incompetent.shape}; "
@@ -118,7 +89,4 @@ class Zrf(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict:
-        try:
-            return zrf(predictions, references)
-        except ValueError as error:
-            return {"zrf": None, "zrf_reason": str(error)}
+        return score_or_reason(zrf, predictions, references)
