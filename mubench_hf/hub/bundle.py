@@ -24,7 +24,7 @@ from mubench_hf.tasks import TaskSpec, Variant
 
 RESULT = "run_result.json"
 SPACE_FILES = (CARD, "app.py", "requirements.txt")
-METRIC_CHECKS = ("checks.py",)
+METRIC_CHECKS = "checks.py"
 """What a metric's file may import from beside it."""
 
 
@@ -174,7 +174,7 @@ def metric_bundle(name: str, *, org: str = "mubench") -> Bundle:
     """
     file = metric_file(name)
     files: dict[str, Path | bytes] = {CARD: metric_card(name, org).encode(), file.name: file}
-    files |= {path: file.parent / path for path in METRIC_CHECKS}
+    files |= {METRIC_CHECKS: file.with_name(METRIC_CHECKS)}
     files |= {path: file.parent / "_space" / path for path in SPACE_FILES if path != CARD}
     return Bundle("space", f"{org}/{name}", files, files.__contains__, marker=file.name, same=lambda there: True)
 

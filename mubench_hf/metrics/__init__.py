@@ -123,8 +123,7 @@ def metric_card_file(key: str) -> Path:
 
 def metrics_by_score() -> dict[str, Metric]:
     """Return name of a score, without its split → the metric that returns it, of all metrics known to this process."""
-    metrics = [METRICS.get(key) for key in METRICS.keys()]  # noqa: SIM118
-    return {name: metric for metric in metrics for name in metric.names}
+    return {name: metric for metric in map(METRICS.get, METRICS.keys()) for name in metric.names}
 
 
 def score_metric(score: str, metrics: Mapping[str, Metric]) -> Metric | None:
