@@ -115,7 +115,7 @@ def test_metric_cards_keep_the_module_and_name_its_source(name):
     card = RepoCard(metric_card(name, org="lab"))
     assert card.data["sdk"] == "gradio" and card.data["app_file"] == "app.py" and card.data["title"] == name
     assert f'evaluate.load("lab/{name}")' in card.text and "mubench/" not in card.text and "$" not in card.text
-    assert get_metric(name).SOURCE in card.text and not links(card.text)
+    assert get_metric(name).source in card.text and not links(card.text)
 
 
 def test_an_unknown_metric_is_refused():

@@ -106,7 +106,7 @@ def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path
     assert expected <= set(scores)
     for metric in list_metrics():
         for key in {metric, *(f"{split}_{metric}" for split in ("test", "forget", "retain"))} & set(scores):
-            low, high = get_metric(metric).RANGE
+            low, high = get_metric(metric).range
             assert scores[key] is None or low <= scores[key] <= high
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.errors import BadInput, unknown_name
-from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.metrics import METRICS, get_metric, list_metrics
+from mubench_hf.metrics.parameters import parameter_table
 from mubench_hf.models import MODELS, get_model, list_models
 from mubench_hf.tasks import TASKS, TaskSpec, get_task, list_tasks
 from mubench_hf.trainers import METHODS, declared_methods, get_method, list_methods
@@ -122,11 +123,11 @@ def metric_rows(installed: bool = True) -> Rows:
     best = {"higher": "higher", "lower": "lower", "match_retrained": "like the retrained model's"}
 
     def row(name: str) -> list[str]:
-        m = get_metric(name)
-        return [name, m.__doc__.splitlines()[0], best[m.DIRECTION], "{:g} to {:g}".format(*m.RANGE), m.SOURCE]
+        metric = get_metric(name)
+        return [metric.key, metric.doc, best[metric.direction], "{:g} to {:g}".format(*metric.range), metric.source]
 
     header = ["Metric", "What it says", "Best", "Range", "Source"]
-    return _rows(header, list_metrics(), row, lambda name: True, installed)
+    return _rows(header, list_metrics(), row, METRICS.owns, installed)
 
 
 LINES: dict[str, Callable[[], str]] = {"models": model_line}
@@ -138,6 +139,9 @@ TABLES: dict[str, Callable[..., Rows]] = {
     "methods": method_rows,
     "metrics": metric_rows,
 }
+
+DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table}
+"""Markdown tables that stand in documents alone."""
 
 
 def terminal_table(name: str) -> Table:
@@ -164,7 +168,9 @@ def with_tables(text: str) -> str:
     """Return ``text`` with every region between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
 
     def fill(match: re.Match) -> str:
-        return f"<!-- table: {match['name']} -->\n{markdown(match['name'])}\n<!-- end -->"
+        name = match["name"]
+        table = DOCUMENTED[name]() if name in DOCUMENTED else markdown(name)
+        return f"<!-- table: {name} -->\n{table}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (?P<name>\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
 

@@ -16,7 +16,7 @@ from mubench_hf.commands._arguments import CommandParser, exit_with
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.hub import Bundle, dataset_bundle, list_spaces, metric_bundle, model_bundle, space_bundle
-from mubench_hf.metrics import list_metrics
+from mubench_hf.metrics import declared_metrics
 from mubench_hf.tasks import get_task, list_tasks
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def model_bundles(arguments: Namespace) -> list[Bundle]:
 
 
 def metric_bundles(arguments: Namespace) -> list[Bundle]:
-    """Return the metrics that are named; ``all`` is every one.
+    """Return the metrics that are named; ``all`` is every one of this package.
 
     Raises:
-        BadInput: If there is no such metric.
+        BadInput: If this package has no such metric.
     """
-    names = list_metrics() if arguments.names == ["all"] else arguments.names
+    names = list(declared_metrics()) if arguments.names == ["all"] else arguments.names
     return [metric_bundle(name, org=arguments.org) for name in names]
 
 

@@ -16,7 +16,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.hub.allowed import CARD, check_no_token, check_safetensors, of_model, plain_files
 from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card
 from mubench_hf.hub.eval_results import EVAL_RESULTS, render_eval_results
-from mubench_hf.metrics import metric_folder
+from mubench_hf.metrics import metric_file
 from mubench_hf.runs.record import RECORD, RunId, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import IDENTITY, load_logits, load_result, load_results, reference_results
@@ -24,6 +24,8 @@ from mubench_hf.tasks import TaskSpec, Variant
 
 RESULT = "run_result.json"
 SPACE_FILES = (CARD, "app.py", "requirements.txt")
+METRIC_CHECKS = "checks.py"
+"""What a metric's file may import from beside it."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,16 @@ def model_bundle(
 def metric_bundle(name: str, *, org: str = "mubench") -> Bundle:
     """Return a metric as a Space, so that ``evaluate.load("org/name")`` finds it.
 
+    The app and what it requires are the same for all metrics, and so are the checks that the metric's file imports.
+
     Raises:
-        BadInput: If there is no such metric.
+        BadInput: If this package has no such metric, or no card of it.
     """
-    folder, names = metric_folder(name), (f"{name}.py", *SPACE_FILES)
-    files: dict[str, Path | bytes] = {path: folder / path for path in names}
-    files[CARD] = metric_card(name, org).encode()
-    return Bundle("space", f"{org}/{name}", files, names.__contains__, marker=f"{name}.py", same=lambda there: True)
+    file = metric_file(name)
+    files: dict[str, Path | bytes] = {CARD: metric_card(name, org).encode(), file.name: file}
+    files |= {METRIC_CHECKS: file.with_name(METRIC_CHECKS)}
+    files |= {path: file.parent / "_space" / path for path in SPACE_FILES if path != CARD}
+    return Bundle("space", f"{org}/{name}", files, files.__contains__, marker=file.name, same=lambda there: True)
 
 
 def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:

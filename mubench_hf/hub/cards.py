@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.data.card import template
-from mubench_hf.metrics import get_metric, list_metrics, metric_folder
+from mubench_hf.metrics import declared_metrics, get_metric, metric_card_file
 from mubench_hf.runs.plan import RECIPE, recorded_model
 from mubench_hf.runs.record import RunRecord
 from mubench_hf.runs.result import RunResult
@@ -107,7 +107,7 @@ def model_metadata(
         datasets=[f"{org}/{result.run.dataset_name}"],
         library_name="diffusers" if "model_index.json" in files else "transformers",
         license=spec.published.licence if spec.published else task.source(result.variant).licence,
-        metrics=sorted({name for name, _, _ in _of_splits(result)} & set(list_metrics())),
+        metrics=sorted({name for name, _, _ in _of_splits(result)} & declared_metrics().keys()),
         model_name=record.run.checkpoint_name,
         pipeline_tag=task.tags[0],
         tags=["machine-unlearning", "mubench", method, result.task, *mini, PAPER],
@@ -116,21 +116,20 @@ def model_metadata(
 
 
 def metric_card(name: str, org: str = "mubench") -> str:
-    """Return the README.md of a metric's Space: the module's own, and its place in the benchmark.
+    """Return the README.md of a metric's Space: the metric's own card, and its place in the benchmark.
 
     Raises:
-        BadInput: If there is no such metric.
+        BadInput: If this package has no such metric, or no card of it.
     """
-    module, readme = get_metric(name), (metric_folder(name) / "README.md").read_text(encoding="utf-8")
-    _, metadata, body = readme.split("---\n", 2)
-    low, high = module.RANGE
+    card, metric = metric_card_file(name).read_text(encoding="utf-8"), get_metric(name)
+    low, high = metric.range
     return template("metric.md").substitute(
-        metadata=metadata.strip(),
-        body=body.strip().replace(f"mubench/{name}", f"{org}/{name}"),
+        name=name,
+        body=card.strip().replace(f"mubench/{name}", f"{org}/{name}"),
         repo=f"{org}/{name}",
-        direction=DIRECTIONS[module.DIRECTION],
+        direction=DIRECTIONS[metric.direction],
         range=f"{low:g} to {high:g}" if math.isfinite(high) else f"from {low:g}",
-        source=module.SOURCE,
+        source=metric.source,
         citation=CITATION,
     )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mubench_hf.leaderboard import Entry, LeftOut, read_results
 from mubench_hf.results.aggregate import Group, aggregate
-from mubench_hf.results.columns import COLUMNS, Column, other_columns
+from mubench_hf.results.columns import Column, other_columns, table_columns
 from mubench_hf.tasks import get_task
 
 
@@ -61,9 +61,9 @@ class Board:
     left_out: tuple[LeftOut, ...] = ()
 
     def columns(self, key: TableKey) -> tuple[Column, ...]:
-        """Return the columns of a table that hold anything, the standard ones first."""
+        """Return the columns of a table that hold anything, other scores of its splits last."""
         metric, groups = get_task(key.task).metric, [row.group for row in self.tables[key]]
-        every = (*COLUMNS, *other_columns(groups, metric))
+        every = (*table_columns(groups, metric), *other_columns(groups, metric))
         return tuple(
             column
             for column in every

@@ -10,9 +10,8 @@ from pathlib import Path
 from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard.marks import MARKS, read_marks
-from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.metrics import metrics_by_score, score_metric
 from mubench_hf.models import check_fits, get_model
-from mubench_hf.results.aggregate import MAIN_PREFIXES
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method
@@ -131,11 +130,12 @@ def check_known(result: RunResult) -> RunResult:
     check_fits(task, get_model(result.model))
     if result.method != "original":
         get_method(result.method)
+    known = metrics_by_score()
     for key, value in result.scores.items():
-        metric = next((key.removeprefix(prefix) for prefix in MAIN_PREFIXES if key.startswith(prefix)), key)
-        if value is None or metric not in list_metrics():
+        metric = score_metric(key, known)
+        if value is None or metric is None:
             continue
-        low, high = get_metric(metric).RANGE
+        low, high = metric.range
         if not low <= value <= high:
             raise BadInput(f"Score {key!r} is {value}; allowed: {low:g} to {high:g}.")
     return result

@@ -19,12 +19,17 @@ from mubench_hf.leaderboard.views import (
     score_key,
     summary,
 )
-from mubench_hf.results.columns import COLUMNS, Column
+from mubench_hf.results.columns import Column
 from mubench_hf.results.tables import ResultTable
 from mubench_hf.tasks import get_task
 
 MISSING = "–"
-WORDS = {"higher": "higher is better", "lower": "lower is better", "match_retrained": "closest to retrain is best"}
+WORDS = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "match_retrained": "closest to retrain is best",
+    None: "of no metric known here, so nothing says what is best",
+}
 
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
@@ -101,7 +106,7 @@ def method_html(board: Board, page: MethodPage) -> str:
 def _results_table(title: str, results: Sequence[tuple[TableKey, Row]], board: Board) -> str:
     """Return a method's rows of several tables below each other: rows of different tables are not comparable."""
     columns = list(dict.fromkeys(column for key, _ in results for column in board.columns(key)))
-    columns.sort(key=lambda column: column not in COLUMNS)
+    columns.sort(key=lambda column: column.place)
     heads = [_head("Table"), _head("Verified"), *(_column_head(column) for column in columns), _head("Seeds")]
     body = [_row(board.tables[key], row, columns, key) for key, row in results]
     return _table(title, heads, body)

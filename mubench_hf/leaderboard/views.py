@@ -87,8 +87,8 @@ def compare(first: Row, second: Row, columns: Sequence[Column]) -> list[Comparis
         if None in means:
             lines.append(Comparison(column, *means, None, None))
             continue
-        ranks = [-_merit(row, column) for row in (first, second)]
-        better = None if None in ranks or ranks[0] == ranks[1] else 1 + (ranks[1] < ranks[0])
+        merits = [_merit(row, column) for row in (first, second)]
+        better = None if None in merits or merits[0] == merits[1] else 1 + (merits[1] > merits[0])
         lines.append(Comparison(column, *means, means[0] - means[1], better))
     return lines
 
@@ -190,7 +190,9 @@ def find_row(board: Board, key: TableKey, method: str) -> Row:
 
 
 def _merit(row: Row, column: Column) -> float | None:
-    """Return how good a row is in a column: larger is better."""
+    """Return how good a row is in a column: larger is better; ``None`` where nothing can tell."""
+    if column.direction is None:
+        return None
     if column.direction != "match_retrained":
         return summary(row, column).mean * (1 if column.direction == "higher" else -1)
     found = gap(row, column)

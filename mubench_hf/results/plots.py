@@ -48,7 +48,7 @@ def draw_plots(
         title: Title of the task.
         metric: The task's metric; needed only where the results hold several.
     """
-    from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc  # It brings in `evaluate`.
+    from mubench_hf.metrics.mia_loss_auc import loss_roc  # It brings in `evaluate`.
 
     (groups,) = aggregate(results)
     labels = {name: group.label for group in groups for name in group.runs}

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mubench_hf.results.aggregate import Group, check_comparable, heading, main_metric
-from mubench_hf.results.columns import COLUMNS, Column, other_columns
+from mubench_hf.results.columns import Column, other_columns, table_columns
 
 MISSING = "–"
 OTHER_SCORES = "Other scores"
@@ -45,7 +45,7 @@ class ResultTable:
         groups: Sequence[Group],
         title: str | None = None,
         metric: str | None = None,
-        columns: Sequence[Column] = COLUMNS,
+        columns: Sequence[Column] | None = None,
     ) -> None:
         """Prepare the table.
 
@@ -53,17 +53,17 @@ class ResultTable:
             groups: One list of ``aggregate``.
             title: Title of the task; its key by default.
             metric: The task's metric; needed only where the results hold several.
-            columns: What to show; notes stand below the standard columns alone.
+            columns: What to show in place of the table's own columns, below which alone notes stand.
 
         Raises:
             BadInput: If the groups do not belong into one table, or ``metric`` is needed.
         """
         check_comparable(groups)
         metric = metric or main_metric(groups)
-        self.columns = columns
-        self.title = heading(groups, title) if columns is COLUMNS else f"{OTHER_SCORES} · {heading(groups, title)}"
-        self.rows = [(group, [make_cell(groups, group, column, metric) for column in columns]) for group in groups]
-        self.notes = list(_notes(groups, title, metric)) if columns is COLUMNS else []
+        self.columns = table_columns(groups, metric) if columns is None else columns
+        self.title = heading(groups, title) if columns is None else f"{OTHER_SCORES} · {heading(groups, title)}"
+        self.rows = [(group, [make_cell(groups, group, column, metric) for column in self.columns]) for group in groups]
+        self.notes = list(_notes(groups, title, metric, self.columns)) if columns is None else []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the widest layout that fits."""
@@ -82,8 +82,8 @@ class ResultTable:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
         table.add_column("Method", no_wrap=True)
         for index in chosen:
-            header, arrow = self.columns[index].header, self.columns[index].arrow
-            table.add_column(f"{header.replace(' ', separator)}{separator}{arrow}", justify="right", no_wrap=True)
+            title = Text(_printable(self.columns[index].title).replace(" ", separator))
+            table.add_column(title, justify="right", no_wrap=True)
         for group, cells in self.rows:
             label = Text(group.label, style="" if group.is_method else "italic")
             if group.status != "ok":
@@ -122,7 +122,7 @@ def markdown_table(groups: Sequence[Group], title: str | None = None, metric: st
 
 
 def _tables(groups: Sequence[Group], title: str | None, metric: str | None) -> list[ResultTable]:
-    """Return the table of the standard columns and, where a task has other scores of its splits, that of those."""
+    """Return the table and, where a task has other scores of its splits, one of those."""
     metric = metric or main_metric(groups)
     columns = other_columns(groups, metric)
     tables = [ResultTable(groups, title, metric)]
@@ -131,7 +131,8 @@ def _tables(groups: Sequence[Group], title: str | None, metric: str | None) -> l
 
 def _markdown_lines(table: ResultTable) -> list[str]:
     lines = [f"**{_escape(table.title)}**", ""]
-    header = " | ".join(f"{column.header} {column.arrow}" for column in table.columns)
+    # Underscores within a word need no escape, and headers read better without.
+    header = " | ".join(_escape(_printable(column.title)).replace("\\_", "_") for column in table.columns)
     lines += [f"| Method | {header} |", "|---|" + "---:|" * len(table.columns)]
     for group, cells in table.rows:
         label = _escape(group.label) + (f" (**{group.status}**)" if group.status != "ok" else "")
@@ -146,6 +147,8 @@ def best_mean(groups: Sequence[Group], column: Column, metric: str | None) -> fl
     """
     key = column.score_key(metric)
     means = [(group.score(key).mean, group.gap_to_retrain(key)) for group in groups if _competes(group)]
+    if column.direction is None:
+        return None
     if column.direction == "match_retrained":
         near = [(abs(gap), mean) for mean, gap in means if mean is not None and gap is not None]
         return min(near)[1] if near else None
@@ -192,7 +195,7 @@ def _markdown_cell(cell: Cell) -> str:
     return (f"**{number}**" if cell.best else number) + (f" ({cell.gap})" if cell.gap else "")
 
 
-def _notes(groups: Sequence[Group], title: str | None, metric: str | None) -> Iterator[str]:
+def _notes(groups: Sequence[Group], title: str | None, metric: str | None, columns: Sequence[Column]) -> Iterator[str]:
     """Yield the lines below the table: how to read it, what is not comparable, what is missing and why."""
     if groups[0].variant == "mini":
         yield f"Mini data, not {title or groups[0].task}: numbers show that the code runs, not how well a method works."
@@ -210,8 +213,10 @@ def _notes(groups: Sequence[Group], title: str | None, metric: str | None) -> It
         if group.status != "ok":
             shown = "no scores" if group.averaged == "failed" else f"means over {group.averaged} runs"
             yield f"{group.label} {group.status} ({shown}): {_short('; '.join(group.status_reasons))}"
+    if unknown := [_printable(column.header) for column in columns if column.direction is None]:
+        yield f"{', '.join(unknown)}: of no metric known here, so nothing says what is best."
     yield from _machines(groups)
-    yield from _missing(groups, metric)
+    yield from _missing(groups, metric, columns)
 
 
 def _machines(groups: Sequence[Group]) -> Iterator[str]:
@@ -224,10 +229,10 @@ def _machines(groups: Sequence[Group]) -> Iterator[str]:
         yield "Not made alike: " + "; ".join(f"{', '.join(names)} on {machine}" for machine, names in labels.items())
 
 
-def _missing(groups: Sequence[Group], metric: str | None) -> Iterator[str]:
+def _missing(groups: Sequence[Group], metric: str | None, columns: Sequence[Column]) -> Iterator[str]:
     """Yield each reason once, with the cells it stands for."""
     reasons: dict[str, dict[str, list[str]]] = {}
-    for column in COLUMNS:
+    for column in columns:
         for group in groups:
             score = group.score(column.score_key(metric))
             # A failed group's reason stands on its own line already.
@@ -241,8 +246,12 @@ def _missing(groups: Sequence[Group], metric: str | None) -> Iterator[str]:
 
 def _short(reason: str) -> str:
     """Return a reason as one short printable line; it may come from a stranger's file."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in reason).split())
+    line = _printable(reason)
     return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _escape(text: str) -> str:

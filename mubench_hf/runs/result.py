@@ -18,21 +18,6 @@ SCHEMA_VERSION = 2
 """Version 1 called ``variant`` ``source`` and knew neither ``settings`` nor ``external``."""
 
 STATUSES = ("ok", "diverged", "failed")
-SCORE_KEYS = (
-    "test_accuracy",
-    "forget_accuracy",
-    "retain_accuracy",
-    "mia_confidence_svc",
-    "mia_loss_auc",
-    "zrf",
-    "knowledge_gap",
-    "unlearning_score",
-    "unlearn_seconds",
-    "retrain_time_ratio",
-    "average_gap",
-)
-"""Scores of a classification task. Other tasks bring other main scores (``test_rouge_l``), so a run may differ."""
-
 _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
 _NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
 # These become parts of file names and Hub repository names, also when the JSON comes from a stranger.

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from mubench_hf.metrics import get_metric, list_metrics
-from mubench_hf.trainers import get_method
+from mubench_hf.errors import BadInput
+from mubench_hf.metrics import METRICS, Metric, get_metric, metrics_by_score
+from mubench_hf.metrics.parameters import REFERENCES, SPLITS, legal_parameters, what_is_missing
 
-SPLITS = ("test", "forget", "retain")
-REFERENCES = ("original", "retrain")
-"""Runs whose scores other runs' scores are compared with."""
 TIME_RATIO = "retrain_time_ratio"
-
-ONE_SPLIT = {"logits", "predictions", "predicted_tokens", "generated_logits", "generated_features"}
-"""Parameters by which a metric is known to score any one split."""
 
 Scores = dict[str, float | None]
 Reasons = dict[str, str]
@@ -36,11 +30,13 @@ def score(
 ) -> tuple[Scores, Reasons]:
     """Return every score of a run, a pure function of outputs, times and the reference models' scores.
 
-    A metric is called with the arguments that its parameters name; one metric's score can be another's argument.
+    A metric is called with the arguments that its parameters name; one metric's score can be another's argument. All
+    metrics that compare splits or runs are computed, and of those that score one split the task's own and whatever was
+    brought from outside.
 
     Args:
         outputs: What the task's kind measured of the run.
-        metrics: Metric modules that score a split; the first is the task's own score.
+        metrics: Metrics that score a split; the first is the task's own score.
         method: ``original`` or the key of a method.
         seed: Seed of the run.
         seconds: Wall seconds of unlearning.
@@ -49,91 +45,132 @@ def score(
 
     Returns:
         Score name → value or ``None``, and for each ``None`` the reason.
+
+    Raises:
+        BadInput: If a metric is unknown or not well declared, or one of ``metrics`` does not score a split.
     """
-    scores, reasons, correctness = _split_scores(outputs, metrics)
-    metric = metrics[0]
-    context: dict[str, Any] = {**outputs, **correctness, "seed": seed, "chance": float(outputs["chance"])}
-    if method != "original":
-        context["allowed_utility_drop"] = get_method(method).allowed_utility_drop
+    of_splits, of_run = _chosen(metrics)
+    run: dict[str, Any] = {"chance": float(outputs["chance"]), "seed": seed, "method": method}
+    scores, reasons, correctness = _split_scores(outputs, of_splits, run)
     scores["unlearn_seconds"] = None if method == "original" else seconds
-    for name, reference in (("original", original), ("retrain", retrain), (method, scores)):
-        # The last one lets a reference be compared with itself.
-        reference = reference or {}
+    references = {"original": original or {}, "retrain": retrain or {}}
+    if method in REFERENCES:
+        references[method] = scores  # A reference is compared with itself.
+    context = {**outputs, **correctness, **run}
+    context |= {f"{split}_score": scores[f"{split}_{of_splits[0].key}"] for split in SPLITS}
+    for name, reference in references.items():
         context |= {f"{name}_{key}": value for key, value in reference.items()}
-        context |= {f"{name}_{split}_score": reference.get(f"{split}_{metric}") for split in SPLITS}
-    context |= {f"{split}_score": scores[f"{split}_{metric}"] for split in SPLITS}
-    _call_metrics(context, method, scores, reasons)
+        context |= {f"{name}_{split}_score": reference.get(f"{split}_{of_splits[0].key}") for split in SPLITS}
+    _run_scores(context, of_run, scores, reasons)
     _add_time_ratio(scores, reasons, method, context.get("retrain_unlearn_seconds"))
     return scores, reasons
 
 
 def score_names(metrics: Sequence[str]) -> set[str]:
     """Return the names of the scores that ``score`` gives a run, each a value or ``None``."""
-    names = {f"{split}_{metric}" for metric, split in product(metrics, SPLITS)}
-    others = {name for name in list_metrics() if not ONE_SPLIT & set(_parameters(name))}
-    return names | others | {"unlearn_seconds", TIME_RATIO}
+    of_splits, of_run = _chosen(metrics)
+    names = {f"{split}_{metric.key}" for metric, split in product(of_splits, SPLITS)}
+    return names | {metric.key for metric in of_run} | {"unlearn_seconds", TIME_RATIO}
 
 
-def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(getattr(get_metric(name), name)).parameters
+def references_of(key: str) -> set[str]:
+    """Return which of the original and the retrained model the score ``key`` is a comparison with, if only in part."""
+    if key == TIME_RATIO:
+        return {"retrain"}
+    known, found, waiting, seen = metrics_by_score(), set(), [key], set()
+    legal = legal_parameters(known)
+    while waiting:
+        name = waiting.pop()
+        if name in known and name not in seen:
+            seen.add(name)
+            found |= {legal[parameter].of for parameter in known[name].parameters} & {*REFERENCES}
+            waiting += known[name].parameters
+    return found
+
+
+def _chosen(metrics: Sequence[str]) -> tuple[list[Metric], list[Metric]]:
+    """Return the metrics that score one split, the task's own first, and those that compare splits or runs."""
+    chosen = [get_metric(reference) for reference in metrics]
+    known = metrics_by_score()
+    every = list(dict.fromkeys(known.values()))
+    for metric in every:
+        metric.check(known)
+    for metric in chosen:
+        if not metric.of_split:
+            raise BadInput(f"The metric {metric.key} compares splits or runs; a task's own metrics score one split.")
+    brought = [metric for metric in every if metric.of_split and METRICS.origin(metric) and metric not in chosen]
+    return [*chosen, *brought], [metric for metric in every if not metric.of_split]
 
 
 def _split_scores(
-    outputs: Mapping[str, np.ndarray], metrics: Sequence[str]
+    outputs: Mapping[str, np.ndarray], metrics: Sequence[Metric], run: Mapping[str, Any]
 ) -> tuple[Scores, Reasons, dict[str, np.ndarray]]:
-    """Return the task's own scores of every split, the reasons for those that are missing, and graded correctness.
+    """Return the scores of every split, the reasons for those that are missing, and graded correctness.
 
     A metric reads the outputs of a split that its parameters name. Where it scores rows, the main one says how right
     each row is: ``<split>_correctness`` ``[rows]``.
     """
     scores, reasons, correctness = {}, {}, {}
     for metric, split in product(metrics, SPLITS):
-        module = get_metric(metric)
-        of_rows = getattr(module, "row_scores", None)
-        call = of_rows or getattr(module, metric)
-        given = {name: outputs.get(f"{split}_{name}") for name in inspect.signature(call).parameters}
+        given = {
+            name.removeprefix(f"{split}_"): value for name, value in outputs.items() if name.startswith(f"{split}_")
+        }
         try:
-            found = call(**{name: value for name, value in given.items() if value is not None})
+            found = _called(metric, {**given, **run})
         except ValueError as error:
-            scores[f"{split}_{metric}"], reasons[f"{split}_{metric}"] = None, str(error)
+            scores[f"{split}_{metric.key}"], reasons[f"{split}_{metric.key}"] = None, str(error)
             continue
-        if of_rows and metric == metrics[0]:
-            correctness[f"{split}_correctness"] = found[metric]
+        if metric.row_scores and metric == metrics[0]:
+            correctness[f"{split}_correctness"] = found[metric.key]
         scores |= {f"{split}_{name}": float(np.mean(value)) for name, value in found.items()}
     return scores, reasons, correctness
 
 
-def _call_metrics(context: dict[str, Any], method: str, scores: Scores, reasons: Reasons) -> None:
-    """Call each metric as soon as all it needs is there; what never comes is why it is missing."""
-    waiting = {name: getattr(get_metric(name), name) for name in list_metrics()}
-    # A metric of any one split is a task's own score, which is taken already where it is the task's.
-    waiting = {name: call for name, call in waiting.items() if not ONE_SPLIT & set(inspect.signature(call).parameters)}
-    while ready := [name for name, call in waiting.items() if not _missing(call, context)]:
-        for name in ready:
-            call = waiting.pop(name)
-            given = {key: context[key] for key in inspect.signature(call).parameters if context.get(key) is not None}
+def _run_scores(context: dict[str, Any], metrics: Sequence[Metric], scores: Scores, reasons: Reasons) -> None:
+    """Compute each metric as soon as all it needs is there; what never comes is why it is missing."""
+    waiting, method = {metric.key: metric for metric in metrics}, context["method"]
+    while ready := [metric for metric in waiting.values() if not _lacks(metric, context)]:
+        for metric in ready:
+            del waiting[metric.key]
             try:
-                found = call(**given)
+                found = {name: float(value) for name, value in _called(metric, context).items()}
             except ValueError as error:
-                scores[name], reasons[name] = None, str(error)
-            else:
-                scores |= found
-                context |= found | {f"{method}_{key}": value for key, value in found.items()}
-    for name, call in waiting.items():
-        scores[name], reasons[name] = None, f"needs {', '.join(_missing(call, context))}, which this run lacks"
+                scores[metric.key], reasons[metric.key] = None, str(error)
+                continue
+            scores |= found
+            context |= found
+            if method in REFERENCES:
+                context |= {f"{method}_{key}": value for key, value in found.items()}
+    for key, metric in waiting.items():
+        scores[key], reasons[key] = None, _why_not(metric, context)
 
 
-def _missing(call: Callable[..., Any], context: Mapping[str, Any]) -> list[str]:
-    parameters = inspect.signature(call).parameters.values()
-    return [p.name for p in parameters if p.default is p.empty and context.get(p.name) is None]
+def _called(metric: Metric, context: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return a metric's scores, float []; those of one split row by row, float [rows], where it scores rows.
+
+    Raises:
+        ValueError: If there is no score; the message is the reason.
+    """
+    if _lacks(metric, context):
+        raise ValueError(_why_not(metric, context))
+    given = {name: context[name] for name in metric.parameters if context.get(name) is not None}
+    found = (metric.row_scores if metric.of_split and metric.row_scores else metric.compute)(**given)
+    if not isinstance(found, Mapping) or {*found} != {*metric.names}:
+        raise ValueError(f"{metric.key} returned {found!r}; a dictionary of {', '.join(metric.names)} is needed")
+    found = {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
+    low, high = metric.range
+    for name, value in found.items():
+        if not (low <= value.mean() <= high and np.isfinite(value).all()):
+            raise ValueError(f"{name} came out as {value.mean()}; its range is {low:g} to {high:g}")
+    return found
 
 
-def references_of(key: str) -> set[str]:
-    """Return which of the original and the retrained model the score ``key`` is a comparison with."""
-    if key == TIME_RATIO:
-        return {"retrain"}
-    parameters = inspect.signature(getattr(get_metric(key), key)).parameters if key in list_metrics() else ()
-    return {name for name in REFERENCES if any(parameter.startswith(f"{name}_") for parameter in parameters)}
+def _lacks(metric: Metric, context: Mapping[str, Any]) -> list[str]:
+    return [name for name, is_needed in metric.parameters.items() if is_needed and context.get(name) is None]
+
+
+def _why_not(metric: Metric, context: Mapping[str, Any]) -> str:
+    return what_is_missing(_lacks(metric, context), legal_parameters(metrics_by_score()))
 
 
 def _add_time_ratio(scores: Scores, reasons: Reasons, method: str, retrain_seconds: float | None) -> None:

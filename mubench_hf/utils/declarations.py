@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
         else:
             continue
         try:
-            value = ast.literal_eval(assigned)
+            value = ast.literal_eval(_Infinity().visit(assigned))
         except ValueError:
             continue  # Computed when the file runs, so nothing to be read here.
         for target in targets:
@@ -73,3 +74,11 @@ def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
                 if len(names) == len(target.elts):
                     found |= dict(zip(names, value, strict=True))
     return found
+
+
+class _Infinity(ast.NodeTransformer):
+    """Reads ``float("inf")``, the one constant that has no literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        text = ast.unparse(node).replace('"', "'")
+        return ast.copy_location(ast.Constant(math.inf), node) if text == "float('inf')" else node

@@ -48,6 +48,7 @@ class Registry(Generic[T]):
         defined_in: Returns the class, function or module whose source file a thing's hash is of.
         aliases: Returns other names of the package's own things: alias → key.
         reserved: Keys that nothing may have.
+        whole_modules: Whether a thing is a module as a whole, so that ``package.module`` and ``file.py`` name one.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Registry(Generic[T]):
         defined_in: Callable[[T], Any] = lambda thing: thing,
         aliases: Callable[[], Mapping[str, str]] = dict,
         reserved: tuple[str, ...] = (),
+        whole_modules: bool = False,
     ):
         self.what, self.group, self.aliases, self.reserved = what, group, aliases, reserved
+        self.whole_modules = whole_modules
         self._own, self._accept, self._key, self._defined_in = own, accept, key, defined_in
         self._brought: dict[str, T] = {}
         self._origins: dict[str, Origin] = {}
@@ -70,6 +73,10 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Return the keys of the package's own things and of those that installed packages add, sorted."""
         return sorted({*self._own(), *self._installed()})
+
+    def keys(self) -> list[str]:
+        """Return ``names`` and the keys of what was brought to this process, sorted."""
+        return sorted({*self.names(), *self._brought})
 
     def get(self, reference: object) -> T:
         """Return the thing that ``reference`` is or names.
@@ -94,15 +101,15 @@ class Registry(Generic[T]):
         if name in (installed := self._installed()):
             point = installed[name]
             return self._bring(self._load_installed(point), origin=point.value, key=name, source=point.module)
-        if ":" in name or name.endswith(".py"):
+        if ":" in name or name.endswith(".py") or (self.whole_modules and "." in name):
             found, origin, module = self._load_named(name)
             return self._bring(found, origin, source=module)
         raise unknown_name(
             self.what,
             name,
-            [*self.names(), *self._brought],
+            self.keys(),
             aliases=self.aliases(),
-            how=f"Or bring your own: package.module:Name, path/to/file.py:Name, or an entry point of {self.group}.",
+            how=f"Or bring your own: {self._places()}, or an entry point of {self.group}.",
         )
 
     def check(self, reference: object) -> None:
@@ -186,6 +193,10 @@ class Registry(Generic[T]):
             module, shown = _import_file(Path(place)), Path(place).name
         else:
             module, shown = _import_module(place), place
+        if self.whole_modules:
+            if name:
+                raise BadInput(f"{self._article().capitalize()} is a whole module. Leave out ':{name}' of {reference}.")
+            return module, shown, module.__name__
         if not name:
             name = self._only_name(module, shown)
         if name and not hasattr(module, name):
@@ -213,6 +224,10 @@ class Registry(Generic[T]):
             and (not isinstance(value, type) or value.__module__ == module.__name__)
         ]
 
+    def _places(self) -> str:
+        name = "" if self.whole_modules else ":Name"
+        return f"package.module{name}, path/to/file.py{name}"
+
     def _article(self) -> str:
         return f"{'an' if self.what[0] in 'aeiou' else 'a'} {self.what}"
 
@@ -239,6 +254,8 @@ def _code(defined: Any) -> list[bytes]:
 
 
 def _full_name(defined: Any) -> str:
+    if isinstance(defined, ModuleType):
+        return defined.__name__
     module = getattr(defined, "__module__", None) or getattr(defined, "__name__", "?")
     return f"{module}:{getattr(defined, '__qualname__', type(defined).__name__)}"
 

@@ -7,7 +7,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
 from mubench_hf.kinds.measures import get_measure, incompetent, truth_logits
-from mubench_hf.metrics.reference_probability.reference_probability import reference_probability
+from mubench_hf.metrics.reference_probability import reference_probability
 
 EOS = 1
 

@@ -6,7 +6,7 @@ import evaluate
 import numpy as np
 import pytest
 
-from mubench_hf.metrics import metric_folder
+from mubench_hf.metrics import METRICS, metric_file
 
 CLASSES = 5
 
@@ -30,8 +30,15 @@ def rows(rng):
 
 @pytest.fixture
 def load(tmp_path):
-    """Load a metric as a user does, from its folder."""
-    return lambda name: evaluate.load(str(metric_folder(name)), cache_dir=str(tmp_path))
+    """Load a metric as a user does, from its file."""
+    return lambda name: evaluate.load(str(metric_file(name)), cache_dir=str(tmp_path))
+
+
+@pytest.fixture
+def forgets(monkeypatch):
+    """Forget after the test which metrics it brought to this process."""
+    monkeypatch.setattr(METRICS, "_brought", {})
+    monkeypatch.setattr(METRICS, "_origins", {})
 
 
 def _set(array: np.ndarray, index, value) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.accuracy.accuracy import RANGE, accuracy
+from mubench_hf.metrics.accuracy import RANGE, accuracy
 
 
 def test_agrees_with_a_loop_over_rows(rows):

@@ -3,7 +3,7 @@ import inspect
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.average_gap.average_gap import average_gap
+from mubench_hf.metrics.average_gap import average_gap
 
 NAMES = list(inspect.signature(average_gap).parameters)
 

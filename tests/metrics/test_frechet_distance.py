@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from mubench_hf.metrics.frechet_distance.frechet_distance import frechet_distance
+from mubench_hf.metrics.frechet_distance import frechet_distance
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mubench_hf.metrics.knowledge_gap.knowledge_gap import knowledge_gap
+from mubench_hf.metrics.knowledge_gap import knowledge_gap
 
 
 def test_agrees_with_the_auc_over_all_pairs(rows):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from mubench_hf.metrics.macro_f1.macro_f1 import RANGE, macro_f1
+from mubench_hf.metrics.macro_f1 import RANGE, macro_f1
 
 
 def one_hot(chosen, classes):

@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from mubench_hf.metrics.mia_confidence_svc import mia_confidence_svc as module
+from mubench_hf.metrics import mia_confidence_svc as module
 
 score = module.mia_confidence_svc
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import auc, log_loss, roc_auc_score, roc_curve
 
-from mubench_hf.metrics.mia_loss_auc.mia_loss_auc import loss_roc, mia_loss_auc
+from mubench_hf.metrics.mia_loss_auc import loss_roc, mia_loss_auc
 
 
 def losses(logits, labels):

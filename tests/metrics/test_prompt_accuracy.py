@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.prompt_accuracy.prompt_accuracy import prompt_accuracy, row_scores
+from mubench_hf.metrics.prompt_accuracy import prompt_accuracy, row_scores
 
 
 def test_agrees_with_a_loop_over_images(rows):

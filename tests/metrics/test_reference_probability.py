@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mubench_hf.kinds.measures import truth_logits
-from mubench_hf.metrics.reference_probability.reference_probability import reference_probability
+from mubench_hf.metrics.reference_probability import reference_probability
 
 
 def test_agrees_with_its_formula(rows):

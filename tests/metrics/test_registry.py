@@ -1,66 +1,51 @@
-"""What every metric folder must be, and the three functions that find them."""
+"""What every metric must be: contracts over the registry, which no name of a metric stands in."""
 
 import ast
 import doctest
 import importlib.util
 import inspect
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
+import evaluate
 import pytest
-import yaml
+from hub import WRITER
+from huggingface_hub import RepoCard
 
-from mubench_hf.metrics import get_metric, list_metrics, metric_folder
+from mubench_hf.hub import metric_bundle
+from mubench_hf.hub.publish import Publisher
+from mubench_hf.metrics import declared_metrics, get_metric, metric_card_file, metric_file, metrics_by_score
+from mubench_hf.metrics.parameters import PARAMETERS, legal_parameters, parameter_table
 
-# What the evaluator can fill in by name; any other parameter needs a default.
-CONTEXT = {"logits", "labels", "incompetent_forget_logits", "original_test_score", "chance", "seed"}
-CONTEXT |= {f"{group}_{column}" for group in ("forget", "retain", "test") for column in ("logits", "labels", "score")}
-# What a kind of task measures of one split besides.
-CONTEXT |= {"predictions", "references", "predicted_tokens", "label_tokens"}
-CONTEXT |= {"generated_logits", "generated_labels", "generated_features", "real_features"}
-CONTEXT |= {"mia_confidence_svc"} | {
-    f"retrain_{name}" for name in ("forget_score", "retain_score", "test_score", "mia_confidence_svc")
-}
-
-each_metric = pytest.mark.parametrize("name", list_metrics())
+ROOT = Path(__file__).parents[2]
+NAMES = list(declared_metrics())
+each_metric = pytest.mark.parametrize("name", NAMES)
 
 
-def source(name: str) -> str:
-    return (metric_folder(name) / f"{name}.py").read_text(encoding="utf-8")
+def example(name: str) -> dict:
+    """Return the inputs of a card's example."""
+    steps = doctest.DocTestParser().get_examples(metric_card_file(name).read_text(encoding="utf-8"))
+    calls = [node for step in steps for node in ast.walk(ast.parse(step.source)) if isinstance(node, ast.Call)]
+    (call,) = (node for node in calls if getattr(node.func, "attr", None) == "compute")
+    return {argument.arg: ast.literal_eval(argument.value) for argument in call.keywords}
 
 
-def example(name: str) -> str:
-    """The inputs that a metric's app starts with."""
-    for node in ast.parse((metric_folder(name) / "app.py").read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "EXAMPLE":
-            return ast.literal_eval(node.value)
-    raise AssertionError(f"app.py of {name} has no EXAMPLE")
+def test_files_that_declare_a_metric_are_found_and_helpers_are_not():
+    files = {file.stem for file in metric_file(NAMES[0]).parent.glob("*.py") if "DIRECTION = " in file.read_text()}
+    assert sorted(NAMES) == NAMES and {*NAMES} == files - {"_metric"} and not {"checks", "parameters"} & {*NAMES}
 
 
-def test_lists_the_folders_in_order():
-    names = list_metrics()
-    assert names == sorted(names)
-    assert {
-        "accuracy",
-        "average_gap",
-        "knowledge_gap",
-        "mia_confidence_svc",
-        "mia_loss_auc",
-        "unlearning_score",
-        "zrf",
-    } <= {*names}
-
-
-@pytest.mark.parametrize("find", [get_metric, metric_folder])
-@pytest.mark.parametrize("name", ["acuracy", "mia", "", "..", "accuracy/accuracy"])
+@pytest.mark.parametrize("find", [get_metric, metric_file])
+@pytest.mark.parametrize("name", ["acuracy", "mia", "", "checks", "accuracy/accuracy"])
 def test_unknown_name_lists_all(find, name):
-    with pytest.raises(ValueError, match=re.escape(f"Unknown metric {name!r}")) as error:
+    with pytest.raises(ValueError, match=re.escape(repr(name))) as error:
         find(name)
-    assert all(known in str(error.value) for known in list_metrics())
+    assert all(known in str(error.value) for known in NAMES)
 
 
 def test_unknown_name_suggests_the_nearest():
@@ -68,64 +53,72 @@ def test_unknown_name_suggests_the_nearest():
         get_metric("mia_los_auc")
 
 
-def test_importing_the_registry_stays_light():
+def test_facts_and_typos_need_no_heavy_package():
     code = (
-        "import sys, mubench_hf.metrics as m; m.list_metrics(); print({'torch', 'evaluate', 'numpy'} & {*sys.modules})"
+        "import sys\n"
+        "from mubench_hf.commands.list import metric_rows\n"
+        "from mubench_hf.metrics import get_metric, metrics_by_score\n"
+        "assert len(metric_rows()) > 10 and metrics_by_score()\n"
+        "try: get_metric('zfr')\n"
+        "except ValueError: print({'torch', 'evaluate', 'datasets', 'numpy'} & {*sys.modules})\n"
     )
-    root = metric_folder("accuracy").parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 @each_metric
-def test_module_declares_itself(name):
-    module = get_metric(name)
-    assert module.DIRECTION in {"higher", "lower", "match_retrained"}
-    assert re.fullmatch(r"arXiv \d{4}\.\d{5}", module.SOURCE)
-    low, high = module.RANGE
-    assert low < high
-    assert module.__doc__ and "\n" not in module.__doc__
-    function = getattr(module, name)
-    assert all(part in function.__doc__ for part in ("Args:", "Returns:", "Raises:", module.SOURCE))
-    for parameter in inspect.signature(function).parameters.values():
-        assert parameter.name in CONTEXT or parameter.default is not parameter.empty, parameter
-        assert f"        {parameter.name}: " in function.__doc__, parameter
+def test_metric_declares_itself(name):
+    metric = get_metric(name)
+    metric.check(metrics_by_score())
+    assert re.fullmatch(r"arXiv \d{4}\.\d{5}", metric.source) and metric.doc == metric.load().__doc__
+    text = metric.compute.__doc__
+    assert all(part in text for part in ("Args:", "Returns:", "Raises:", metric.source))
+    for parameter in inspect.signature(metric.compute).parameters.values():
+        assert f"        {parameter.name}: " in text, parameter
+    if metric.row_scores:
+        assert inspect.signature(metric.row_scores).parameters == inspect.signature(metric.compute).parameters
+
+
+def test_columns_of_runs_have_a_title_and_a_place_of_their_own():
+    of_runs = [metric for metric in map(get_metric, NAMES) if not metric.of_split]
+    assert all(metric.place < float("inf") and metric.header != metric.key for metric in of_runs)
+    assert len({metric.place for metric in of_runs}) == len({metric.header for metric in of_runs}) == len(of_runs)
+
+
+def test_every_legal_parameter_is_of_use():
+    """A row of the table that no metric asks for is either a mistake or needs a metric."""
+    known = metrics_by_score()
+    asked = {legal_parameters(known)[name].name for metric in known.values() for name in metric.parameters}
+    of_splits = {each.name for each in PARAMETERS if each.of == "one split"}
+    assert of_splits <= asked and {"seed", "chance", "method", "{split}_correctness", "retrain_{metric}"} <= asked
+
+
+def test_the_documented_table_is_the_one_in_the_code():
+    assert parameter_table() in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), (
+        "run: python -m mubench_hf.commands.list docs/metrics.md"
+    )
 
 
 @each_metric
 def test_module_stands_alone_with_one_package_an_import(name):
-    requirements = {line.split(">=")[0] for line in (metric_folder(name) / "requirements.txt").read_text().split()}
+    space = metric_file(name).parent / "_space" / "requirements.txt"
+    requirements = {line.split(">=")[0] for line in space.read_text().split()}
     imported = set()
-    for node in ast.walk(ast.parse(source(name))):
+    for node in ast.walk(ast.parse(metric_file(name).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert len(node.names) == 1, ast.unparse(node)
             imported.add(node.names[0].name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and (node.level, node.module) != (1, "checks"):
             assert node.level == 0, ast.unparse(node)
             imported.add(node.module.split(".")[0])
-    assert imported <= {"collections", "datasets", "evaluate", "numpy", "rouge_score", "scipy", "sklearn"}
-    imported -= {"collections"}
-    assert {
-        {"sklearn": "scikit-learn", "rouge_score": "rouge-score"}.get(package, package) for package in imported
-    } == requirements
-
-
-def test_copies_of_a_helper_agree():
-    """Each module must stand alone, so input checks are repeated; they must not drift apart."""
-    texts = {}
-    for name in list_metrics():
-        for node in ast.parse(source(name)).body:
-            if isinstance(node, ast.FunctionDef) and re.match("_check_|_by_group$", node.name):
-                texts.setdefault(node.name, {}).setdefault(ast.unparse(node), []).append(name)
-    assert {"_check_logits", "_check_labels", "_check_share", "_by_group"} <= texts.keys()
-    assert {helper: list(copies.values()) for helper, copies in texts.items() if len(copies) > 1} == {}
+    renamed = {"sklearn": "scikit-learn", "rouge_score": "rouge-score"}
+    assert {renamed.get(package, package) for package in imported - sys.stdlib_module_names} <= requirements
 
 
 @each_metric
 def test_card_describes_the_space_and_the_metric(name):
-    _, front, card = (metric_folder(name) / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    module = get_metric(name)
-    assert yaml.safe_load(front) == {
+    metric, card = get_metric(name), RepoCard(metric_bundle(name).files["README.md"].decode())
+    assert card.data.to_dict() == {
         "title": name,
         "tags": ["evaluate", "metric", "machine-unlearning"],
         "sdk": "gradio",
@@ -134,74 +127,92 @@ def test_card_describes_the_space_and_the_metric(name):
         "pinned": False,
     }
     for heading in ("Inputs", "Output", "Example", "Source", "Limitations"):
-        assert f"\n## {heading}\n" in card
-    assert module.SOURCE in card
-    low, high = module.RANGE
-    assert f"[{low:g}, {high:g}]" in card
-    features = get_metric_class(module)(cache_dir=None)._info().features
-    assert all(f"`{column}`" in card for column in features)
-
-
-def get_metric_class(module) -> type:
-    (metric,) = (
-        value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
+        assert f"\n## {heading}\n" in card.text
+    low, high = metric.range
+    assert (
+        card.text.lstrip().startswith(f"# {name}\n")
+        and metric.source in card.text
+        and f"[{low:g}, {high:g}]" in card.text
     )
-    return metric
+    (face,) = (
+        each for each in vars(metric.load()).values() if isinstance(each, type) and issubclass(each, evaluate.Metric)
+    )
+    assert all(f"`{column}`" in card.text for column in face(cache_dir=None)._info().features)
 
 
 @each_metric
 def test_example_of_the_card_runs_and_gives_what_it_shows(name):
-    card = (metric_folder(name) / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", card, flags=re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", metric_card_file(name).read_text(encoding="utf-8"), flags=re.DOTALL)[1]
     assert f'evaluate.load("mubench/{name}")' in code
-    code = code.replace(f"mubench/{name}", str(metric_folder(name)))
-    test = doctest.DocTestParser().get_doctest(code, {}, name, None, None)
+    test = doctest.DocTestParser().get_doctest(
+        code.replace(f"mubench/{name}", str(metric_file(name))), {}, name, None, None
+    )
     assert test.examples[-1].want
     report = []
     assert doctest.DocTestRunner().run(test, out=report.append).failed == 0, "".join(report)
 
 
 @each_metric
-def test_app_computes_its_example(name, monkeypatch):
-    """Without Gradio itself: the parts the app uses are replaced by ones that keep what they were given."""
+def test_app_computes_the_example_of_the_card(name, monkeypatch, tmp_path):
+    """From the files of the Space, without Gradio itself: its parts are replaced by ones that keep what they get."""
 
     def keep(*args, **kwargs):
         return types.SimpleNamespace(args=args, **kwargs)
 
     fake = types.SimpleNamespace(Interface=keep, Code=keep, JSON=keep, Error=RuntimeError)
     monkeypatch.setitem(sys.modules, "gradio", fake)
-    spec = importlib.util.spec_from_file_location(f"app_of_{name}", metric_folder(name) / "app.py")
+    for path, content in metric_bundle(name).files.items():
+        (tmp_path / path).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    spec = importlib.util.spec_from_file_location(f"app_of_{name}", tmp_path / "app.py")
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)
+    assert json.loads(app.demo.inputs.args[0]) == example(name)
     value = app.demo.fn(app.demo.inputs.args[0])[name]
-    low, high = get_metric(name).RANGE
+    low, high = get_metric(name).range
     assert isinstance(value, float) and low <= value <= high
-    assert app.demo.title == name and app.demo.description == get_metric(name).__doc__
+    assert app.demo.title == name and app.demo.description == get_metric(name).doc
     assert f"# {name}" in app.demo.article and "sdk_version" not in app.demo.article
     with pytest.raises(RuntimeError):
         app.demo.fn('{"predictions": ')
 
 
-def test_evaluate_loads_all_offline_without_the_package(load, tmp_path):
-    """In a process that knows only the folders, with empty caches and no Hub, the results are the same."""
-    examples = {str(metric_folder(name)): json.loads(example(name)) for name in list_metrics()}
-    code = (
-        "import evaluate, json, sys\n"
-        "examples = json.loads(sys.stdin.read())\n"
-        "results = {folder: evaluate.load(folder).compute(**inputs) for folder, inputs in examples.items()}\n"
-        "print(json.dumps([results, any(name.startswith('mubench_hf') for name in sys.modules)]))\n"
-    )
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("HF_")}
+LOAD = """
+import evaluate, json, sys
+examples = json.loads(sys.stdin.read())
+results = {where: evaluate.load(where).compute(**inputs) for where, inputs in examples.items()}
+print(json.dumps([results, any(name.startswith("mubench_hf") for name in sys.modules)]))
+"""
+
+
+def test_evaluate_loads_files_folders_and_spaces_without_the_package(hub, hub_env, load, tmp_path, monkeypatch):
+    """It copies the checks along with a metric. Only a Space needs the Hub; the cache is empty."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    where, checks = {str(metric_file(name)): name for name in NAMES}, metric_file(NAMES[0]).with_name("checks.py")
+    with_checks = [name for name in NAMES if "from .checks import" in metric_file(name).read_text()][-2:]
+    for name in with_checks:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in (metric_file(name), checks):
+            shutil.copy(file, folder)
+        where |= {str(folder): name, f"mubench/{name}": name}
+    Publisher(endpoint=hub.url, token=WRITER).publish([metric_bundle(name) for name in with_checks])
+    for name in with_checks:
+        files = hub.repos["space", f"mubench/{name}"].at("main")[1]
+        assert {*files} - {".gitattributes"} == {f"{name}.py", "checks.py", "README.md", "app.py", "requirements.txt"}
+
+    hub.requests.clear()
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(examples),
-        env={**environment, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")},
+        [sys.executable, "-c", LOAD],
+        input=json.dumps({place: example(name) for place, name in where.items()}),
+        env={key: value for key, value in hub_env.items() if key not in ("HF_TOKEN", "PYTHONPATH")},
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        check=True,
     )
-    results, package_imported = json.loads(done.stdout.splitlines()[-1])
-    assert not package_imported
-    assert results == {folder: load(os.path.basename(folder)).compute(**inputs) for folder, inputs in examples.items()}
+    assert done.returncode == 0, done.stderr
+    results, imports_package = json.loads(done.stdout.splitlines()[-1])
+    assert not imports_package
+    assert all(path.startswith(tuple(f"/spaces/mubench/{name}/" for name in with_checks)) for _, path in hub.requests)
+    expected = {name: load(name).compute(**example(name)) for name in NAMES}
+    assert results == {place: expected[name] for place, name in where.items()}
     assert all(value is not None for result in results.values() for value in result.values())

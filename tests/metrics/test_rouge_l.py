@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.rouge_l.rouge_l import RANGE, rouge_l, row_scores
+from mubench_hf.metrics.rouge_l import RANGE, rouge_l, row_scores
 
 WORDS = ["the", "a", "cat", "dog", "sat", "lay", "on", "under", "mat", "rug"]
 

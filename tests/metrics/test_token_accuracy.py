@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.token_accuracy.token_accuracy import token_accuracy
+from mubench_hf.metrics.token_accuracy import token_accuracy
 
 
 @pytest.fixture

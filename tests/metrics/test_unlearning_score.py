@@ -3,7 +3,7 @@ from statistics import harmonic_mean
 import numpy as np
 import pytest
 
-from mubench_hf.metrics.unlearning_score.unlearning_score import unlearning_score
+from mubench_hf.metrics.unlearning_score import unlearning_score
 
 
 def test_agrees_with_the_harmonic_mean_where_both_limits_hold(rng):
@@ -36,7 +36,9 @@ def test_allowed_drop_moves_the_limit(rng):
     assert unlearning_score(test, chance, original, chance)["unlearning_score"] == 0
     expected = harmonic_mean([1 - (original - test), 1])
     for drop in (0.31, 0.4, 1):
-        assert unlearning_score(test, chance, original, chance, drop)["unlearning_score"] == pytest.approx(expected)
+        assert unlearning_score(test, chance, original, chance, allowed_utility_drop=drop)[
+            "unlearning_score"
+        ] == pytest.approx(expected)
 
 
 def test_a_score_on_the_limit_passes_whatever_the_rounding():
@@ -51,11 +53,23 @@ def test_two_terms_of_zero_have_the_limit_zero():
     assert unlearning_score(1.0, 1.0, 0.0, 0.0) == {"unlearning_score": 0.0}
 
 
+def test_the_reference_lets_neggrad_lose_twice_as_much(rng):
+    original, chance = rng.uniform(0.4, 1), rng.uniform(0.05, 0.3)
+    for test, passing in ((0.79 * original, {"neggrad"}), (0.59 * original, set())):
+        by_method = {
+            method: unlearning_score(test, chance, original, chance, method)["unlearning_score"]
+            for method in ("neggrad", "scrub", "original", "one_of_my_own", None)
+        }
+        assert {method for method, score in by_method.items() if score > 0} == passing
+
+
 @pytest.mark.parametrize(
     "name", ["test_score", "forget_score", "original_test_score", "chance", "allowed_utility_drop"]
 )
 @pytest.mark.parametrize("value", [None, float("nan"), -0.01, 1.01, 73.0, "high"])
 def test_impossible_inputs_are_named(name, value):
+    if (name, value) == ("allowed_utility_drop", None):
+        return  # The method's own.
     scores = {"test_score": 0.8, "forget_score": 0.2, "original_test_score": 0.9, "chance": 0.1}
     with pytest.raises(ValueError, match=rf"^{name} is .*; a number in \[0, 1\] is needed"):
         unlearning_score(**{**scores, name: value})
@@ -69,7 +83,7 @@ def test_evaluate_gives_the_mean_over_runs_or_none_with_a_reason(rng, load):
         "chance": np.full(20, 0.1),
     }
     metric = load("unlearning_score")
-    for options in ({}, {"allowed_utility_drop": 0.4}):
+    for options in ({}, {"allowed_utility_drop": 0.4}, {"method": "neggrad"}):
         runs = [unlearning_score(*map(float, run), **options) for run in zip(*columns.values(), strict=True)]
         expected = np.mean([run["unlearning_score"] for run in runs])
         assert metric.compute(**columns, **options) == {"unlearning_score": pytest.approx(expected, abs=1e-15)}

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from mubench_hf.metrics.zrf.zrf import zrf
+from mubench_hf.metrics.zrf import zrf
 
 
 def test_agrees_with_the_distance_of_scipy(rng):

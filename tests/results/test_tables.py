@@ -7,13 +7,13 @@ from rich.console import Console
 
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, heading
-from mubench_hf.results.columns import other_columns
-from mubench_hf.results.tables import COLUMNS, ResultTable, best_mean, make_cell, markdown_table, print_table
+from mubench_hf.results.columns import other_columns, table_columns
+from mubench_hf.results.tables import ResultTable, best_mean, make_cell, markdown_table, print_table
 from mubench_hf.runs.result import RunResult
 
-COLUMN = {column.key: column for column in COLUMNS}
-KEYS = [column.score_key("accuracy") for column in COLUMNS]
 SPLITS = ("test", "forget", "retain")
+KEYS = [*(f"{split}_accuracy" for split in SPLITS), "unlearn_seconds", "retrain_time_ratio", "average_gap",
+        "knowledge_gap", "mia_confidence_svc", "mia_loss_auc", "unlearning_score", "zrf"]  # fmt: skip
 
 
 def make_run(method="scrub", seed=0, scores=None, **changes):
@@ -44,9 +44,13 @@ def draw(groups, width, color=False, **options):
 
 def markdown_rows(groups):
     """Return method -> header -> cell of the Markdown table."""
-    lines = [line for line in markdown_table(groups).splitlines() if line.startswith("|")]
+    return markdown_rows_of(markdown_table(groups))
+
+
+def markdown_rows_of(text):
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert {len(row) for row in table} == {12}
+    assert len({len(row) for row in table}) == 1
     return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
 
 
@@ -55,9 +59,12 @@ def bold_methods(groups, key):
     return [group.method for group in groups if make_cell(groups, group, column, "accuracy").best]
 
 
+COLUMNS = table_columns(groups_of(make_run(scores=dict.fromkeys(KEYS, 0.5))), "accuracy")
+COLUMN = {column.key: column for column in COLUMNS}
+
+
 def test_columns_and_their_directions():
-    titles = [f"{column.header} {column.arrow}" for column in COLUMNS]
-    assert titles == [
+    assert [column.title for column in COLUMNS] == [
         "D_Test ↑",
         "D_f →",
         "D_r ↑",
@@ -70,6 +77,31 @@ def test_columns_and_their_directions():
         "Score ↑",
         "Gap ↓",
     ]
+
+
+def test_a_metric_that_no_run_reports_has_no_column():
+    held = random.sample(["zrf", "average_gap", "mia_loss_auc", "knowledge_gap"], 2)
+    groups = groups_of(make_run("a", 0, {held[0]: 0.5}), make_run("b", 0, {held[1]: None}, reasons={held[1]: "why"}))
+    assert {column.key for column in table_columns(groups, "accuracy")[5:]} == {*held}
+
+
+def test_a_score_beside_a_metrics_own_has_no_column_of_its_own():
+    groups = groups_of(make_run(scores=dict.fromkeys([*KEYS, "mia_loss_tpr_at_1fpr"], 0.5)))
+    assert table_columns(groups, "accuracy") == COLUMNS
+
+
+def test_a_score_of_no_known_metric_is_shown_without_a_best_one():
+    scores = {key: random.random() for key in (*KEYS, "brilliance|[red]", "zeal")}
+    groups = groups_of(*(make_run(name, scores=scores) for name in ("retrain", "a")))
+    *_, first, last = table_columns(groups, "accuracy")
+    assert [(each.header, each.title, each.direction) for each in (first, last)] == [
+        (name, name, None) for name in ("brilliance|[red]", "zeal")
+    ]
+    assert best_mean(groups, last, "accuracy") is None
+    rows = markdown_rows_of(markdown_table(groups).replace(r"\|", "/"))
+    assert rows["a"]["zeal"] == f"{scores['zeal']:.3f}" and r"brilliance/\[red\]" in rows["a"]
+    text = draw(groups, 400)
+    assert "brilliance|[red] " in text and "brilliance|[red], zeal: of no metric known here" in text
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=[column.key for column in COLUMNS])
@@ -274,7 +306,7 @@ def other_scores(metrics, methods=("retrain", "scrub", "salun"), **changes):
 def test_other_scores_of_the_splits_stand_in_a_table_of_their_own():
     groups = other_scores(["rouge_l", "rouge_1", "token_accuracy", "frechet_distance"])
     columns = other_columns(groups, "rouge_l")
-    assert [f"{column.header} {column.arrow}" for column in columns] == [
+    assert [column.title for column in columns] == [
         f"{split} {name} {arrow}"
         for name, best in (("frechet_distance", "↓"), ("rouge_1", "↑"), ("token_accuracy", "↑"))
         for split, arrow in (("D_Test", best), ("D_f", "→"), ("D_r", best))

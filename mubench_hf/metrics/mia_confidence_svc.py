@@ -1,0 +1,120 @@
+"""Share of D_f that an RBF support vector machine on true-class confidence takes for training data."""
+
+import datasets
+import evaluate
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import log_softmax
+from sklearn.svm import SVC
+
+from .checks import by_group, check_labels, check_logits, check_same_classes, score_or_reason
+
+DIRECTION = "match_retrained"
+RANGE = (0.0, 1.0)
+SOURCE = "arXiv 2310.12508"
+HEADER = "MIA conf"
+PLACE = 60
+
+_INPUTS = """
+Args:
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    references (list of int): true classes, 0 to C - 1.
+    groups (list of str): "forget", "retain" or "test" for each row.
+    seed (int, default 0): draws the rows that the attacker is fitted on.
+    max_fit_rows (int, default 10000): most rows a side that the attacker is fitted on.
+Returns:
+    mia_confidence_svc (float or None): share of the forget rows judged member, in [0, 1].
+    mia_confidence_svc_reason (str): why there is no score; present only if it is None.
+"""
+
+
+def mia_confidence_svc(
+    retain_logits: ArrayLike,
+    retain_labels: ArrayLike,
+    test_logits: ArrayLike,
+    test_labels: ArrayLike,
+    forget_logits: ArrayLike,
+    forget_labels: ArrayLike,
+    seed: int,
+    *,
+    max_fit_rows: int = 10_000,
+) -> dict[str, float]:
+    """Success of the confidence attack of SalUn and L1-sparse on D_f; the retrained model's value is the target.
+
+    The only feature is the softmax probability of the true class. `SVC(C=3, gamma="auto", kernel="rbf")` learns to tell
+    members (rows of D_r) from non-members (as many test rows); both sides are drawn without replacement by
+    `np.random.default_rng(seed)`. The score is the share of D_f judged member. The papers' "MIA-Efficacy" is its
+    complement, the share judged non-member.
+
+    Args:
+        retain_logits: float [n_r, C], unnormalised, finite, C >= 2.
+        retain_labels: int [n_r], 0 to C - 1.
+        test_logits: float [n_t, C].
+        test_labels: int [n_t].
+        forget_logits: float [n_f, C].
+        forget_labels: int [n_f].
+        seed: non-negative integer for the draw.
+        max_fit_rows: most rows a side in the fit, whose time grows with their square.
+
+    Returns:
+        `mia_confidence_svc` in [0, 1].
+
+    Raises:
+        ValueError: if a group has no rows, shapes do not fit, a logit is not finite, a label is no class index, `seed`
+            or `max_fit_rows` is out of range, or all drawn rows have one confidence, so that nothing can be learnt.
+
+    Source: arXiv 2310.12508, arXiv 2304.04934.
+    """
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; a non-negative integer is needed")
+    if not isinstance(max_fit_rows, int | np.integer) or max_fit_rows < 1:
+        raise ValueError(f"max_fit_rows is {max_fit_rows!r}; a positive integer is needed")
+    retain = _confidence("retain", retain_logits, retain_labels)
+    test = _confidence("test", test_logits, test_labels)
+    forget = _confidence("forget", forget_logits, forget_labels)
+    check_same_classes(retain=retain_logits, test=test_logits, forget=forget_logits)
+
+    rng = np.random.default_rng(seed)
+    rows = min(len(retain), len(test), max_fit_rows)
+    members = rng.choice(retain, rows, replace=False)
+    non_members = rng.choice(test, rows, replace=False)
+    features = np.concatenate([members, non_members])
+    if features.min() == features.max():
+        raise ValueError(
+            f"All {2 * rows} drawn rows of D_r and test have true-class probability {features[0, 0]:.3g}; "
+            "the attacker needs at least two different values"
+        )
+    attacker = SVC(C=3, gamma="auto", kernel="rbf").fit(features, np.repeat([1, 0], rows))
+    return {"mia_confidence_svc": float(np.mean(attacker.predict(forget) == 1))}
+
+
+def _confidence(group: str, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Softmax probability of the true class, [n, 1]."""
+    logits = check_logits(f"{group}_logits", logits)
+    labels = check_labels(f"{group}_labels", labels, logits)
+    return np.exp(np.take_along_axis(log_softmax(logits, axis=1), labels[:, None], axis=1))
+
+
+class MiaConfidenceSvc(evaluate.Metric):
+    """`evaluate` face of `mia_confidence_svc`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=__doc__,
+            citation=SOURCE,
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Sequence(datasets.Value("float64")),
+                    "references": datasets.Value("int64"),
+                    "groups": datasets.Value("string"),
+                }
+            ),
+            reference_urls=["https://arxiv.org/abs/2310.12508", "https://arxiv.org/abs/2304.04934"],
+        )
+
+    def _compute(
+        self, predictions: list, references: list, groups: list[str], seed: int = 0, max_fit_rows: int = 10_000
+    ) -> dict:
+        rows = by_group(predictions, references, groups, names=("retain", "test", "forget"))
+        return score_or_reason(mia_confidence_svc, **rows, seed=seed, max_fit_rows=max_fit_rows)
