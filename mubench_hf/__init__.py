@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mubench_hf.kinds import Kind as Kind
     from mubench_hf.kinds import get_kind as get_kind
     from mubench_hf.kinds import kind_of as kind_of
+    from mubench_hf.leaderboard.reading import load_results as load_results
     from mubench_hf.metrics import get_metric as get_metric
     from mubench_hf.metrics import list_metrics as list_metrics
     from mubench_hf.models import Architecture as Architecture
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from mubench_hf.models import Scale as Scale
     from mubench_hf.models import get_model as get_model
     from mubench_hf.models import list_models as list_models
+    from mubench_hf.runs.own import Evaluation as Evaluation
+    from mubench_hf.runs.own import evaluate as evaluate
+    from mubench_hf.runs.pipeline import Pipeline as Pipeline
     from mubench_hf.runs.record import RunId as RunId
     from mubench_hf.runs.record import RunRecord as RunRecord
     from mubench_hf.runs.result import RunResult as RunResult
+    from mubench_hf.runs.store import Results as Results
     from mubench_hf.runs.store import load_result as load_result
-    from mubench_hf.runs.store import load_results as load_results
     from mubench_hf.tasks import Source as Source
     from mubench_hf.tasks import TaskSpec as TaskSpec
     from mubench_hf.tasks import Variant as Variant

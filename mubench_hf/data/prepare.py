@@ -104,6 +104,11 @@ class TaskData:
     collator: Callable[[list[Any]], dict[str, Any]]
     cache_dir: Path
 
+    @property
+    def max_target_tokens(self) -> int | None:
+        """Most tokens of a text to write."""
+        return self.task.max_target_tokens
+
     @cached_property
     def judge(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """The fixed classifier of generated images, the same at every ratio; see ``Source.judge``."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard.entries import LARGEST_RESULT, OUTPUTS, RUNS, Contents, LeftOut, read_folder
 from mubench_hf.leaderboard.marks import MARKS
+from mubench_hf.runs.store import Results
+from mubench_hf.runs.store import load_results as load_folder
 
 RESULTS = "mubench/results"
 """The results data set of the leaderboard."""
@@ -30,6 +32,25 @@ def read_results(where: Path | str, revision: str | None = None) -> Contents:
     if not _REPO.fullmatch(str(where)):
         raise BadInput(f"There is no folder {where}, and it is no name of a data set such as {RESULTS}.")
     return _read_hub(str(where), revision)
+
+
+def load_results(where: Path | str, revision: str | None = None) -> Results:
+    """Load results of runs.
+
+    Args:
+        where: An output folder of ``mubench run``, a folder of results, or a results data set on the Hub, ``org/name``.
+        revision: Branch, tag or commit on the Hub; a folder has none.
+
+    Returns:
+        The results, sorted; ``to_pandas()`` makes a table of them. On the Hub, files that are no valid results are left
+        out, as they may be anybody's.
+
+    Raises:
+        BadInput: If there is neither, the Hub does not answer, or a file of a folder is not a valid result.
+    """
+    if Path(where).is_dir():
+        return load_folder(where)
+    return Results(entry.result for entry in read_results(where, revision).entries)
 
 
 def _read_hub(repo: str, revision: str | None) -> Contents:

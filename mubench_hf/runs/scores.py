@@ -21,7 +21,7 @@ Reasons = dict[str, str]
 def score(
     outputs: Mapping[str, np.ndarray],
     *,
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     method: str,
     seed: int,
     seconds: float | None = None,
@@ -66,7 +66,7 @@ def score(
     return scores, reasons
 
 
-def score_names(metrics: Sequence[str]) -> set[str]:
+def score_names(metrics: Sequence[str | Metric]) -> set[str]:
     """Return the names of the scores that ``score`` gives a run, each a value or ``None``."""
     of_splits, of_run = _chosen(metrics)
     names = {f"{split}_{metric.key}" for metric, split in product(of_splits, SPLITS)}
@@ -88,7 +88,7 @@ def references_of(key: str) -> set[str]:
     return found
 
 
-def _chosen(metrics: Sequence[str]) -> tuple[list[Metric], list[Metric]]:
+def _chosen(metrics: Sequence[str | Metric]) -> tuple[list[Metric], list[Metric]]:
     """Return the metrics that score one split, the task's own first, and those that compare splits or runs."""
     chosen = [get_metric(reference) for reference in metrics]
     known = metrics_by_score()

@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, reference_names
 from mubench_hf.runs.result import RunResult
 from mubench_hf.utils.files import write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IDENTITY = ("config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
 """Fields, beside the name, that results of one run share."""
@@ -70,13 +74,36 @@ def load_result(path: str | Path) -> RunResult:
         raise BadInput(f"Cannot read the result {path}: {error}") from error
 
 
-def load_results(folder: str | Path) -> list[RunResult]:
-    """Read every ``*.json`` directly in ``folder``, sorted by task, source, model, ratio, method and seed.
+class Results(list[RunResult]):
+    """Results of runs, in order: a list that can become a table."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per run: what names it, its status, and each score in a column, NaN where it is missing."""
+        import pandas as pd
+
+        fields = ("task", "variant", "model", "method", "del_ratio", "seed", "status")
+        rows = [
+            {
+                **{name: getattr(run, name) for name in fields},
+                "tag": run.run.tag,
+                "settings": run.settings,
+                **run.scores,
+            }
+            for run in self
+        ]
+        scores = sorted({name for run in self for name in run.scores})
+        frame = pd.DataFrame(rows, columns=[*fields, "tag", "settings", *scores])
+        return frame.astype(dict.fromkeys(scores, float))
+
+
+def load_results(folder: str | Path) -> Results:
+    """Read every ``*.json`` directly in ``folder``, sorted by task, variant, model, ratio, method and seed.
 
     Raises:
         BadInput: If the folder is missing, a file is not a valid result, or two files hold the same run.
     """
     folder = Path(folder)
+    folder = folder / "results" if (folder / "results").is_dir() else folder
     if not folder.is_dir():
         raise BadInput(f"No folder of results at {folder}.")
     found: dict[str, Path] = {}
@@ -87,7 +114,9 @@ def load_results(folder: str | Path) -> list[RunResult]:
             raise BadInput(f"{found[result.name]} and {path} both hold the run {result.name}; remove one.")
         found[result.name] = path
         results.append(result)
-    return sorted(results, key=lambda r: (r.task, r.variant, r.model, r.del_ratio, r.method, r.run.tag, r.seed))
+    return Results(
+        sorted(results, key=lambda r: (r.task, r.variant, r.model, r.del_ratio, r.method, r.run.tag, r.seed))
+    )
 
 
 def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Path) -> dict[str, RunResult]:

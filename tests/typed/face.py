@@ -13,6 +13,7 @@ from mubench_hf import (
     Batch,
     ModelSpec,
     Pass,
+    Results,
     RunResult,
     ScrubConfig,
     ScrubTrainer,
@@ -69,7 +70,8 @@ assert_type(ScrubConfig().forget_batch_size, int | None)
 assert_type(MyConfig().strength, float)
 
 assert_type(build(get_task("cifar100"), variant="mini", out="."), Path)
-assert_type(load_results("results"), list[RunResult])
+assert_type(load_results("results"), Results)
+assert_type(load_results("results")[0], RunResult)
 assert_type(load_results("results")[0].scores, dict[str, float | None])
 
 try:

@@ -23,7 +23,9 @@ INCOMPETENT_SEED = 1_000_003
 
 def incompetent(model: Any, seed: int) -> Any:
     """Return the untrained model of the same class and config that ZRF compares a run of this seed with."""
-    return reinitialised(model, INCOMPETENT_SEED + seed)
+    # What an adapter adds is no part of what an untrained model is.
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return reinitialised(bare, INCOMPETENT_SEED + seed)
 
 
 def truth_logits(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
