@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mubench_hf.trainers._base import UnlearningTrainer as UnlearningTrainer
     from mubench_hf.trainers._batch import Batch as Batch
     from mubench_hf.trainers._config import UnlearningConfig as UnlearningConfig
+    from mubench_hf.trainers._objective import over_batch as over_batch
     from mubench_hf.trainers._passes import Pass as Pass
     from mubench_hf.trainers.bad_teaching import BadTeachingConfig as BadTeachingConfig
     from mubench_hf.trainers.bad_teaching import BadTeachingTrainer as BadTeachingTrainer

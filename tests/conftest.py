@@ -44,6 +44,19 @@ def quick(monkeypatch) -> None:
     quicken()
 
 
+@pytest.fixture
+def brought_is_forgotten(monkeypatch) -> None:
+    """Forget, after one test, the methods, metrics, models and tasks that it brought to this process."""
+    from mubench_hf.metrics import METRICS
+    from mubench_hf.models.registry import MODELS
+    from mubench_hf.tasks import TASKS
+    from mubench_hf.trainers import METHODS
+
+    for registry in (METHODS, METRICS, MODELS, TASKS):
+        monkeypatch.setattr(registry, "_brought", dict(registry._brought))
+        monkeypatch.setattr(registry, "_origins", dict(registry._origins))
+
+
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory) -> Path:
     """Folder with the mini data set and a quickly trained original. Tests do not change it: they copy it."""

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
+from mubench_hf.metrics import get_metric
 from mubench_hf.tasks import Variant
 from mubench_hf.utils.files import disk_is_full
 
@@ -122,6 +123,23 @@ def _parser(kind: type) -> argparse.ArgumentParser:
         pass
 
     return ConfigParser(kind, prog="mubench", allow_abbrev=False)
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Add the flag by which metrics come from outside; every metric of the package is computed anyway."""
+    parser.add_argument(
+        "--metrics", nargs="+", default=[], help="Metrics of your own beside all others: file.py, package.module."
+    )
+
+
+def bring_metrics(references: Sequence[str]) -> None:
+    """Make metrics from outside known to this process.
+
+    Raises:
+        BadInput: If there is no such metric, or it does not declare what a metric must.
+    """
+    for reference in references:
+        get_metric(reference)
 
 
 def seed_flag(flags: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.verify import Verification, verify
@@ -79,7 +79,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("checkpoints", nargs="+", help="Folders of finished runs, or repositories org/name[@revision].")
     parser.add_argument("--out", default=".", help="Folder with the data set; results of folders go to OUT/results.")
     parser.add_argument("--del_ratio", default="5", help="Percent of train at which an original's folder is evaluated.")
+    add_metrics(parser)
     arguments = parser.parse_args(list(argv))
+    bring_metrics(arguments.metrics)
     ratio = check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]
     published = [name for name in arguments.checkpoints if name not in folders]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mubench_hf.commands._arguments import CommandParser
+from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
 from mubench_hf.commands._tasks import named_tasks
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.trainers import METHODS
@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
         type=int,
         help="Seeds of the originals, one for all or one a seed; default: equal.",
     )
+    add_metrics(parser)
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
     tasks, out = [task.name for task in named_tasks(given.pop("tasks"))], Path(given.pop("out"))
@@ -52,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
     check_ratio(given["del_ratio"])
     for method in given.get("methods", ()):
         METHODS.check(method)
+    bring_metrics(given.pop("metrics"))
 
     import datasets
     import transformers

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
 from mubench_hf.results.aggregate import Group, aggregate
 from mubench_hf.results.tables import markdown_table, print_table
 from mubench_hf.runs.evaluate import completed
@@ -26,7 +26,9 @@ def main(argv: Sequence[str]) -> None:
     parser = CommandParser("table", "Show the tables of finished runs.")
     parser.add_argument("folders", nargs="+", help="Output folders of `mubench run` or their results/ folders.")
     parser.add_argument("--markdown", action="store_true", help="Markdown, with what the numbers were made with.")
+    add_metrics(parser)
     arguments = parser.parse_args(list(argv))
+    bring_metrics(arguments.metrics)
     if arguments.markdown:
         folders = " ".join(Path(folder).name for folder in arguments.folders)
         print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")

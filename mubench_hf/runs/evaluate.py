@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mubench_hf.errors import BadInput
+from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
 from mubench_hf.runs.plan import recorded_model
 from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
@@ -103,7 +105,7 @@ def evaluate_run(
         original=original,
         retrain=retrain,
     )
-    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons)
+    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons, metrics=_from_outside(scores))
 
 
 def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
@@ -143,7 +145,17 @@ def completed(result: RunResult, results: Path) -> RunResult:
     stated = {key: value for key, value in result.scores.items() if value is not None}
     merged = {**result.scores, **scores, **stated}
     why = {**result.reasons, **reasons}
-    return replace(result, scores=merged, reasons={key: why[key] for key, value in merged.items() if value is None})
+    reasons = {key: why[key] for key, value in merged.items() if value is None}
+    # What is stated keeps the metric that it was stated with.
+    return replace(result, scores=merged, reasons=reasons, metrics={**_from_outside(merged), **result.metrics})
+
+
+def _from_outside(scores: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the metrics, of those that some scores are of, that are not this package's."""
+    known = metrics_by_score()
+    metrics = {metric for metric in (score_metric(name, known) for name in scores) if metric}
+    origins = {metric.key: METRICS.origin(metric) for metric in metrics}
+    return {key: asdict(origin) for key, origin in sorted(origins.items()) if origin}
 
 
 def _shared(record: RunRecord, del_ratio: int) -> dict[str, Any]:

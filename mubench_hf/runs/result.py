@@ -15,7 +15,7 @@ from mubench_hf.runs.record import RunId, tag_of
 from mubench_hf.tasks import VARIANTS, Variant
 
 SCHEMA_VERSION = 2
-"""Version 1 called ``variant`` ``source`` and knew neither ``settings`` nor ``external``."""
+"""Version 1 called ``variant`` ``source`` and knew no ``settings``, ``external`` and ``metrics``."""
 
 STATUSES = ("ok", "diverged", "failed")
 _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
@@ -45,6 +45,8 @@ class RunResult:
         config: Method config and training arguments, where they differ from the defaults.
         settings: What differs from the task's preset, see ``RunRecord``.
         external: Part that is not this package's → its name and SHA-256, see ``RunRecord``.
+        metrics: Metric that is not this package's → its name and SHA-256. It moves no other number, so it is no part
+            of the run's identity.
         base_model: Model the run started from.
         base_revision: Hash of its weights, or its Hub commit.
         hardware: Device, processor names, threads.
@@ -68,6 +70,7 @@ class RunResult:
     config: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     external: dict[str, dict[str, str]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, str]] = field(default_factory=dict)
     base_model: str | None = None
     base_revision: str | None = None
     hardware: dict[str, Any] = field(default_factory=dict)
@@ -164,7 +167,7 @@ class RunResult:
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a result of schema version 1 as this version calls them."""
     named = {("variant" if name == "source" else name): value for name, value in content.items()}
-    return {"settings": {}, "external": {}, **named}
+    return {"settings": {}, "external": {}, "metrics": {}, **named}
 
 
 def _require(holds: bool, name: str, found: object, allowed: str) -> None:

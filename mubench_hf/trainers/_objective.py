@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from mubench_hf.data.joined import IS_FORGET
+from mubench_hf.errors import BadInput
 
 if TYPE_CHECKING:
     from mubench_hf.trainers._base import UnlearningTrainer
@@ -40,9 +42,20 @@ def over_batch(objective: Callable[[Any, Batch], Tensor]) -> Callable[..., Any]:
 
 
 def in_training(compute_loss: Callable[..., Any], task_loss: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``compute_loss`` for flagged batches, which are those of training, and ``task_loss`` for all others."""
+    """Return ``compute_loss`` for flagged batches, which are those of training, and ``task_loss`` for all others.
+
+    Raises:
+        BadInput: If ``Trainer`` cannot call it.
+    """
     if getattr(compute_loss, "guard", None) is compute_loss:
         return compute_loss
+    parameters = inspect.signature(compute_loss).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "num_items_in_batch" not in parameters and not takes_any:
+        raise BadInput(
+            f"{compute_loss.__qualname__} takes {', '.join(parameters)}. Decorate one over a batch with @over_batch, "
+            "or take what Trainer gives: model, inputs, return_outputs, num_items_in_batch."
+        )
 
     @wraps(compute_loss)
     def guarded(self: UnlearningTrainer, model: Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
