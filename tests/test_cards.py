@@ -42,7 +42,7 @@ def test_metadata_are_read_back_equal(method, task, variant):
     assert card.data.pipeline_tag == get_task(task).tags[0] and card.data.datasets == [
         f"mubench/{record.run.dataset_name}"
     ]
-    weights = get_model(result.model).hub_id if method != "scrub" else f"mubench/{record.run.original_name}"
+    weights = get_model(result.model).hub_id if method != "scrub" else record.base_model
     assert card.data.base_model == weights
 
 

@@ -16,7 +16,7 @@ from mubench_hf.leaderboard.verify import verify
 from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
 from mubench_hf.tasks import get_task
 
-METHOD = "cifar100-mini-vit-tiny-finetune-df5pct-s"
+METHOD, ORIGINAL = "cifar100-mini-vit-tiny-finetune-df5pct-s", "cifar100-mini-vit-tiny-original-s"
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def one(folder: Path, method: str = "finetune", ending: str = "json") -> Path:
 
 def test_a_true_submission_is_accepted(own_run, judge):
     verdict = judge(own_run)
-    assert not verdict.problems and len(verdict.verified) == 7
+    assert not verdict.problems and len(verdict.verified) == 9
     assert len(verdict.notes) == 1 and "nothing can recompute" in verdict.notes[0], "times are as stated"
     rescore_all(own_run)
     assert not judge(own_run).problems, "the forger's tool of the tests below forges nothing by itself"
 
 
 def test_the_data_set_is_built_where_it_is_not_there(own_run):
-    assert len(verify(read_folder(own_run)).verified) == 7
+    assert len(verify(read_folder(own_run)).verified) == 9
 
 
 @pytest.mark.parametrize("method", ["original", "retrain", "finetune"])
@@ -101,7 +101,7 @@ def test_two_seeds_are_too_few(own_run, judge):
     for file in own_run.glob(f"results/{METHOD}21.*"):
         file.unlink()
     (problem,) = judge(own_run).problems
-    assert problem.run == METHOD[:-2] and "2 seeds (42, 87); at least 3" in problem.text
+    assert problem.run == "finetune on cifar100-mini-vit-tiny at 5%" and "2 seeds (42, 87); at least 3" in problem.text
 
 
 def test_another_split_of_one_run_is_named(own_run, judge):
@@ -122,13 +122,18 @@ def test_another_split_of_all_runs_is_none_of_the_data_set(own_run, judge, field
 
 def test_full_data_have_a_published_split_and_are_marked_only_beside_the_data(own_run, judge):
     for file in own_run.glob("results/*.json"):
-        content = file.read_text().replace('"mini"', '"full"').replace("vit-tiny", "vit-base")
+        content = (
+            file.read_text()
+            .replace('"mini"', '"full"')
+            .replace("-mini-vit-tiny", "-vit-base")
+            .replace("vit-tiny", "vit-base")
+        )
         name = file.name.replace("-mini-vit-tiny", "-vit-base")
         (file.parent / name).write_text(content)
         file.with_suffix(".npz").rename((file.parent / name).with_suffix(".npz"))
         file.unlink()
     problems = judge(own_run).problems
-    assert len(problems) == 7 and all("published one's (5178622c4b92)" in problem.text for problem in problems)
+    assert len(problems) == 9 and all("published one's (5178622c4b92)" in problem.text for problem in problems)
     for file in own_run.glob("results/*.json"):
         change(file, deletion_sha256=get_task("cifar100").full.deletion_sha256)
     verdict = judge(own_run)
@@ -139,7 +144,10 @@ def test_full_data_have_a_published_split_and_are_marked_only_beside_the_data(ow
 def test_another_original_is_named(own_run, judge):
     file = one(own_run)
     change(file, base_revision="1" * 64)
-    assert any(problem.run == file.stem and "another original" in problem.text for problem in judge(own_run).problems)
+    assert any(
+        problem.run == file.stem and f"another mubench/{ORIGINAL}" in problem.text
+        for problem in judge(own_run).problems
+    )
 
 
 def test_outputs_of_another_model_with_other_scores(own_run, judge):
@@ -262,7 +270,7 @@ def test_outputs_are_bounded(own_run, judge, monkeypatch):
     for module in ("checks", "outputs"):
         monkeypatch.setattr(f"mubench_hf.leaderboard.{module}.LARGEST_OUTPUTS", 50_000)
     problems = judge(own_run).problems
-    assert len(problems) == 7 and all("allowed: 50000" in str(problem) for problem in problems)
+    assert len(problems) == 9 and all("allowed: 50000" in str(problem) for problem in problems)
 
 
 def packed(file: Path):

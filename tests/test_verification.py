@@ -15,7 +15,7 @@ from mubench_hf.hub import dataset_bundle, model_bundle
 from mubench_hf.hub.verify import verify
 from mubench_hf.tasks import get_task
 
-ORIGINAL, NAME = "cifar100-mini-vit-tiny", "cifar100-mini-vit-tiny-finetune-df5pct-s42"
+ORIGINAL, NAME = "cifar100-mini-vit-tiny-original-s42", "cifar100-mini-vit-tiny-finetune-df5pct-s42"
 
 
 def put(hub, bundle):
@@ -25,11 +25,11 @@ def put(hub, bundle):
 
 
 @pytest.fixture
-def published(own_bench, hub):
+def published(own_bench, quick, hub):
     """Files and revision of an unlearned model on the Hub, beside its data set and its original; no retrained one."""
-    quick = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
     dispatch(["evaluate", str(own_bench / "mubench" / ORIGINAL), "--out", str(own_bench)])
-    dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *quick])
+    flags = ["--method", "finetune", "--out", str(own_bench), "--disable_tqdm", "true"]
+    dispatch(["unlearn", "--task", "cifar100", "--mini", *flags])
     put(hub, dataset_bundle(get_task("cifar100"), variant="mini", out=own_bench))
     put(hub, model_bundle(own_bench / "mubench" / ORIGINAL))
     return put(hub, model_bundle(own_bench / "mubench" / NAME))

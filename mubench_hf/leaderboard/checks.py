@@ -103,10 +103,11 @@ def check(submission: Contents, known: Sequence[Entry] = ()) -> Iterator[Problem
                 text = "the leaderboard has another result of that name. Submissions add results, they replace none."
                 yield Problem(entry.result.name, text)
             yield from _files(entry)
-        yield from _same_data(table)
+        yield from (strangers := list(_same_data(table)))
         yield from _same_originals(table)
         yield from _references(table)
-        yield from _seeds(table)
+        if not strangers:  # Runs of other data belong to no group.
+            yield from _seeds(table)
 
 
 def _by_table(entries: Iterable[Entry]) -> dict[tuple, list[Entry]]:
