@@ -1,5 +1,6 @@
 """A true submission is accepted; a forged one is refused, and what was forged is named."""
 
+import dataclasses
 import json
 import random
 import shutil
@@ -12,7 +13,7 @@ from forger import rescore_all, submission
 
 from mubench_hf.leaderboard import Entry, read_folder
 from mubench_hf.leaderboard.outputs import read_outputs, unlike_data
-from mubench_hf.leaderboard.verify import verify
+from mubench_hf.leaderboard.verify import verify_submission
 from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
 from mubench_hf.tasks import get_task
 
@@ -34,7 +35,7 @@ def own_run(made, tmp_path) -> Path:
 @pytest.fixture
 def judge(made):
     """Returns the verdict on a folder; the data set is the one that is built already."""
-    return lambda folder, known=(): verify(read_folder(folder), known, data=made)
+    return lambda folder, known=(): verify_submission(read_folder(folder), known, data=made)
 
 
 def change(file: Path, **fields):
@@ -66,7 +67,7 @@ def test_a_true_submission_is_accepted(own_run, judge):
 
 
 def test_the_data_set_is_built_where_it_is_not_there(own_run):
-    assert len(verify(read_folder(own_run)).verified) == 9
+    assert len(verify_submission(read_folder(own_run)).verified) == 9
 
 
 @pytest.mark.parametrize("method", ["original", "retrain", "finetune"])
@@ -85,6 +86,60 @@ def test_a_score_that_the_outputs_do_not_give_is_named(own_run, judge):
     change(file, scores={"knowledge_gap": None}, reasons={"knowledge_gap": "too low to tell"})
     (problem,) = judge(own_run).problems
     assert "score knowledge_gap: stated None, recomputed 0." in str(problem)
+
+
+def test_a_metric_that_came_later_invalidates_nothing(own_run, judge):
+    for file in own_run.glob("results/*.json"):
+        content = json.loads(file.read_text())
+        content["scores"].pop("zrf")
+        file.write_text(json.dumps(content))
+    verdict = judge(own_run)
+    assert not verdict.problems and len(verdict.verified) == 9
+    stated = [value for file in own_run.glob("results/*.json") for value in load_result(file).scores.values()]
+    times = 3 + 2 * 6 - 3  # Originals have neither; retrain and finetune have both.
+    assert sum(verdict.compared.values()) == len([value for value in stated if value is not None]) - times
+
+
+def test_a_stated_score_that_cannot_be_recomputed_is_named(own_run, judge):
+    file = one(own_run)
+    change(file, scores={"brilliance": 0.5})
+    (problem,) = judge(own_run).problems
+    assert str(problem) == f"{file.stem}: score brilliance: stated 0.5, recomputed None."
+
+
+def from_outside(folder: Path, key: str, **external) -> list[str]:
+    """Say of all runs of a method that parts of them are from outside, and return their names then."""
+    names = []
+    for file in sorted((folder / "results").glob(f"*-{key}-*.json")):
+        run = load_result(file)
+        run = dataclasses.replace(run, external=external, method="mine" if "method" in external else key)
+        file.with_suffix(".npz").rename(file.parent / f"{run.name}.npz")
+        file.unlink()
+        (file.parent / f"{run.name}.json").write_text(run.to_json())
+        names.append(run.name)
+    return names
+
+
+def test_a_method_from_outside_is_taken_and_what_could_not_be_recomputed_is_said(own_run, judge):
+    names = from_outside(own_run, "finetune", method={"name": "mine.py:Mine", "sha256": "d" * 64})
+    verdict = judge(own_run)
+    assert not verdict.problems and len(names) == 3
+    verified = {entry.result.name for entry in verdict.verified}
+    for name in names:
+        assert (name in verified) != any(note.startswith(f"{name} was not recomputed") for note in verdict.notes)
+    assert len(verified - {*names}) == 6
+    change(own_run / "results" / f"{names[0]}.json", external={"method": "mine.py"})
+    assert "needed are its name and sha256" in str(judge(own_run).problems[0])
+
+
+def test_scores_of_a_metric_from_outside_are_left_to_a_note(own_run, judge):
+    names = from_outside(own_run, "finetune", **{"metric:brilliance": {"name": "mine.py", "sha256": "d" * 64}})
+    change(own_run / "results" / f"{names[0]}.json", scores={"brilliance": 0.5})
+    verdict = judge(own_run)
+    assert not verdict.problems
+    assert {entry.result.name for entry in verdict.verified}.intersection(names) == {*names[1:]}
+    (note,) = [note for note in verdict.notes if note.startswith(names[0])]
+    assert note.endswith("their metric is not known here: brilliance")
 
 
 def test_times_are_taken_as_stated_but_agree_with_each_other(own_run, judge):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mubench_hf.data.card import template
 from mubench_hf.hub import Bundle
 from mubench_hf.hub.allowed import CARD, check_no_token
-from mubench_hf.leaderboard.entries import SCORES, Entry, dataset_paths
+from mubench_hf.leaderboard.entries import SCORES_FOLDER, Entry, dataset_paths
 from mubench_hf.leaderboard.marks import MARKS
 from mubench_hf.runs.result import RunResult
 
@@ -38,7 +38,7 @@ def results_card() -> str:
         "pretty_name": "MU-Bench results",
         "license": "apache-2.0",
         "tags": ["machine-unlearning", "mubench"],
-        "configs": [{"config_name": "default", "data_files": f"{SCORES}/*/*.jsonl"}],
+        "configs": [{"config_name": "default", "data_files": f"{SCORES_FOLDER}/*/*.jsonl"}],
         "dataset_info": {"features": [{"name": name, "dtype": kind} for name, kind in SCORE_COLUMNS.items()]},
     }
     return template("results.md").substitute(metadata=yaml.safe_dump(metadata, sort_keys=False).strip(), marks=MARKS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 
 def shipped_folder(name: str) -> Path:
     """Return a folder of an installed package, or of the checkout that this is: ``model_cards`` or ``spaces``."""
-    package = Path(__file__).parents[1]
+    package = Path(str(files("mubench_hf")))
     return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())

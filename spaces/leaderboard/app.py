@@ -22,8 +22,9 @@ from mubench_hf.leaderboard.pages import (
 )
 from mubench_hf.leaderboard.plot import plot_html
 from mubench_hf.leaderboard.reading import RESULTS
-from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_page, method_title, row_title
+from mubench_hf.leaderboard.views import arrange, csv_text, find_row, method_page, row_title, side_by_side
 from mubench_hf.results.columns import Column
+from mubench_hf.results.titles import method_title
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import list_methods
 
@@ -103,10 +104,18 @@ def choices(values: list, chosen: object = None) -> dict:
     return gr.update(choices=values, value=chosen if chosen in plain else next(iter(plain), None))
 
 
-def reload(task: str | None) -> tuple:
+def methods() -> list[tuple[str, str]]:
+    """Return (label, value) of every method, and of those from outside that there are results of."""
+    groups = [row.group for rows in shelf.board.tables.values() for row in rows]
+    others = {group.method for group in groups if "method" in group.external}.difference(list_methods())
+    own = [(method_title(name), name) for name in list_methods()]
+    return own + [(f"{name} (external)", name) for name in sorted(others)]
+
+
+def reload(task: str | None, method: str | None) -> tuple:
     """Read the results anew."""
     shelf.read()
-    return shelf.state(), choices(tasks(), task), left_out_html(shelf.board)
+    return shelf.state(), choices(tasks(), task), left_out_html(shelf.board), choices(methods(), method)
 
 
 def choose_task(task: str | None, model: str | None) -> dict:
@@ -163,12 +172,15 @@ def show_comparison(task, model, ratio, a: str | None, b: str | None) -> str:
         first, second = (find_row(shelf.board, key, str(name)) for name in (a, b))
     except BadInput as error:
         return message(str(error))
-    return comparison_table(key, first, second, compare(first, second, shelf.board.columns(key)))
+    return comparison_table(key, first, second, side_by_side(first, second, shelf.board.columns(key)))
 
 
 def show_method(method: str) -> str:
     """Show the page of a method."""
-    return method_html(shelf.board, method_page(shelf.board, method))
+    try:
+        return method_html(shelf.board, method_page(shelf.board, method))
+    except BadInput as error:
+        return message(str(error))
 
 
 def html(name: str) -> gr.HTML:
@@ -203,8 +215,7 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
                 second = gr.Dropdown([], label="Second method", elem_id="second", min_width=280)
             comparison = html("comparison")
         with gr.Tab("Methods"):
-            names = [(method_title(name), name) for name in list_methods()]
-            method = gr.Dropdown(names, label="Method", elem_id="method")
+            method = gr.Dropdown(methods(), label="Method", elem_id="method")
             page = html("page")
     with gr.Accordion("Files left out", open=False):
         left_out = html("left-out")
@@ -216,7 +227,7 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
     compared = dict(fn=show_comparison, inputs=[*chosen, first, second], outputs=comparison)
     paged = dict(fn=show_method, inputs=method, outputs=page)
     for start in (demo.load, again.click):
-        step = start(reload, task, [state, task, left_out])
+        step = start(reload, [task, method], [state, task, left_out, method])
         step = step.then(choose_task, [task, model], model).then(choose_model, chosen, ratio)
         step = step.then(choose_table, [*chosen, by, first, second], [headers, by, first, second])
         step.then(**shown).then(**compared).then(**paged)
