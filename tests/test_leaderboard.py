@@ -28,6 +28,7 @@ from mubench_hf.leaderboard.views import (
     gap,
     is_best,
     method_page,
+    methods_of,
     points,
     row_title,
     side_by_side,
@@ -314,6 +315,7 @@ def test_a_method_from_outside_is_shown_as_external(tmp_path):
     page = method_page(board, "mine")
     assert page.source == "external, not a part of mubench_hf: mine.py:Mine dddddddd" and len(page.results) == 1
     assert "external, not a part" in method_html(board, page)
+    assert [title for title, key in methods_of(board) if key in ("scrub", "mine")] == ["SCRUB", "mine (external)"]
     (*_, line) = csv.DictReader(io.StringIO(csv_text(board.tables[KEY], ())))
     assert line["method"] == "mine" and json.loads(line["external"]) == MINE
     # Another file of the same name is another method.
@@ -345,6 +347,16 @@ def test_what_is_unknown_and_not_said_to_be_from_outside_is_left_out(tmp_path, f
     table(tmp_path, **{"methods": ("scrub",), "seeds": (42,)} | fields)
     board = read_board(tmp_path)
     assert not board.tables and [reason in left.reason for left in board.left_out] == [True]
+
+
+def test_a_forged_original_hides_no_table(tmp_path):
+    """One run twice, once said to start from another original: of its own seed."""
+    table(tmp_path, methods=("original", "retrain"))
+    own = f"{KEY.task}-mini-{KEY.model}-original-s42"
+    for settings in ({}, {"original": own}):
+        table(tmp_path, methods=("finetune",), seeds=(42,), settings=settings, base_model=f"mubench/{own}")
+    labels = [row.group.label for row in read_board(tmp_path).tables[KEY]]
+    assert labels == ["original", "retrain", "finetune", f"finetune (original={own})"]
 
 
 def test_no_result_names_a_file_to_run(tmp_path, monkeypatch):

@@ -205,6 +205,31 @@ def test_another_original_is_named(own_run, judge):
     )
 
 
+def test_another_original_that_settings_do_not_name(own_run, judge):
+    file = one(own_run)
+    change(file, base_model="mubench/cifar100-mini-vit-tiny-original-s7")
+    problems = [problem for problem in judge(own_run).problems if problem.run == file.stem]
+    own = load_result(file).seed
+    assert [f"starts from {ORIGINAL}7, not from {ORIGINAL}{own}" in problem.text for problem in problems] == [True]
+
+
+def test_a_model_somebody_brought_needs_no_original_on_the_leaderboard(own_run, judge):
+    """It is no run: scores that compare with it have no value, in what is stated as in what is recomputed."""
+    for file in own_run.glob("results/*-original-*"):
+        file.unlink()
+    for file in sorted(own_run.glob("results/*.json")):
+        run = load_result(file)
+        run = dataclasses.replace(run, base_model="my-vit", base_revision="9" * 64, settings={"original": "my-vit"})
+        file.with_suffix(".npz").rename(file.parent / f"{run.name}.npz")
+        (file.parent / f"{run.name}.json").write_text(run.to_json())
+        file.unlink()
+    first, *_ = judge(own_run).problems
+    assert "score unlearning_score" in first.text and first.text.endswith("recomputed None.")
+    rescore_all(own_run)
+    verdict = judge(own_run)
+    assert not verdict.problems and len(verdict.verified) == 6
+
+
 def test_outputs_of_another_model_with_other_scores(own_run, judge):
     """The outputs are another model's, made up for the same rows, and the scores are the run's own."""
     file = one(own_run, ending="npz")

@@ -49,13 +49,7 @@ def leaderboard_runs(submission: Contents, where: str) -> tuple[Entry, ...]:
     Raises:
         BadInput: If they are needed and cannot be read.
     """
-    compared = (
-        (table, entry.result)
-        for table in tables(submission.entries)
-        for entry in table.entries
-        if entry.result.method != "original"
-    )
-    whole = all(table.reference(name, run) for table, run in compared for name in ("original", "retrain"))
+    whole = not any(table.lacking(entry.result) for table in tables(submission.entries) for entry in table.entries)
     return () if whole else read_results(where).entries
 
 

@@ -1,4 +1,4 @@
-"""Cards of models and metrics: what was forgotten, how, every score with its gap to retraining, and metadata."""
+"""Cards of models, metrics and results: what was forgotten, how, every score with its gap to retraining, metadata."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mubench_hf.data.card import template
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric, list_metrics, metric_folder
 from mubench_hf.results.titles import method_title
@@ -15,6 +14,7 @@ from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import TaskSpec, get_task
 from mubench_hf.trainers import get_method
+from mubench_hf.utils.shipped import template
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -138,6 +138,26 @@ def metric_card(name: str, org: str = "mubench") -> str:
         source=module.SOURCE,
         citation=CITATION,
     )
+
+
+def results_card(columns: Mapping[str, str], *, scores: str, marks: str) -> str:
+    """Return the README.md of a results data set.
+
+    Args:
+        columns: Column → type of the rows that ``load_dataset`` reads: without types a file of nulls has none.
+        scores: Pattern of the files with those rows.
+        marks: File that says which runs are verified.
+    """
+    import yaml
+
+    metadata = {
+        "pretty_name": "MU-Bench results",
+        "license": "apache-2.0",
+        "tags": ["machine-unlearning", "mubench"],
+        "configs": [{"config_name": "default", "data_files": scores}],
+        "dataset_info": {"features": [{"name": name, "dtype": kind} for name, kind in columns.items()]},
+    }
+    return template("results.md").substitute(metadata=yaml.safe_dump(metadata, sort_keys=False).strip(), marks=marks)
 
 
 def _architecture(record: RunRecord) -> Architecture:

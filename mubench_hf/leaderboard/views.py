@@ -167,6 +167,14 @@ def method_page(board: Board, method: str) -> MethodPage:
     return MethodPage(method, trainer.title, words, trainer.source, papers, results)
 
 
+def methods_of(board: Board) -> list[tuple[str, str]]:
+    """Return title and key of every method, those from outside that there are results of last."""
+    groups = [row.group for rows in board.tables.values() for row in rows]
+    others = {group.method for group in groups if "method" in group.external}.difference(list_methods())
+    own = [(method_title(name), name) for name in list_methods()]
+    return own + [(f"{name} (external)", name) for name in sorted(others)]
+
+
 def row_title(row: Row) -> str:
     """Return a row's name for people: its method's, and what sets it apart."""
     return method_title(row.group.method) + row.group.label.removeprefix(row.group.method)

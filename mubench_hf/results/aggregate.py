@@ -204,7 +204,8 @@ def _rows(results: Iterable[RunResult]) -> dict[_Row, list[RunResult]]:
     for row in [row for row in rows if row.original is not None]:
         # Where one original serves every seed, the run of that original's own seed belongs to the others.
         own = rows.get(own_row := row._replace(original=None), [])
-        if own and all(run.base_model == f"mubench/{row.original}" for run in own):
+        seeds = {run.seed for run in rows[row]}
+        if own and all(run.base_model == f"mubench/{row.original}" and run.seed not in seeds for run in own):
             rows[row] += rows.pop(own_row)
     return dict(rows)
 

@@ -119,6 +119,15 @@ def made_of(external: Mapping[str, Any]) -> dict[str, Any]:
     return {part: origin for part, origin in external.items() if not part.startswith(METRIC_PART)}
 
 
+def _but_the_method(external: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: origin for part, origin in external.items() if part != "method"}
+
+
+def own_original(run: RunId, external: Mapping[str, Any]) -> str:
+    """Return the name of the original that a run starts from unless its settings say otherwise: that of its seed."""
+    return replace(run, method=ORIGINAL, del_ratio=None, tag=tag_of({}, _but_the_method(external))).name
+
+
 def reference_names(run: RunId, base_model: str | None, external: Mapping[str, Any]) -> dict[str, str]:
     """Return the checkpoints' names of the runs that a run's scores are compared with.
 
@@ -131,8 +140,7 @@ def reference_names(run: RunId, base_model: str | None, external: Mapping[str, A
         ``original``: what it started from, left out where that is no run of this benchmark; ``retrain``: the retrained
         model of the same seed from the same original.
     """
-    shared = {part: origin for part, origin in external.items() if part != "method"}
-    own = replace(run, method=ORIGINAL, del_ratio=None, tag=tag_of({}, shared)).name
+    shared, own = _but_the_method(external), own_original(run, external)
     start = run.checkpoint_name if run.method == ORIGINAL else str(base_model).removeprefix("mubench/")
     # Before 0.2 one original, called like the table, served every seed.
     beside = {} if start in (own, run.table_name) else {"original": start}

@@ -22,11 +22,9 @@ from mubench_hf.leaderboard.pages import (
 )
 from mubench_hf.leaderboard.plot import plot_html
 from mubench_hf.leaderboard.reading import RESULTS
-from mubench_hf.leaderboard.views import arrange, csv_text, find_row, method_page, row_title, side_by_side
+from mubench_hf.leaderboard.views import arrange, csv_text, find_row, method_page, methods_of, row_title, side_by_side
 from mubench_hf.results.columns import Column
-from mubench_hf.results.titles import method_title
 from mubench_hf.tasks import get_task
-from mubench_hf.trainers import list_methods
 
 WHERE = os.environ.get("MUBENCH_RESULTS", RESULTS)
 OWN_ORDER = "the table's own order"
@@ -104,18 +102,10 @@ def choices(values: list, chosen: object = None) -> dict:
     return gr.update(choices=values, value=chosen if chosen in plain else next(iter(plain), None))
 
 
-def methods() -> list[tuple[str, str]]:
-    """Return (label, value) of every method, and of those from outside that there are results of."""
-    groups = [row.group for rows in shelf.board.tables.values() for row in rows]
-    others = {group.method for group in groups if "method" in group.external}.difference(list_methods())
-    own = [(method_title(name), name) for name in list_methods()]
-    return own + [(f"{name} (external)", name) for name in sorted(others)]
-
-
 def reload(task: str | None, method: str | None) -> tuple:
     """Read the results anew."""
     shelf.read()
-    return shelf.state(), choices(tasks(), task), left_out_html(shelf.board), choices(methods(), method)
+    return shelf.state(), choices(tasks(), task), left_out_html(shelf.board), choices(methods_of(shelf.board), method)
 
 
 def choose_task(task: str | None, model: str | None) -> dict:
@@ -215,7 +205,7 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
                 second = gr.Dropdown([], label="Second method", elem_id="second", min_width=280)
             comparison = html("comparison")
         with gr.Tab("Methods"):
-            method = gr.Dropdown(methods(), label="Method", elem_id="method")
+            method = gr.Dropdown(methods_of(shelf.board), label="Method", elem_id="method")
             page = html("page")
     with gr.Accordion("Files left out", open=False):
         left_out = html("left-out")
