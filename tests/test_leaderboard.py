@@ -271,6 +271,9 @@ def test_a_method_page_has_its_taxonomy_sources_and_all_results(tmp_path):
     assert len(method_page(board, "neggrad").papers) == 2 and not method_page(board, "salun").results
     with pytest.raises(BadInput, match="Did you mean 'scrub'"):
         method_page(board, "scrubb")
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    with pytest.raises(BadInput, match="Unknown method"):
+        method_page(board, str(tmp_path / "evil.py"))
 
 
 def test_points_lie_at_the_means(tmp_path):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mubench_hf.errors import BadInput
+from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.leaderboard.board import Board, Row, TableKey
 from mubench_hf.results.aggregate import ScoreSummary, origin_text
 from mubench_hf.results.columns import Column
@@ -155,7 +155,9 @@ def method_page(board: Board, method: str) -> MethodPage:
     """
     results = tuple((key, row) for key, rows in board.tables.items() for row in rows if row.group.method == method)
     origins = {origin_text(row.group.external["method"]): None for _, row in results if "method" in row.group.external}
-    if origins and method not in list_methods():
+    if method not in list_methods():  # Visitors name methods: what they name is looked up, never imported.
+        if not origins:
+            raise unknown_name("method", method, list_methods())
         return MethodPage(method, method, {}, f"external, not a part of mubench_hf: {', '.join(origins)}", (), results)
     trainer = get_method(method)
     words = {

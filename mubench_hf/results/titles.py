@@ -12,6 +12,7 @@ def method_title(method: str) -> str:
     if method == ORIGINAL:
         return "Original"  # It unlearns nothing and has no class of its own.
     try:
-        return get_method(method).title
+        trainer = get_method(method)
     except BadInput:
         return method
+    return trainer.title if trainer.method_key() == method else method  # An alias is no key.

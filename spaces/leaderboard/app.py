@@ -167,10 +167,7 @@ def show_comparison(task, model, ratio, a: str | None, b: str | None) -> str:
 
 def show_method(method: str) -> str:
     """Show the page of a method."""
-    try:
-        return method_html(shelf.board, method_page(shelf.board, method))
-    except BadInput as error:
-        return message(str(error))
+    return method_html(shelf.board, method_page(shelf.board, method))
 
 
 def html(name: str) -> gr.HTML:
