@@ -49,9 +49,8 @@ def rescore_all(out: Path) -> None:
     for file in (*order, *(file for file in order if "-original-" in file.name)):
         run, references = load_result(file), {}
         for name in ("original", "retrain"):
-            found = [other for other in files if f"-{name}-" in other.name]
-            same = [other for other in found if other.stem.endswith(f"-s{run.seed}")]
-            references[name] = load_result((same or found)[0]).scores
+            found = [load_result(other) for other in files if f"-{name}-" in other.name]
+            references[name] = next((other.scores for other in found if other.seed == run.seed), None)
         scores, reasons = score(
             load_logits(run.name, file.parent), metrics=("accuracy",), method=run.method, seed=run.seed,
             seconds=run.scores["unlearn_seconds"], **references,

@@ -13,7 +13,6 @@ from mubench_hf.hub import dataset_bundle, metric_bundle, model_bundle
 from mubench_hf.metrics import list_metrics
 from mubench_hf.models import get_model, list_models
 from mubench_hf.models.loading import fresh_model, load_processor
-from mubench_hf.runs.store import save_result
 from mubench_hf.tasks import get_task
 
 SENT = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "run.json", "run_result.json",
@@ -93,7 +92,7 @@ def test_the_result_is_that_of_the_checkpoint(tmp_path):
     folder, record, result = checkpoint(tmp_path)
     assert json.loads(model_bundle(folder).files["run_result.json"])["scores"] == result.scores
     _, _, other = checkpoint(tmp_path / "other", config={"learning_rate": 1.0})
-    save_result(other, tmp_path / "results")
+    (tmp_path / "results" / f"{result.name}.json").write_text(other.to_json())
     with pytest.raises(BadInput, match="result of another run: its config"):
         model_bundle(folder)
     next((tmp_path / "results").glob("*.json")).unlink()
@@ -104,7 +103,10 @@ def test_the_result_is_that_of_the_checkpoint(tmp_path):
 def test_an_original_is_published_at_one_ratio(tmp_path):
     folder, _, _ = checkpoint(tmp_path, "original")
     bundle = model_bundle(folder, ratio=5)
-    assert bundle.repo_id == "mubench/cifar100-mini-vit-tiny" and "df_5pct" in bundle.files["README.md"].decode()
+    assert (
+        bundle.repo_id == "mubench/cifar100-mini-vit-tiny-original-s42"
+        and "df_5pct" in bundle.files["README.md"].decode()
+    )
     with pytest.raises(BadInput, match="--del_ratio 3$"):
         model_bundle(folder, ratio=3)
 

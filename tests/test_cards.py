@@ -11,6 +11,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card, model_metadata
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models import get_model
+from mubench_hf.runs.record import tag_of
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.trainers import get_method, list_methods
 
@@ -42,7 +43,7 @@ def test_metadata_are_read_back_equal(method, task, variant):
     assert card.data.pipeline_tag == get_task(task).tags[0] and card.data.datasets == [
         f"mubench/{record.run.dataset_name}"
     ]
-    weights = get_model(result.model).hub_id if method != "scrub" else f"mubench/{record.run.original_name}"
+    weights = get_model(result.model).hub_id if method != "scrub" else record.base_model
     assert card.data.base_model == weights
 
 
@@ -95,6 +96,30 @@ def test_a_diverged_run_says_so():
     body = model_card(*made_up(status="diverged", status_reason="loss is NaN at step 7"), retrain=None, files=FILES)
     assert "**The run diverged: loss is NaN at step 7**" in body
     assert "diverged" not in body_of(model_card(*made_up(), retrain=None, files=FILES))
+
+
+def test_what_differs_from_the_preset_and_what_is_external_is_said():
+    record, result = made_up()
+    settings = {"learning_rate": 0.25, "original": "cifar100-mini-vit-tiny-original-s7"}
+    parts = {"method": {"name": "mine.py:Mine", "sha256": "d" * 64}}
+    run = dataclasses.replace(record.run, method="mine", tag=tag_of(settings, parts))
+    record = dataclasses.replace(record, run=run, settings=settings, external=parts)
+    result = dataclasses.replace(result, method="mine", settings=settings, external=parts)
+    body = body_of(model_card(record, result, retrain=None, files=FILES))
+    before, after = body.split("What differs from the benchmark's preset:")
+    rows = rows_of(after.split("All that differs from the defaults")[0])
+    assert rows["learning_rate"] == ["`0.25`"] and rows["original"] == ["`cifar100-mini-vit-tiny-original-s7`"]
+    assert f"The method is external, no part of `mubench_hf`: `mine.py:Mine`, SHA-256 `{'d' * 64}`" in after
+    assert "forget a part of it with mine." in before and run.tag in before
+    plain = body_of(model_card(*made_up(), retrain=None, files=FILES))
+    assert "preset:\n\nNothing.\n" in plain and "external" not in plain
+
+
+def test_an_original_that_is_on_no_hub_is_not_linked():
+    record, result = made_up(base_model="my-vit")
+    card = ModelCard(model_card(record, result, retrain=None, files=FILES))
+    assert card.data.base_model is None and "`my-vit`, which is not on the Hub" in card.text
+    assert "my-vit]" not in card.text
 
 
 def test_another_organisation():

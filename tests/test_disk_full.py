@@ -11,6 +11,7 @@ from mubench_hf.cli import dispatch
 from mubench_hf.commands._arguments import exit_with
 from mubench_hf.data.build import build
 from mubench_hf.hub import model_bundle
+from mubench_hf.runs.store import load_result
 from mubench_hf.tasks import get_task
 
 
@@ -58,7 +59,8 @@ def test_training(own_bench, monkeypatch, capsys, words):
         patch.setattr(PreTrainedModel, "save_pretrained", in_words if words else full)
         assert "The disk is full: " in line_of(argv, capsys)
     dispatch(argv)
-    assert (own_bench / "results" / "cifar100-mini-vit-tiny-finetune-df5pct-s42.json").is_file()
+    (result,) = (own_bench / "results").glob("cifar100-mini-vit-tiny-finetune-df5pct-s42-x*.json")
+    assert load_result(result).settings["max_steps"] == 2
 
 
 def test_another_error_is_no_full_disk(monkeypatch):

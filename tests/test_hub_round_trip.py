@@ -64,12 +64,13 @@ def child(code, env, cwd, argument):
 
 
 @pytest.fixture
-def unlearned(own_bench):
+def unlearned(own_bench, quick):
     """Folder with an original, evaluated, and a model unlearned from it; and their names."""
-    quick = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
-    dispatch(["evaluate", str(own_bench / "mubench" / "cifar100-mini-vit-tiny"), "--out", str(own_bench)])
-    dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *quick])
-    return own_bench, ("cifar100-mini-vit-tiny", "cifar100-mini-vit-tiny-finetune-df5pct-s42")
+    names = ("cifar100-mini-vit-tiny-original-s42", "cifar100-mini-vit-tiny-finetune-df5pct-s42")
+    dispatch(["evaluate", str(own_bench / "mubench" / names[0]), "--out", str(own_bench)])
+    flags = ["--method", "finetune", "--out", str(own_bench), "--disable_tqdm", "true"]
+    dispatch(["unlearn", "--task", "cifar100", "--mini", *flags])
+    return own_bench, names
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The leaderboard shows what the results say, mixes nothing, and leaves out what is no result with the reason."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -18,16 +19,19 @@ from mubench_hf.leaderboard import read_folder
 from mubench_hf.leaderboard.board import TableKey, read_board
 from mubench_hf.leaderboard.entries import LARGEST_RESULT, dataset_paths
 from mubench_hf.leaderboard.marks import write_marks
+from mubench_hf.leaderboard.pages import board_table, method_html, table_title
 from mubench_hf.leaderboard.submission import SCORE_COLUMNS, score_rows
 from mubench_hf.leaderboard.views import (
     arrange,
-    compare,
     csv_text,
     find_row,
     gap,
     is_best,
     method_page,
+    methods_of,
     points,
+    row_title,
+    side_by_side,
     summary,
 )
 
@@ -77,7 +81,7 @@ def test_mini_full_models_ratios_and_tasks_are_never_mixed(tmp_path):
     for key, rows in board.tables.items():
         for row in rows:
             assert all(getattr(row.group, name) == getattr(key, name) for name in TableKey._fields)
-            assert len(row.group.seeds) == (1 if row.group.method == "original" else 3)
+            assert row.group.seeds == (21, 42, 87)
 
 
 def test_what_is_no_result_is_left_out_with_the_reason(tmp_path):
@@ -139,7 +143,7 @@ def test_runs_of_other_rows_are_left_out_of_their_table(tmp_path):
 
 
 def marked(folder, results):
-    """Write the layout of the results data set, with marks for all results but the original."""
+    """Write the layout of the results data set, with marks for all results but the first original."""
     for run in results:
         result, outputs, _ = dataset_paths(run)
         for path, content in ((result, run.to_json().encode()), (outputs, os.urandom(30))):
@@ -158,7 +162,7 @@ def test_a_mark_holds_for_exactly_the_files_that_were_verified(tmp_path):
     (tmp_path / "board" / dataset_paths(changed)[0]).write_text(changed.to_json() + "\n")
     (tmp_path / "board" / dataset_paths(swapped)[1]).write_bytes(b"others")
     rows = {row.group.method: row for row in read_board(tmp_path / "board").tables[KEY]}
-    assert [rows[name].verified for name in ("original", "retrain", "finetune", "scrub")] == [0, 3, 2, 2]
+    assert [rows[name].verified for name in ("original", "retrain", "finetune", "scrub")] == [2, 3, 2, 2]
     (tmp_path / "board" / "verified.json").write_text('["a"]')
     with pytest.raises(BadInput, match="not a list of verified results"):
         read_board(tmp_path / "board")
@@ -183,7 +187,7 @@ def test_the_data_set_on_the_hub_is_read_like_a_folder(tmp_path, hub, hub_env):
     done = subprocess.run([sys.executable, "-c", READ], env=hub_env, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     key, verified, left_out = json.loads(done.stdout.splitlines()[-1])
-    assert key == list(KEY) and verified == {"original": 0, "retrain": 3, "finetune": 3, "scrub": 3}
+    assert key == list(KEY) and verified == {"original": 2, "retrain": 3, "finetune": 3, "scrub": 3}
     assert sorted(left_out) == ["runs/cifar100-mini/large.json", "runs/x/nan.json"]
 
 
@@ -205,12 +209,9 @@ def test_rows_are_filtered_and_sorted(tmp_path):
 
 
 def test_a_row_without_a_number_stands_last_either_way(tmp_path):
-    (original, *_), missing = table(tmp_path), {"zrf": None}
-    file = tmp_path / f"{original.name}.json"
-    content = json.loads(file.read_text())
-    content["scores"] |= missing
-    content["reasons"] |= {"zrf": "gone"}
-    file.write_text(json.dumps(content))
+    for run in of(table(tmp_path), "original"):
+        gone = {"scores": {**run.scores, "zrf": None}, "reasons": {**run.reasons, "zrf": "gone"}}
+        (tmp_path / f"{run.name}.json").write_text(dataclasses.replace(run, **gone).to_json())
     board = read_board(tmp_path)
     for descending in (False, True):
         order = arrange(board.tables[KEY], by=column(board, "ZRF"), descending=descending)
@@ -221,7 +222,7 @@ def test_two_methods_compared(tmp_path):
     results = table(tmp_path)
     board = read_board(tmp_path)
     first, second = (find_row(board, KEY, name) for name in ("finetune", "scrub"))
-    lines = {line.column.header: line for line in compare(first, second, board.columns(KEY))}
+    lines = {line.column.header: line for line in side_by_side(first, second, board.columns(KEY))}
 
     def mean(method, key):
         return statistics.fmean(run.scores[key] for run in of(results, method))
@@ -235,7 +236,7 @@ def test_two_methods_compared(tmp_path):
     assert lines["D_Test"].better == (1 if test[0] > test[1] else 2), "highest"
     took = [mean(name, "unlearn_seconds") for name in ("finetune", "scrub")]
     assert lines["Seconds"].better == (1 if took[0] < took[1] else 2), "lowest"
-    assert {line.better for line in compare(first, first, board.columns(KEY))} == {None}
+    assert {line.better for line in side_by_side(first, first, board.columns(KEY))} == {None}
     best = [row.group.method for row in board.tables[KEY] if is_best(board.tables[KEY], row, column(board, "D_Test"))]
     assert best == [("finetune", "scrub")[lines["D_Test"].better - 1]], "references do not compete"
 
@@ -255,7 +256,7 @@ def test_the_csv_has_every_digit(tmp_path):
             assert float(line[name]) == found.mean
             assert line[f"{name}_std"] == ("" if found.std is None else repr(found.std))
             assert float(line[f"{name}_gap_to_retrain"]) == gap(row, each)
-    assert len(lines[0]) == 8 + 9
+    assert len(lines[0]) == 10 + 9
     assert csv_text([], columns).count("\n") == 1
 
 
@@ -270,6 +271,9 @@ def test_a_method_page_has_its_taxonomy_sources_and_all_results(tmp_path):
     assert len(method_page(board, "neggrad").papers) == 2 and not method_page(board, "salun").results
     with pytest.raises(BadInput, match="Did you mean 'scrub'"):
         method_page(board, "scrubb")
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    with pytest.raises(BadInput, match="Unknown method"):
+        method_page(board, str(tmp_path / "evil.py"))
 
 
 def test_points_lie_at_the_means(tmp_path):
@@ -277,6 +281,95 @@ def test_points_lie_at_the_means(tmp_path):
     (found,) = [point for point in points(read_board(tmp_path).tables[KEY]) if point["method"] == "scrub"]
     assert found["forget"] == pytest.approx(statistics.fmean(r.scores["forget_accuracy"] for r in of(results, "scrub")))
     assert found["test"] == pytest.approx(statistics.fmean(r.scores["test_accuracy"] for r in of(results, "scrub")))
+
+
+FASTER = {"learning_rate": 1e-3, "num_train_epochs": 7}
+MINE = {"method": {"name": "mine.py:Mine", "sha256": "d" * 64}}
+
+
+def test_a_method_with_other_settings_is_a_row_of_its_own(tmp_path):
+    preset = table(tmp_path, methods=("original", "retrain", "finetune"))
+    faster = table(tmp_path, methods=("finetune",), settings=FASTER, config=FASTER)
+    board, label = read_board(tmp_path), "finetune (learning_rate=0.001, num_train_epochs=7)"
+    assert not board.left_out
+    rows = {row.group.label: row for row in board.tables[KEY]}
+    assert list(rows) == ["original", "retrain", "finetune", label]
+    for name, runs in (("finetune", of(preset, "finetune")), (label, faster)):
+        mean = statistics.fmean(run.scores["zrf"] for run in runs)
+        assert summary(find_row(board, KEY, name), column(board, "ZRF")).mean == pytest.approx(mean)
+    assert [row.group.label for row in arrange(board.tables[KEY], "EPOCHS=7")] == [label]
+    (line,) = [line for line in side_by_side(rows["finetune"], rows[label], board.columns(KEY))
+               if line.column.header == "ZRF"]  # fmt: skip
+    assert line.first != line.second
+    lines = list(csv.DictReader(io.StringIO(csv_text(board.tables[KEY], ()))))
+    assert [json.loads(line["settings"] or "{}") for line in lines] == [{}, {}, {}, FASTER]
+    assert [row.group.label for _, row in method_page(board, "finetune").results] == ["finetune", label]
+    assert [point["method"] for point in points(board.tables[KEY])] == list(rows)
+    html = board_table(KEY, board.tables[KEY], board.tables[KEY], (), None, False)
+    assert "<code>learning_rate=0.001</code>" in html and f'data-method="{label}"' in html
+
+
+def test_a_method_from_outside_is_shown_as_external(tmp_path):
+    table(tmp_path, methods=("original", "retrain"))
+    table(tmp_path, methods=("mine",), external=MINE)
+    board = read_board(tmp_path)
+    row = find_row(board, KEY, "mine (external)")
+    assert row_title(row) == "mine (external)" and not board.left_out
+    page = method_page(board, "mine")
+    assert page.source == "external, not a part of mubench_hf: mine.py:Mine dddddddd" and len(page.results) == 1
+    assert "external, not a part" in method_html(board, page)
+    assert [title for title, key in methods_of(board) if key in ("scrub", "mine")] == ["SCRUB", "mine (external)"]
+    (*_, line) = csv.DictReader(io.StringIO(csv_text(board.tables[KEY], ())))
+    assert line["method"] == "mine" and json.loads(line["external"]) == MINE
+    # Another file of the same name is another method.
+    table(tmp_path, methods=("mine",), external={"method": {**MINE["method"], "sha256": "e" * 64}})
+    labels = [row.group.label for row in read_board(tmp_path).tables[KEY] if row.group.method == "mine"]
+    assert sorted(labels) == [f"mine (external, method=mine.py:Mine {digit * 8})" for digit in "de"]
+
+
+def test_a_model_from_outside_has_a_table_of_its_own(tmp_path):
+    table(tmp_path, model="my-vit", external={"model": {"name": "my-vit", "sha256": "d" * 64}})
+    board = read_board(tmp_path)
+    ((key, rows),) = board.tables.items()
+    assert table_title(key).endswith(" · my-vit (external) · 5% deleted") and len(rows) == 4
+    assert [row.group.label for row in rows] == ["original", "retrain", "finetune", "scrub"], "all rows share it"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"methods": ("mine",)}, "Unknown method 'mine'"),
+        ({"model": "my-vit"}, "Unknown model 'my-vit'"),
+        ({"methods": ("mine",), "external": {"model": MINE["method"]}}, "Unknown method 'mine'"),
+        ({"methods": ("mine",), "external": {"method": {"name": "mine.py"}}}, "needed are its name and sha256"),
+        ({"settings": {"note": "x" * 4001}}, "at most 4000 are shown"),
+        ({"settings": {"original": None}}, "Setting 'original' is None"),
+    ],
+)
+def test_what_is_unknown_and_not_said_to_be_from_outside_is_left_out(tmp_path, fields, reason):
+    table(tmp_path, **{"methods": ("scrub",), "seeds": (42,)} | fields)
+    board = read_board(tmp_path)
+    assert not board.tables and [reason in left.reason for left in board.left_out] == [True]
+
+
+def test_a_forged_original_hides_no_table(tmp_path):
+    """One run twice, once said to start from another original: of its own seed."""
+    table(tmp_path, methods=("original", "retrain"))
+    own = f"{KEY.task}-mini-{KEY.model}-original-s42"
+    for settings in ({}, {"original": own}):
+        table(tmp_path, methods=("finetune",), seeds=(42,), settings=settings, base_model=f"mubench/{own}")
+    labels = [row.group.label for row in read_board(tmp_path).tables[KEY]]
+    assert labels == ["original", "retrain", "finetune", f"finetune (original={own})"]
+
+
+def test_no_result_names_a_file_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    (run,) = table(tmp_path / "results", methods=("scrub",), seeds=(42,))
+    content = run.to_json().replace('"scrub"', '"evil.py"')
+    (tmp_path / "results" / f"{run.name.replace('scrub', 'evil.py')}.json").write_text(content)
+    (left,) = read_board(tmp_path / "results").left_out
+    assert "not end in '.py'" in left.reason
 
 
 def test_scores_as_rows_have_the_same_columns_for_every_task(tmp_path):

@@ -225,13 +225,14 @@ KINDS = {
 def test_others_get_the_scores_that_are_published(name, hub, hub_env, tmp_path, monkeypatch):
     model, code, length = KINDS[name]
     out, task = tmp_path / "out", get_task(name)
-    original = f"{name}-mini-{model}"
-    names = [original, f"{original}-finetune-df5pct-s42"]
     arguments = ["--task", name, "--mini", "--out", str(out), "--disable_tqdm", "true", *length]
     dispatch(["build", name, "--mini", "--out", str(out)])
     dispatch(["train", *arguments])
-    dispatch(["evaluate", str(out / "mubench" / original), "--out", str(out)])
-    dispatch(["unlearn", *arguments, "--method", "finetune"])
+    (original,) = (out / "mubench").glob(f"{name}-mini-{model}-original-s42*")
+    dispatch(["evaluate", str(original), "--out", str(out)])
+    dispatch(["unlearn", *arguments, "--method", "finetune", "--base", str(original)])
+    (unlearned,) = (out / "mubench").glob(f"{name}-mini-{model}-finetune-df5pct-s42*")
+    names = [original.name, unlearned.name]
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     Publisher(endpoint=hub.url, token=WRITER).publish(

@@ -1,5 +1,6 @@
 """A true submission is accepted; a forged one is refused, and what was forged is named."""
 
+import dataclasses
 import json
 import random
 import shutil
@@ -12,11 +13,11 @@ from forger import rescore_all, submission
 
 from mubench_hf.leaderboard import Entry, read_folder
 from mubench_hf.leaderboard.outputs import read_outputs, unlike_data
-from mubench_hf.leaderboard.verify import verify
+from mubench_hf.leaderboard.verify import verify_submission
 from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
 from mubench_hf.tasks import get_task
 
-METHOD = "cifar100-mini-vit-tiny-finetune-df5pct-s"
+METHOD, ORIGINAL = "cifar100-mini-vit-tiny-finetune-df5pct-s", "cifar100-mini-vit-tiny-original-s"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def own_run(made, tmp_path) -> Path:
 @pytest.fixture
 def judge(made):
     """Returns the verdict on a folder; the data set is the one that is built already."""
-    return lambda folder, known=(): verify(read_folder(folder), known, data=made)
+    return lambda folder, known=(): verify_submission(read_folder(folder), known, data=made)
 
 
 def change(file: Path, **fields):
@@ -59,14 +60,14 @@ def one(folder: Path, method: str = "finetune", ending: str = "json") -> Path:
 
 def test_a_true_submission_is_accepted(own_run, judge):
     verdict = judge(own_run)
-    assert not verdict.problems and len(verdict.verified) == 7
+    assert not verdict.problems and len(verdict.verified) == 9
     assert len(verdict.notes) == 1 and "nothing can recompute" in verdict.notes[0], "times are as stated"
     rescore_all(own_run)
     assert not judge(own_run).problems, "the forger's tool of the tests below forges nothing by itself"
 
 
 def test_the_data_set_is_built_where_it_is_not_there(own_run):
-    assert len(verify(read_folder(own_run)).verified) == 7
+    assert len(verify_submission(read_folder(own_run)).verified) == 9
 
 
 @pytest.mark.parametrize("method", ["original", "retrain", "finetune"])
@@ -87,6 +88,60 @@ def test_a_score_that_the_outputs_do_not_give_is_named(own_run, judge):
     assert "score knowledge_gap: stated None, recomputed 0." in str(problem)
 
 
+def test_a_metric_that_came_later_invalidates_nothing(own_run, judge):
+    for file in own_run.glob("results/*.json"):
+        content = json.loads(file.read_text())
+        content["scores"].pop("zrf")
+        file.write_text(json.dumps(content))
+    verdict = judge(own_run)
+    assert not verdict.problems and len(verdict.verified) == 9
+    stated = [value for file in own_run.glob("results/*.json") for value in load_result(file).scores.values()]
+    times = 3 + 2 * 6 - 3  # Originals have neither; retrain and finetune have both.
+    assert sum(verdict.compared.values()) == len([value for value in stated if value is not None]) - times
+
+
+def test_a_stated_score_that_cannot_be_recomputed_is_named(own_run, judge):
+    file = one(own_run)
+    change(file, scores={"brilliance": 0.5})
+    (problem,) = judge(own_run).problems
+    assert str(problem) == f"{file.stem}: score brilliance: stated 0.5, recomputed None."
+
+
+def from_outside(folder: Path, key: str, **external) -> list[str]:
+    """Say of all runs of a method that parts of them are from outside, and return their names then."""
+    names = []
+    for file in sorted((folder / "results").glob(f"*-{key}-*.json")):
+        run = load_result(file)
+        run = dataclasses.replace(run, external=external, method="mine" if "method" in external else key)
+        file.with_suffix(".npz").rename(file.parent / f"{run.name}.npz")
+        file.unlink()
+        (file.parent / f"{run.name}.json").write_text(run.to_json())
+        names.append(run.name)
+    return names
+
+
+def test_a_method_from_outside_is_taken_and_what_could_not_be_recomputed_is_said(own_run, judge):
+    names = from_outside(own_run, "finetune", method={"name": "mine.py:Mine", "sha256": "d" * 64})
+    verdict = judge(own_run)
+    assert not verdict.problems and len(names) == 3
+    verified = {entry.result.name for entry in verdict.verified}
+    for name in names:
+        assert (name in verified) != any(note.startswith(f"{name} was not recomputed") for note in verdict.notes)
+    assert len(verified - {*names}) == 6
+    change(own_run / "results" / f"{names[0]}.json", external={"method": "mine.py"})
+    assert "needed are its name and sha256" in str(judge(own_run).problems[0])
+
+
+def test_scores_of_a_metric_from_outside_are_left_to_a_note(own_run, judge):
+    names = from_outside(own_run, "finetune", **{"metric:brilliance": {"name": "mine.py", "sha256": "d" * 64}})
+    change(own_run / "results" / f"{names[0]}.json", scores={"brilliance": 0.5})
+    verdict = judge(own_run)
+    assert not verdict.problems
+    assert {entry.result.name for entry in verdict.verified}.intersection(names) == {*names[1:]}
+    (note,) = [note for note in verdict.notes if note.startswith(names[0])]
+    assert note.endswith("their metric is not known here: brilliance")
+
+
 def test_times_are_taken_as_stated_but_agree_with_each_other(own_run, judge):
     file = one(own_run)
     scores = load_result(file).scores
@@ -101,7 +156,7 @@ def test_two_seeds_are_too_few(own_run, judge):
     for file in own_run.glob(f"results/{METHOD}21.*"):
         file.unlink()
     (problem,) = judge(own_run).problems
-    assert problem.run == METHOD[:-2] and "2 seeds (42, 87); at least 3" in problem.text
+    assert problem.run == "finetune on cifar100-mini-vit-tiny at 5%" and "2 seeds (42, 87); at least 3" in problem.text
 
 
 def test_another_split_of_one_run_is_named(own_run, judge):
@@ -122,13 +177,18 @@ def test_another_split_of_all_runs_is_none_of_the_data_set(own_run, judge, field
 
 def test_full_data_have_a_published_split_and_are_marked_only_beside_the_data(own_run, judge):
     for file in own_run.glob("results/*.json"):
-        content = file.read_text().replace('"mini"', '"full"').replace("vit-tiny", "vit-base")
+        content = (
+            file.read_text()
+            .replace('"mini"', '"full"')
+            .replace("-mini-vit-tiny", "-vit-base")
+            .replace("vit-tiny", "vit-base")
+        )
         name = file.name.replace("-mini-vit-tiny", "-vit-base")
         (file.parent / name).write_text(content)
         file.with_suffix(".npz").rename((file.parent / name).with_suffix(".npz"))
         file.unlink()
     problems = judge(own_run).problems
-    assert len(problems) == 7 and all("published one's (5178622c4b92)" in problem.text for problem in problems)
+    assert len(problems) == 9 and all("published one's (5178622c4b92)" in problem.text for problem in problems)
     for file in own_run.glob("results/*.json"):
         change(file, deletion_sha256=get_task("cifar100").full.deletion_sha256)
     verdict = judge(own_run)
@@ -139,7 +199,35 @@ def test_full_data_have_a_published_split_and_are_marked_only_beside_the_data(ow
 def test_another_original_is_named(own_run, judge):
     file = one(own_run)
     change(file, base_revision="1" * 64)
-    assert any(problem.run == file.stem and "another original" in problem.text for problem in judge(own_run).problems)
+    assert any(
+        problem.run == file.stem and f"another mubench/{ORIGINAL}" in problem.text
+        for problem in judge(own_run).problems
+    )
+
+
+def test_another_original_that_settings_do_not_name(own_run, judge):
+    file = one(own_run)
+    change(file, base_model="mubench/cifar100-mini-vit-tiny-original-s7")
+    problems = [problem for problem in judge(own_run).problems if problem.run == file.stem]
+    own = load_result(file).seed
+    assert [f"starts from {ORIGINAL}7, not from {ORIGINAL}{own}" in problem.text for problem in problems] == [True]
+
+
+def test_a_model_somebody_brought_needs_no_original_on_the_leaderboard(own_run, judge):
+    """It is no run: scores that compare with it have no value, in what is stated as in what is recomputed."""
+    for file in own_run.glob("results/*-original-*"):
+        file.unlink()
+    for file in sorted(own_run.glob("results/*.json")):
+        run = load_result(file)
+        run = dataclasses.replace(run, base_model="my-vit", base_revision="9" * 64, settings={"original": "my-vit"})
+        file.with_suffix(".npz").rename(file.parent / f"{run.name}.npz")
+        (file.parent / f"{run.name}.json").write_text(run.to_json())
+        file.unlink()
+    first, *_ = judge(own_run).problems
+    assert "score unlearning_score" in first.text and first.text.endswith("recomputed None.")
+    rescore_all(own_run)
+    verdict = judge(own_run)
+    assert not verdict.problems and len(verdict.verified) == 6
 
 
 def test_outputs_of_another_model_with_other_scores(own_run, judge):
@@ -262,7 +350,7 @@ def test_outputs_are_bounded(own_run, judge, monkeypatch):
     for module in ("checks", "outputs"):
         monkeypatch.setattr(f"mubench_hf.leaderboard.{module}.LARGEST_OUTPUTS", 50_000)
     problems = judge(own_run).problems
-    assert len(problems) == 7 and all("allowed: 50000" in str(problem) for problem in problems)
+    assert len(problems) == 9 and all("allowed: 50000" in str(problem) for problem in problems)
 
 
 def packed(file: Path):

@@ -12,10 +12,10 @@ from safetensors.torch import load, save
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.hub import dataset_bundle, model_bundle
-from mubench_hf.hub.verify import verify
+from mubench_hf.hub.verify import verify_checkpoint
 from mubench_hf.tasks import get_task
 
-ORIGINAL, NAME = "cifar100-mini-vit-tiny", "cifar100-mini-vit-tiny-finetune-df5pct-s42"
+ORIGINAL, NAME = "cifar100-mini-vit-tiny-original-s42", "cifar100-mini-vit-tiny-finetune-df5pct-s42"
 
 
 def put(hub, bundle):
@@ -25,11 +25,11 @@ def put(hub, bundle):
 
 
 @pytest.fixture
-def published(own_bench, hub):
+def published(own_bench, quick, hub):
     """Files and revision of an unlearned model on the Hub, beside its data set and its original; no retrained one."""
-    quick = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
     dispatch(["evaluate", str(own_bench / "mubench" / ORIGINAL), "--out", str(own_bench)])
-    dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *quick])
+    flags = ["--method", "finetune", "--out", str(own_bench), "--disable_tqdm", "true"]
+    dispatch(["unlearn", "--task", "cifar100", "--mini", *flags])
     put(hub, dataset_bundle(get_task("cifar100"), variant="mini", out=own_bench))
     put(hub, model_bundle(own_bench / "mubench" / ORIGINAL))
     return put(hub, model_bundle(own_bench / "mubench" / NAME))
@@ -52,11 +52,11 @@ def test_changed_weights_and_scores_are_found(published, hub_here, own_bench):
     stated = json.loads(files["run_result.json"])["scores"]
     hub_here.add("model", "mubench/weights", tampered_weights(files))
     hub_here.add("model", "mubench/score", tampered_score(files, "forget_accuracy", stated["forget_accuracy"] - 0.02))
-    weights, score = (verify(f"mubench/{name}", out=own_bench) for name in ("weights", "score"))
+    weights, score = (verify_checkpoint(f"mubench/{name}", out=own_bench) for name in ("weights", "score"))
     assert "zrf" in [found.key for found in weights.differing] and weights.alike
     assert [found.key for found in score.differing] == ["forget_accuracy"]
     assert score.revision == hub_here.repos["model", "mubench/score"].commits[-1][0]
-    (time,) = (found for found in score.comparisons if found.key == "unlearn_seconds")
+    (time,) = (found for found in score.checks if found.key == "unlearn_seconds")
     assert (time.agrees, time.note) == ("exactly", "time of run.json, not measured again")
 
 
@@ -82,7 +82,7 @@ def test_scores_are_recomputed_from_what_is_published(published, hub, hub_env, t
         assert re.search(rf"^ *{key} .* exactly ", done.stdout, re.MULTILINE), key
     # Without a retrained model there was nothing to state, and there is nothing to compare.
     assert stated["average_gap"] is None and stated["unlearning_score"] is not None
-    assert done.stdout.splitlines()[-1] == f"agrees: {len(stated)} of {len(stated)} scores"
+    assert done.stdout.splitlines()[-1] == f"agrees: {len(stated)} of {len(stated)} stated scores"
     assert not list((tmp_path / "here").iterdir()), "published checkpoints leave nothing here"
     done = evaluate("mubench/score")
     assert done.returncode == 1 and done.stdout.splitlines()[-1] == "differs: zrf"
@@ -92,16 +92,16 @@ def test_what_states_no_scores_or_those_of_another_run(hub_here, tmp_path):
     files, _ = put(hub_here, model_bundle(checkpoint(tmp_path / "out")[0]))
     hub_here.add("model", "mubench/silent", {path: file for path, file in files.items() if path != "run_result.json"})
     with pytest.raises(BadInput, match="mubench/silent has no run_result.json: it states no scores"):
-        verify("mubench/silent")
+        verify_checkpoint("mubench/silent")
     for name, key, value in (("seed", "seed", 7), ("rows", "deletion_sha256", "c" * 64)):
         result = {**json.loads(files["run_result.json"]), key: value}
         hub_here.add("model", f"mubench/{name}", {**files, "run_result.json": json.dumps(result).encode()})
         with pytest.raises(BadInput, match=f"mubench/{name} is not of the run .*({key}|s7 in place of)"):
-            verify(f"mubench/{name}")
+            verify_checkpoint(f"mubench/{name}")
 
 
 def test_a_data_set_that_is_nowhere(hub_here, tmp_path, monkeypatch):
     bundle = model_bundle(checkpoint(tmp_path / "out")[0])
     put(hub_here, bundle)
     with pytest.raises(BadInput, match="neither in .* nor readable from mubench/cifar100-mini.*Run: mubench build"):
-        verify(bundle.repo_id, out=tmp_path)
+        verify_checkpoint(bundle.repo_id, out=tmp_path)

@@ -16,7 +16,7 @@ from rich.text import Text
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
-from mubench_hf.hub.verify import Verification, verify
+from mubench_hf.hub.verify import Verification, verify_checkpoint
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
 from mubench_hf.runs.agreement import UNKNOWN
@@ -49,7 +49,7 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
 def show(verification: Verification, console: Console) -> None:
     """Print stated and recomputed scores side by side, and below them whether they agree."""
     table = Table(Column("Score", no_wrap=True), "Stated", "Recomputed", "Agrees", "", box=SIMPLE_HEAD)
-    for score in verification.comparisons:
+    for score in verification.checks:
         values = ("–" if value is None else f"{value:.6g}" for value in (score.stated, score.found))
         table.add_row(score.key, *values, score.agrees, Text(score.note))
     print(f"\n{verification.repo} at {verification.revision}")
@@ -59,13 +59,13 @@ def show(verification: Verification, console: Console) -> None:
         if verification.alike
         else "Another processor or other packages than stated: small differences are allowed, see `closely`."
     )
-    unknown = [score.key for score in verification.comparisons if score.agrees == UNKNOWN]
+    unknown = [score.key for score in verification.checks if score.agrees == UNKNOWN]
     if unknown:
         print(f"Not compared: {', '.join(unknown)}")
     if verification.differing:
         print(f"differs: {', '.join(score.key for score in verification.differing)}")
     else:
-        print(f"agrees: {len(verification.comparisons) - len(unknown)} of {len(verification.comparisons)} scores")
+        print(f"agrees: {len(verification.checks) - len(unknown)} of {len(verification.checks)} stated scores")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         print_table(groups, task.title, task.metric)
     agree = True
     for name in published:
-        verification = verify(name, out=arguments.out)
+        verification = verify_checkpoint(name, out=arguments.out)
         show(verification, Console())
         agree &= not verification.differing
     if not agree:

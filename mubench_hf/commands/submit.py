@@ -16,7 +16,7 @@ from mubench_hf.leaderboard.checks import Problem, tables
 from mubench_hf.leaderboard.marks import write_marks
 from mubench_hf.leaderboard.reading import RESULTS
 from mubench_hf.leaderboard.submission import submission_bundle, submission_title
-from mubench_hf.leaderboard.verify import Verdict, verify
+from mubench_hf.leaderboard.verify import Verdict, verify_submission
 
 
 def gather(runs: Sequence[str]) -> Contents:
@@ -49,13 +49,7 @@ def leaderboard_runs(submission: Contents, where: str) -> tuple[Entry, ...]:
     Raises:
         BadInput: If they are needed and cannot be read.
     """
-    compared = (
-        (table, entry.result)
-        for table in tables(submission.entries)
-        for entry in table.entries
-        if entry.result.method != "original"
-    )
-    whole = all(table.reference(name, run) for table, run in compared for name in ("original", "retrain"))
+    whole = not any(table.lacking(entry.result) for table in tables(submission.entries) for entry in table.entries)
     return () if whole else read_results(where).entries
 
 
@@ -66,14 +60,14 @@ def submit(arguments: Namespace) -> None:
         BadInput: If the results cannot be submitted, naming the first reason, or the Hub does not take them.
     """
     submission = gather(arguments.runs)
-    verdict = verify(submission, leaderboard_runs(submission, arguments.to), arguments.data)
+    verdict = verify_submission(submission, leaderboard_runs(submission, arguments.to), arguments.data)
     if verdict.problems:
         more = len(verdict.problems) - 1
         others = f" ({more} more problem{'s' * (more > 1)})" if more else ""
         raise BadInput(f"This cannot be submitted. {verdict.problems[0]}{others}")
     bundle = submission_bundle(submission.entries, arguments.to)
     show(bundle, Console(), card=False)
-    print(f"All scores of {len(submission.entries)} runs follow from their outputs.")
+    print(verdict.summary)
     print(*verdict.notes, sep="\n")
     if not arguments.push:
         print("Nothing was sent. Add --push to open a pull request.")
@@ -93,7 +87,7 @@ def verify_folder(folder: Path, data: Path | None) -> None:
         BadInput: If there is no such folder.
         SystemExit: With code 1, if anything does not agree; nothing is marked then.
     """
-    verdict = verify(read_folder(folder), data=data)
+    verdict = verify_submission(read_folder(folder), data=data)
     if verdict.problems:
         _print_problems(verdict)
         raise SystemExit(1)
@@ -101,7 +95,7 @@ def verify_folder(folder: Path, data: Path | None) -> None:
 
     marks = {entry.result.name: (entry.digest, file_sha256(entry.outputs)) for entry in verdict.verified}
     file = write_marks(folder, marks)
-    print(f"Verified: {len(marks)} runs, marked in {file}.")
+    print(f"Verified: {len(marks)} runs, marked in {file}. {verdict.summary}")
     print(*verdict.notes, sep="\n")
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from string import Template
 from typing import Any
 
 from mubench_hf.data.splits import RATIOS
 from mubench_hf.tasks import TaskSpec, Variant
-from mubench_hf.utils.shipped import shipped_folder
+from mubench_hf.utils.shipped import template
 
 FORGET_FILES = tuple(f"data/forget_{percent:02d}.parquet" for percent in RATIOS)
 """The train rows of the first percent to forget, the second, ..."""
@@ -20,11 +19,6 @@ HELD_OUT = ("validation", "test", "ood")
 """Splits beside train that a task may have; every one has a test split."""
 
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6))
-
-
-def template(name: str) -> Template:
-    """Return a card template of ``model_cards``."""
-    return Template((shipped_folder("model_cards") / name).read_text(encoding="utf-8"))
 
 
 def split_file(split: str) -> str:

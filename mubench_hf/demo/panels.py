@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Sequence
 from html import escape
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mubench_hf.demo import Answer, Sample, Shown
-from mubench_hf.trainers import get_method
+from mubench_hf.results.titles import method_title
+from mubench_hf.utils.inline import data_url
 
 TOP = 5
 """Classes shown of each model, the most probable ones; the true one always is."""
 
-SPLITS = {"forget": "deleted (D_f)", "retain": "kept (D_r)", "test": "never trained on (test)"}
+PLACES = {"forget": "deleted (D_f)", "retain": "kept (D_r)", "test": "never trained on (test)"}
 
 CSS = """
 .mu-row, .mu-answers { display: grid; gap: 1rem;
@@ -45,7 +45,7 @@ CSS = """
 
 def sample_panel(sample: Sample) -> str:
     """Return a row in its own media, with where it is from and its truth."""
-    place = "your own" if sample.split is None else f"{SPLITS[sample.split]}, row {sample.index} of the data set"
+    place = "your own" if sample.split is None else f"{PLACES[sample.split]}, row {sample.index} of the data set"
     truth = "" if sample.truth is None else f" Truth: <strong>{escape(sample.truth)}</strong>"
     figures = "".join(_figure(shown) for shown in sample.shown)
     return f'<p>This row is {escape(place)}.{truth}</p><div class="mu-row">{figures}</div>'
@@ -69,7 +69,7 @@ def _figure(shown: Shown) -> str:
 def _image(picture: Any, alt: str) -> str:
     stream = io.BytesIO()
     picture.convert("RGB").save(stream, "PNG")
-    return f'<img alt="{escape(alt)}" src="{_inline("image/png", stream.getvalue())}">'
+    return f'<img alt="{escape(alt)}" src="{data_url("image/png", stream.getvalue())}">'
 
 
 def _audio(shown: Shown) -> str:
@@ -77,12 +77,14 @@ def _audio(shown: Shown) -> str:
 
     (rate, samples), stream = shown.value, io.BytesIO()
     soundfile.write(stream, samples, rate, format="WAV", subtype="PCM_16")
-    return f'<audio controls aria-label="{escape(shown.name)}" src="{_inline("audio/wav", stream.getvalue())}"></audio>'
+    return (
+        f'<audio controls aria-label="{escape(shown.name)}" src="{data_url("audio/wav", stream.getvalue())}"></audio>'
+    )
 
 
 def _video(shown: Shown) -> str:
     kind = "video/webm" if str(shown.value).endswith(".webm") else "video/mp4"
-    source = _inline(kind, Path(shown.value).read_bytes())
+    source = data_url(kind, Path(shown.value).read_bytes())
     return f'<video controls loop muted aria-label="{escape(shown.name)}" src="{source}"></video>'
 
 
@@ -100,12 +102,8 @@ MEDIA: dict[str, Callable[[Shown], str]] = {
 """Medium → its HTML. Media travel inside the page, so that the server hands out no files."""
 
 
-def _inline(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _card(answer: Answer, sample: Sample) -> str:
-    title = "Original" if answer.method == "original" else get_method(answer.method).title
+    title = method_title(answer.method)
     parts = [f"<h3>{escape(title)} <small>seed {answer.seed}</small></h3>"]
     if answer.text is not None:
         pieces = answer.marked or [(answer.text, False)]

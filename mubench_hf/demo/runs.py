@@ -20,8 +20,8 @@ from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.cards import OUTPUTS
 from mubench_hf.hub.download import checkpoint_folder
 from mubench_hf.hub.retries import Retries, refusal
-from mubench_hf.results.aggregate import REFERENCES
-from mubench_hf.runs.record import load_record
+from mubench_hf.runs.record import ORIGINAL, load_record
+from mubench_hf.runs.scores import REFERENCES
 from mubench_hf.runs.store import load_logits, load_result, load_results
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ TAG = "machine-unlearning"
 
 REQUESTS = 8
 """Results fetched from a Hub at a time."""
-
-ORIGINAL = REFERENCES[0]
 
 
 class DemoRuns:

@@ -15,8 +15,7 @@ from mubench_hf.demo.own import read_own, stand_in
 from mubench_hf.demo.rows import Field, Sample, medium_of, show, title_of
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.kinds.measures import get_measure
-
-SPLITS = ("forget", "retain", "test")
+from mubench_hf.metrics.parameters import SPLITS
 
 
 class Samples:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mubench_hf.demo.answers import Answer
-from mubench_hf.results.aggregate import REFERENCES
-from mubench_hf.trainers import get_method
+from mubench_hf.results.titles import method_title
+from mubench_hf.runs.scores import REFERENCES
 
 ORIGINAL, RETRAIN = REFERENCES
 
@@ -28,7 +28,7 @@ def what_changed(answers: Sequence[Answer]) -> str:
 
 def name_of(method: str) -> str:
     """Return what a model is called in a sentence."""
-    return {ORIGINAL: "the original", RETRAIN: "the retrained model"}.get(method) or get_method(method).title
+    return {ORIGINAL: "the original", RETRAIN: "the retrained model"}.get(method) or method_title(method)
 
 
 def _of_classes(answers: Sequence[Answer]) -> list[str]:

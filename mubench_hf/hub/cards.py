@@ -1,4 +1,4 @@
-"""Cards of models and metrics: what was forgotten, how, every score with its gap to retraining, and metadata."""
+"""Cards of models, metrics and results: what was forgotten, how, every score with its gap to retraining, metadata."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mubench_hf.data.card import template
+from mubench_hf.errors import BadInput
 from mubench_hf.metrics import declared_metrics, get_metric, metric_card_file
+from mubench_hf.results.titles import method_title
 from mubench_hf.runs.plan import RECIPE, recorded_model
-from mubench_hf.runs.record import RunRecord
+from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import TaskSpec, get_task
 from mubench_hf.trainers import get_method
+from mubench_hf.utils.shipped import template
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
     from mubench_hf.models import Architecture
+    from mubench_hf.trainers import UnlearningTrainer
 
 HUB = "https://huggingface.co"
 PAPER = "arxiv:2406.14796"
@@ -46,7 +49,7 @@ CITATION = """@article{cheng2024mubench,
   year = {2024}
 }"""
 
-SPLITS = {"test": "the test set", "forget": "D_f", "retain": "D_r"}
+SPLIT_TITLES = {"test": "the test set", "forget": "D_f", "retain": "D_r"}
 DIRECTIONS = {
     "higher": "the highest",
     "lower": "the lowest",
@@ -68,7 +71,7 @@ def model_card(
     """
     task, method = get_task(result.task), result.method
     source = task.source(result.variant)
-    original = method == "original"
+    original = method == ORIGINAL
     plots = sorted(file for file in files if file.startswith("plots/"))
     return template("original.md" if original else "unlearned.md").substitute(
         metadata=model_metadata(record, result, files=files, org=org).to_yaml(),
@@ -85,7 +88,9 @@ def model_card(
         outputs=OUTPUTS_LINE if OUTPUTS in files else "",
         plots="".join(f"\n![{file[6:-4].replace('_', ' ')}]({file})\n" for file in plots),
         usage=_usage(record, files, org),
-        arguments=_settings(record.config),
+        differs=_settings(record.settings, "Nothing."),
+        external=_external(record),
+        arguments=_settings(record.config, "Nothing."),
         recipe=f" What `retrain` replays: [{RECIPE}]({RECIPE})." if RECIPE in files else "",
         citation=f"{CITATION}\n\n{source.citation}",
     )
@@ -99,11 +104,11 @@ def model_metadata(
 
     task, method = get_task(result.task), result.method
     spec = recorded_model(result.model, task, result.external.get("model", {}).get("name", result.model))
-    fresh = method == "original" or get_method(method).replays_recipe
+    fresh = method == ORIGINAL or getattr(_known_method(method), "replays_recipe", False)
     mini = ["mini-data"] if result.variant == "mini" else []
     return ModelCardData(
         # A retrained model has the original's recipe, but none of its weights.
-        base_model=spec.hub_id if fresh else _on_hub(record.base_model, org),
+        base_model=_hub_id(spec.hub_id if fresh else _on_hub(record.base_model, org)),
         datasets=[f"{org}/{result.run.dataset_name}"],
         library_name="diffusers" if "model_index.json" in files else "transformers",
         license=spec.published.licence if spec.published else task.source(result.variant).licence,
@@ -134,6 +139,26 @@ def metric_card(name: str, org: str = "mubench") -> str:
     )
 
 
+def results_card(columns: Mapping[str, str], *, scores: str, marks: str) -> str:
+    """Return the README.md of a results data set.
+
+    Args:
+        columns: Column → type of the rows that ``load_dataset`` reads: without types a file of nulls has none.
+        scores: Pattern of the files with those rows.
+        marks: File that says which runs are verified.
+    """
+    import yaml
+
+    metadata = {
+        "pretty_name": "MU-Bench results",
+        "license": "apache-2.0",
+        "tags": ["machine-unlearning", "mubench"],
+        "configs": [{"config_name": "default", "data_files": scores}],
+        "dataset_info": {"features": [{"name": name, "dtype": kind} for name, kind in columns.items()]},
+    }
+    return template("results.md").substitute(metadata=yaml.safe_dump(metadata, sort_keys=False).strip(), marks=marks)
+
+
 def _architecture(record: RunRecord) -> Architecture:
     name = record.external.get("model", {}).get("name", record.run.model)
     return recorded_model(record.run.model, get_task(record.run.task), name).architecture
@@ -148,19 +173,21 @@ def _source_line(task: TaskSpec, result: RunResult) -> str:
 def _summary(record: RunRecord, org: str) -> str:
     run = record.run
     model, data = f"A {_architecture(record).title} (`{run.model}`)", run.dataset_name
-    if run.method == "original":
+    if run.method == ORIGINAL:
         return f"{model} trained on `{data}`, one of the originals of MU-Bench."
-    method, base = get_method(run.method), _on_hub(record.base_model, org)
-    if method.replays_recipe:
+    if getattr(_known_method(run.method), "replays_recipe", False):
         return f"{model} trained from scratch on what remains of `{data}`: what unlearning is compared with."
+    base, method = _on_hub(record.base_model, org), method_title(run.method)
+    # A folder that somebody brought is on no Hub.
+    start = f"[`{base}`]({HUB}/{base})" if _hub_id(base) else f"`{base}`, which is not on the Hub"
     return (
-        f"{model} that was trained on `{data}` and then made to forget a part of it with {method.title}. "
-        f"It started from [`{base}`]({HUB}/{base})."
+        f"{model} that was trained on `{data}` and then made to forget a part of it with {method}. "
+        f"It started from {start}."
     )
 
 
 def _how(record: RunRecord, result: RunResult) -> str:
-    method = None if result.method == "original" else get_method(result.method)
+    method = _known_method(result.method)
     processes = f"{record.world_size} process" + ("es" if record.world_size > 1 else "")
     device = record.hardware.get("device", "an unknown device")
     lines = [] if method is None else [f"- Method: {method.title} (`{result.method}`), {method.source}"]
@@ -208,11 +235,29 @@ def _usage(record: RunRecord, files: Collection[str], org: str) -> str:
     )
 
 
-def _settings(config: Mapping[str, Any]) -> str:
-    if not config:
-        return "The method's defaults."
-    lines = ["Those that differ from the defaults:", "", "| Argument | Value |", "|---|---|"]
-    return "\n".join([*lines, *(f"| `{name}` | {_cell(f'`{value}`')} |" for name, value in sorted(config.items()))])
+def _settings(settings: Mapping[str, Any], none: str) -> str:
+    """Return settings as a Markdown table, or ``none`` in place of an empty one."""
+    if not settings:
+        return none
+    lines = ["| Argument | Value |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {_cell(f'`{value}`')} |" for name, value in sorted(settings.items()))])
+
+
+def _external(record: RunRecord) -> str:
+    """Return what of a run is not this package's, with its hash; empty where nothing is."""
+    lines = [
+        f"- The {part} is external, no part of `mubench_hf`: `{origin['name']}`, SHA-256 `{origin['sha256']}`"
+        for part, origin in sorted(record.external.items())
+    ]
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _known_method(method: str) -> type[UnlearningTrainer] | None:
+    """Return a method's trainer; ``None`` for the original, and for one from outside that is not known here."""
+    try:
+        return None if method == ORIGINAL else get_method(method)
+    except BadInput:
+        return None
 
 
 def _on_hub(base: str | None, org: str) -> str | None:
@@ -220,11 +265,16 @@ def _on_hub(base: str | None, org: str) -> str | None:
     return f"{org}/{base.removeprefix('mubench/')}" if base and base.startswith("mubench/") else base
 
 
+def _hub_id(name: str | None) -> str | None:
+    """Return a checkpoint's name if it is one on the Hub; a folder's name, which has no organisation, is none."""
+    return name if name and "/" in name else None
+
+
 def _of_splits(result: RunResult) -> list[tuple[str, str | None, str]]:
     """Return (metric, split or ``None``, score name) of every score."""
     found = []
     for key in sorted(result.scores):
-        split = next((split for split in SPLITS if key.startswith(f"{split}_")), None)
+        split = next((split for split in SPLIT_TITLES if key.startswith(f"{split}_")), None)
         found.append((key.removeprefix(f"{split}_"), split, key))
     return found
 
@@ -241,7 +291,7 @@ def _eval_results(task: TaskSpec, result: RunResult, org: str) -> list[EvalResul
             dataset_config=f"df_{result.del_ratio}pct",
             dataset_split=split,
             metric_type=metric,
-            metric_name=f"{metric} on {SPLITS[split]}" if split else metric,
+            metric_name=f"{metric} on {SPLIT_TITLES[split]}" if split else metric,
             metric_value=result.scores[key],
         )
         for metric, split, key in _of_splits(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mubench_hf.data.benchmark import SCORED, task_id
-from mubench_hf.hub.cards import HUB, SPLITS
+from mubench_hf.hub.cards import HUB, SPLIT_TITLES
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import get_task
 
@@ -28,7 +28,7 @@ def render_eval_results(result: RunResult, *, repo_id: str) -> str | None:
             value=result.scores[f"{split}_{metric}"],
             source_url=f"{HUB}/{repo_id}/blob/main/run_result.json",
             source_name="run_result.json",
-            notes=f"{metric} on {SPLITS[split]}, {result.method}, seed {result.seed}",
+            notes=f"{metric} on {SPLIT_TITLES[split]}, {result.method}, seed {result.seed}",
         )
         for split in SCORED
         if result.scores.get(f"{split}_{metric}") is not None

@@ -12,13 +12,20 @@ from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
+from mubench_hf.metrics.parameters import REFERENCES, SPLITS
 from mubench_hf.models.loading import saved_processor
-from mubench_hf.runs.agreement import WRONG, Comparison, compare, made_alike
+from mubench_hf.runs.agreement import (
+    WRONG,
+    ScoreCheck,
+    check_scores,
+    external_scores,
+    made_alike,
+    weights_tolerance,
+)
 from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
 from mubench_hf.runs.plan import setup_of
 from mubench_hf.runs.record import RECORD, RunRecord, load_record, reference_names
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import REFERENCES, SPLITS
 from mubench_hf.runs.store import IDENTITY, load_result
 
 
@@ -29,22 +36,22 @@ class Verification:
     Attributes:
         repo: Repository ``org/name``.
         revision: Full hash of the commit that was read.
-        comparisons: One a score.
+        checks: One per stated score.
         alike: Whether processor and packages are those that the scores were made with, so that equality was asked for.
     """
 
     repo: str
     revision: str
-    comparisons: list[Comparison]
+    checks: list[ScoreCheck]
     alike: bool
 
     @property
-    def differing(self) -> list[Comparison]:
+    def differing(self) -> list[ScoreCheck]:
         """The scores that do not agree."""
-        return [comparison for comparison in self.comparisons if comparison.agrees == WRONG]
+        return [check for check in self.checks if check.agrees == WRONG]
 
 
-def verify(name: str, revision: str | None = None, *, out: Path | str = ".") -> Verification:
+def verify_checkpoint(name: str, revision: str | None = None, *, out: Path | str = ".") -> Verification:
     """Compute every score of a published checkpoint again.
 
     Times are those of its ``run.json``. Its data set is read from ``out`` or else from its organisation on the Hub, and
@@ -77,14 +84,16 @@ def verify(name: str, revision: str | None = None, *, out: Path | str = ".") -> 
         outputs = {name: np.array(values) for name, values in outputs.items()}
     references = _references(record, stated, org)
     found = evaluate_run(record, outputs, data, **{name: result.scores for name, result in references.items()})
-    comparisons = compare(
+    alike, rows = made_alike(stated), min(len(outputs[f"{split}_labels"]) for split in SPLITS)
+    checks = check_scores(
         stated,
-        found,
-        rows=min(len(outputs[f"{split}_labels"]) for split in SPLITS),
-        alike=made_alike(stated),
+        found.scores,
+        found.reasons,
+        tolerance=weights_tolerance(rows=rows, alike=alike),
         missing=set(REFERENCES) - references.keys() - {stated.method},
+        outside=external_scores(stated),
     )
-    return Verification(repo, folder.name, comparisons, made_alike(stated))
+    return Verification(repo, folder.name, checks, alike)
 
 
 def _stated(repo: str, folder: Path) -> RunResult:

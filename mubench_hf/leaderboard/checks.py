@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from mubench_hf.leaderboard.entries import Contents, Entry
 from mubench_hf.leaderboard.outputs import LARGEST_OUTPUTS
 from mubench_hf.results.aggregate import aggregate
-from mubench_hf.runs.record import reference_names
+from mubench_hf.runs.record import ORIGINAL, own_original, reference_names
 from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.scores import REFERENCES
 from mubench_hf.tasks import get_task
 
 FEWEST_SEEDS = 3
@@ -52,10 +53,22 @@ class Table:
     @property
     def every(self) -> tuple[Entry, ...]:
         """All runs, in the order in which they are scored: original, retrained models, methods."""
-        order = {"original": 0, "retrain": 1}
-        return tuple(
-            sorted(self.known + self.entries, key=lambda entry: (order.get(entry.result.method, 2), entry.result.name))
-        )
+        order = [*REFERENCES, ""]
+
+        def place(entry: Entry) -> tuple[int, str]:
+            method = entry.result.method
+            return order.index(method if method in order else ""), entry.result.name
+
+        return tuple(sorted(self.known + self.entries, key=place))
+
+    def lacking(self, run: RunResult) -> list[str]:
+        """Return which of the runs that another one is compared with are not here: ``original``, ``retrain``."""
+        if run.method == ORIGINAL:
+            return []
+        needed = {"retrain", *reference_names(run.run, run.base_model, run.external)}
+        # What somebody brought to start from is no run, and nothing is compared with it.
+        needed |= {ORIGINAL} if _starts_from_shared(run) else set()
+        return sorted(name for name in needed if self.reference(name, run) is None)
 
     def reference(self, name: str, run: RunResult) -> Entry | None:
         """Return the run that another one's scores are compared with, ``None`` if there is none here.
@@ -69,10 +82,14 @@ class Table:
             found = entry.result
             if found.method == name and found.run.checkpoint_name == wanted:
                 return entry
-            # Before 0.2 one original, called like the table, served every seed.
-            if name == found.method == "original" and run.base_model == f"mubench/{run.run.table_name}":
+            if name == found.method == ORIGINAL and _starts_from_shared(run):
                 return entry
         return None
+
+
+def _starts_from_shared(run: RunResult) -> bool:
+    """Return whether a run is from before 0.2, when one original, called like the table, served every seed."""
+    return run.base_model == f"mubench/{run.run.table_name}"
 
 
 def tables(entries: Iterable[Entry], known: Iterable[Entry] = ()) -> list[Table]:
@@ -103,10 +120,12 @@ def check(submission: Contents, known: Sequence[Entry] = ()) -> Iterator[Problem
                 text = "the leaderboard has another result of that name. Submissions add results, they replace none."
                 yield Problem(entry.result.name, text)
             yield from _files(entry)
-        yield from _same_data(table)
+        yield from (strangers := list(_same_data(table)))
         yield from _same_originals(table)
+        yield from _said_originals(table)
         yield from _references(table)
-        yield from _seeds(table)
+        if not strangers:  # Runs of other data belong to no group.
+            yield from _seeds(table)
 
 
 def _by_table(entries: Iterable[Entry]) -> dict[tuple, list[Entry]]:
@@ -158,13 +177,22 @@ def _same_originals(table: Table) -> Iterator[Problem]:
             )
 
 
+def _said_originals(table: Table) -> Iterator[Problem]:
+    """Yield the runs that start from another original than the one of their seed, and do not say so."""
+    for run in (entry.result for entry in table.entries if entry.result.method != ORIGINAL):
+        start, own = str(run.base_model).removeprefix("mubench/"), own_original(run.run, run.external)
+        if not _starts_from_shared(run) and start not in (own, run.settings.get("original")):
+            text = f"it starts from {start}, not from {own}, and its settings do not say so. Make it by `mubench`."
+            yield Problem(run.name, text)
+
+
 def _references(table: Table) -> Iterator[Problem]:
     """Yield what the scores of the submitted runs are compared with and nobody has."""
     named = table.entries[0].result.run
     where = f"{named.table_name} at {named.del_ratio}%"
-    runs = [entry.result for entry in table.entries if entry.result.method != "original"]
+    lacking = [(entry.result, table.lacking(entry.result)) for entry in table.entries]
     for name, what in (("original", "original"), ("retrain", "retrained model")):
-        missing = sorted({run.seed for run in runs if table.reference(name, run) is None})
+        missing = sorted({run.seed for run, names in lacking if name in names})
         if missing:
             seeds = ", ".join(map(str, missing))
             yield Problem(where, f"no {what} of seed {seeds}, which scores are compared with. Submit the whole folder.")
@@ -174,7 +202,7 @@ def _seeds(table: Table) -> Iterator[Problem]:
     mine = {entry.result.name for entry in table.entries}
     (groups,) = aggregate(entry.result for entry in table.every)
     for group in groups:
-        if group.method != "original" and mine.intersection(group.runs) and len(group.seeds) < FEWEST_SEEDS:
+        if group.method != ORIGINAL and mine.intersection(group.runs) and len(group.seeds) < FEWEST_SEEDS:
             found = ", ".join(map(str, group.seeds))
             yield Problem(
                 f"{group.label} on {table.entries[0].result.run.table_name} at {group.del_ratio}%",

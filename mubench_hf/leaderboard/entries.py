@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard.marks import MARKS, read_marks
 from mubench_hf.metrics import metrics_by_score, score_metric
 from mubench_hf.models import check_fits, get_model
+from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method
@@ -22,10 +24,13 @@ LARGEST_RESULT = 256 * 1024
 MOST_RESULTS = 20_000
 """Result files of one folder."""
 
-RUNS, OUTPUTS, SCORES = "runs", "outputs", "scores"
+LONGEST_SETTINGS = 4_000
+"""Characters of what differs from the preset, as JSON: it stands beside the method in tables."""
+
+RUNS_FOLDER, OUTPUTS_FOLDER, SCORES_FOLDER = "runs", "outputs", "scores"
 """Folders of the results data set: results, the outputs they are computed from, and their scores as plain rows."""
 
-PLACES = ("*.json", "results/*.json", "*/results/*.json", f"{RUNS}/*/*.json")
+PLACES = ("*.json", "results/*.json", "*/results/*.json", f"{RUNS_FOLDER}/*/*.json")
 """Where result files lie: in a folder of results, an output folder, a folder of those, and the results data set."""
 
 
@@ -77,7 +82,7 @@ class Contents:
 def dataset_paths(result: RunResult) -> tuple[str, str, str]:
     """Return where the results data set keeps a run's result, its outputs and its scores as rows."""
     place = f"{result.run.dataset_name}/{result.name}"
-    return f"{RUNS}/{place}.json", f"{OUTPUTS}/{place}.npz", f"{SCORES}/{place}.jsonl"
+    return f"{RUNS_FOLDER}/{place}.json", f"{OUTPUTS_FOLDER}/{place}.npz", f"{SCORES_FOLDER}/{place}.jsonl"
 
 
 def read_folder(folder: Path | str, elsewhere: Mapping[str, str] | None = None, *, links: bool = False) -> Contents:
@@ -120,17 +125,20 @@ def read_folder(folder: Path | str, elsewhere: Mapping[str, str] | None = None, 
 
 
 def check_known(result: RunResult) -> RunResult:
-    """Return a result if it is of a run that this version could have made.
+    """Return a result if it is of a run that can be shown: of a known task, and what else is unknown is said to be.
 
     Raises:
-        BadInput: If task, model or method is not registered, the model is not for the task, or a score lies outside
-            its metric's range.
+        BadInput: If the task is not registered; model or method is neither registered nor from outside, as the result's
+            ``external`` says; the model is not for the task; a score lies outside its metric's range; or settings are
+            too long to be shown.
     """
     task = get_task(result.task)
-    check_fits(task, get_model(result.model))
-    if result.method != "original":
+    if "model" not in result.external:
+        check_fits(task, get_model(result.model))
+    if result.method != ORIGINAL and "method" not in result.external:
         get_method(result.method)
     known = metrics_by_score()
+    _check_shown(result)
     for key, value in result.scores.items():
         metric = score_metric(key, known)
         if value is None or metric is None:
@@ -139,6 +147,18 @@ def check_known(result: RunResult) -> RunResult:
         if not low <= value <= high:
             raise BadInput(f"Score {key!r} is {value}; allowed: {low:g} to {high:g}.")
     return result
+
+
+def _check_shown(result: RunResult) -> None:
+    """Check what tables show of a result beside its scores."""
+    length = len(json.dumps([result.settings, result.external]))
+    if length > LONGEST_SETTINGS:
+        raise BadInput(f"Its settings have {length} characters; at most {LONGEST_SETTINGS} are shown.")
+    for part, origin in result.external.items():
+        if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("name", "sha256")):
+            raise BadInput(f"Field 'external' says {origin!r} of {part}; needed are its name and sha256.")
+    if not isinstance(result.settings.get("original", ""), str):
+        raise BadInput(f"Setting 'original' is {result.settings['original']!r}; it is the name of a checkpoint.")
 
 
 def _files(folder: Path, links: bool) -> Iterator[Path]:
@@ -171,7 +191,7 @@ def _parsed(content: bytes) -> RunResult:
 
 
 def _outputs(folder: Path, file: Path, result: RunResult, links: bool) -> Path | None:
-    in_dataset = file.relative_to(folder).parts[0] == RUNS
+    in_dataset = file.relative_to(folder).parts[0] == RUNS_FOLDER
     place = folder / dataset_paths(result)[1] if in_dataset else file.with_suffix(".npz")
     return place if place.is_file() and (links or not _is_link(folder, place)) else None
 

@@ -12,8 +12,8 @@ import numpy as np
 from mubench_hf.data.loading import load_split
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
+from mubench_hf.metrics.parameters import SPLITS
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import SPLITS
 from mubench_hf.runs.store import load_logits
 from mubench_hf.tasks import get_task
 

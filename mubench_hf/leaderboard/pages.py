@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -10,18 +9,20 @@ from pathlib import Path
 from mubench_hf.leaderboard.board import Board, Row, TableKey
 from mubench_hf.leaderboard.views import (
     STATED,
-    Comparison,
     MethodPage,
+    ScorePair,
     gap,
     is_best,
-    method_title,
     row_title,
     score_key,
     summary,
 )
+from mubench_hf.models import list_models
 from mubench_hf.results.columns import Column
 from mubench_hf.results.tables import ResultTable
+from mubench_hf.results.titles import method_title
 from mubench_hf.tasks import get_task
+from mubench_hf.utils.inline import data_url
 
 MISSING = "–"
 WORDS = {
@@ -43,7 +44,8 @@ def table_title(key: TableKey) -> str:
     """Return what a table's numbers were measured on; of mini data, it says that they are not the task's."""
     title = get_task(key.task).title
     task = f"{title} mini (a stand-in, not {title})" if key.variant == "mini" else title
-    return f"{task} · {key.model} · {key.del_ratio}% deleted"
+    external = "" if key.model in list_models() else " (external)"
+    return f"{task} · {key.model}{external} · {key.del_ratio}% deleted"
 
 
 def board_table(
@@ -72,7 +74,7 @@ def board_table(
     return _table(table_title(key), heads, body or [empty]) + _list("mb-notes", notes)
 
 
-def comparison_table(key: TableKey, first: Row, second: Row, lines: Sequence[Comparison]) -> str:
+def comparison_table(key: TableKey, first: Row, second: Row, lines: Sequence[ScorePair]) -> str:
     """Return two methods side by side, one score a line."""
     names = [row_title(row) for row in (first, second)]
     heads = [_head(name) for name in ("Score", *names, "Difference")] + [_head("Better", "mb-text")]
@@ -121,8 +123,8 @@ def left_out_html(board: Board) -> str:
 
 def download_link(text: str, name: str) -> str:
     """Return a link that saves a CSV; it holds the file itself, so that the server keeps none."""
-    data = base64.b64encode(text.encode()).decode()
-    return f'<a class="mb-download" download="{escape(name)}" href="data:text/csv;base64,{data}">Download CSV</a>'
+    url = data_url("text/csv", text.encode())
+    return f'<a class="mb-download" download="{escape(name)}" href="{url}">Download CSV</a>'
 
 
 def _table(caption: str, heads: Sequence[str], body: Iterable[str]) -> str:
@@ -149,10 +151,13 @@ def _column_head(column: Column, order: tuple[str, str] | None = None) -> str:
 def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: TableKey | None = None) -> str:
     """Return a row, named after its method or, on a method's own page, after its table."""
     group = row.group
-    name, more = escape(method_title(group.method)), escape(group.label)
+    name, more = escape(method_title(group.method)), f"{escape(group.method)}{_differs(row)}"
     if place is not None:
         mini = " mini" if place.variant == "mini" else ""
-        name, more = escape(get_task(place.task).title) + mini, escape(f"{place.model} · {place.del_ratio}% deleted")
+        name, more = (
+            escape(get_task(place.task).title) + mini,
+            escape(f"{place.model} · {place.del_ratio}% deleted") + _differs(row),
+        )
     status = "" if group.status == "ok" else f'<small class="mb-bad">{escape(group.status)}</small>'
     cells = [f'<th scope="row">{name} <small>{more}</small>{status}</th>', f'<td class="mb-text">{_verified(row)}</td>']
     for column in columns:
@@ -162,6 +167,13 @@ def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: Table
         cells.append(f'<td{best} data-key="{escape(score_key(row, column))}">{_cell(row, column)}{distance}</td>')
     cells.append(f"<td>{escape(', '.join(map(str, group.seeds)))}</td>")
     return f'<tr data-method="{escape(group.label)}">{"".join(cells)}</tr>'
+
+
+def _differs(row: Row) -> str:
+    """Return what sets a row apart from the preset's, a setting at a time so that lines break between them."""
+    parts = ['<span class="mb-external">external</span>'] * ("method" in row.group.external)
+    parts += [f"<code>{escape(name)}={escape(str(value))}</code>" for name, value in row.group.differs.items()]
+    return "".join(f" · {part}" for part in parts)
 
 
 def _cell(row: Row, column: Column) -> str:

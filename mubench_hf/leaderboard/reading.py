@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 
 from mubench_hf.errors import BadInput
-from mubench_hf.leaderboard.entries import LARGEST_RESULT, OUTPUTS, RUNS, Contents, LeftOut, read_folder
+from mubench_hf.leaderboard.entries import (
+    LARGEST_RESULT,
+    OUTPUTS_FOLDER,
+    RUNS_FOLDER,
+    Contents,
+    LeftOut,
+    read_folder,
+)
 from mubench_hf.leaderboard.marks import MARKS
 from mubench_hf.runs.store import Results
 from mubench_hf.runs.store import load_results as load_folder
@@ -65,7 +72,9 @@ def _read_hub(repo: str, revision: str | None) -> Contents:
         elsewhere = {path: entry.lfs.sha256 for path, entry in files.items() if entry.lfs}
         # Outputs that the Hub does not name by their SHA-256 are small enough to be fetched and hashed here.
         wanted = [path for path in files if _is_read(path) and path not in elsewhere]
-        too_large = [path for path in wanted if path.startswith(f"{RUNS}/") and files[path].size > LARGEST_RESULT]
+        too_large = [
+            path for path in wanted if path.startswith(f"{RUNS_FOLDER}/") and files[path].size > LARGEST_RESULT
+        ]
         wanted = [path for path in wanted if path not in too_large]
         # Without any pattern everything would be fetched.
         folder = snapshot_download(repo, repo_type="dataset", revision=head, allow_patterns=wanted or [MARKS])
@@ -78,4 +87,4 @@ def _read_hub(repo: str, revision: str | None) -> Contents:
 
 
 def _is_read(path: str) -> bool:
-    return path == MARKS or path.startswith((f"{RUNS}/", f"{OUTPUTS}/"))
+    return path == MARKS or path.startswith((f"{RUNS_FOLDER}/", f"{OUTPUTS_FOLDER}/"))

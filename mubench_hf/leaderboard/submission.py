@@ -1,4 +1,4 @@
-"""A submission as files of the results data set, and that data set's card."""
+"""A submission as files of the results data set."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from mubench_hf.data.card import template
 from mubench_hf.hub import Bundle
 from mubench_hf.hub.allowed import CARD, check_no_token
-from mubench_hf.leaderboard.entries import SCORES, Entry, dataset_paths
+from mubench_hf.hub.cards import results_card
+from mubench_hf.leaderboard.entries import SCORES_FOLDER, Entry, dataset_paths
 from mubench_hf.leaderboard.marks import MARKS
 from mubench_hf.runs.result import RunResult
 
@@ -17,7 +17,7 @@ SCORE_COLUMNS = {
     "task": "string", "variant": "string", "model": "string", "method": "string", "del_ratio": "int64", "seed": "int64",
     "status": "string", "score": "string", "value": "float64", "reason": "string", "run": "string",
 }  # fmt: skip
-"""Columns of the rows that ``load_dataset`` reads, and their types: without them a file of nulls has none."""
+"""Columns of the rows that ``load_dataset`` reads, and their types."""
 
 
 def score_rows(result: RunResult) -> str:
@@ -30,20 +30,6 @@ def score_rows(result: RunResult) -> str:
     return "".join(json.dumps({name: row[name] for name in SCORE_COLUMNS}) + "\n" for row in rows)
 
 
-def results_card() -> str:
-    """Return the README.md of a results data set, for the first submission to one."""
-    import yaml
-
-    metadata = {
-        "pretty_name": "MU-Bench results",
-        "license": "apache-2.0",
-        "tags": ["machine-unlearning", "mubench"],
-        "configs": [{"config_name": "default", "data_files": f"{SCORES}/*/*.jsonl"}],
-        "dataset_info": {"features": [{"name": name, "dtype": kind} for name, kind in SCORE_COLUMNS.items()]},
-    }
-    return template("results.md").substitute(metadata=yaml.safe_dump(metadata, sort_keys=False).strip(), marks=MARKS)
-
-
 def submission_bundle(entries: Sequence[Entry], repo: str) -> Bundle:
     """Return what a submission adds to a results data set: each run's result, outputs and scores as rows.
 
@@ -54,10 +40,11 @@ def submission_bundle(entries: Sequence[Entry], repo: str) -> Bundle:
     for entry in entries:
         result, outputs, scores = dataset_paths(entry.result)
         files |= {result: entry.file, outputs: entry.outputs, scores: score_rows(entry.result).encode()}
+    card = results_card(SCORE_COLUMNS, scores=f"{SCORES_FOLDER}/*/*.jsonl", marks=MARKS)
     bundle = Bundle(
         "dataset",
         repo,
-        {CARD: results_card().encode(), **dict(sorted(files.items()))},
+        {CARD: card.encode(), **dict(sorted(files.items()))},
         owns=lambda path: False,
         marker=CARD,
         same=lambda there: True,

@@ -1,12 +1,11 @@
-"""Scores of a submission recomputed from its outputs, and the first thing that does not agree.
+"""Stated scores of a submission recomputed from its outputs, and the first thing that does not agree.
 
 Seconds are stated by whoever ran the method: they cannot be recomputed, only taken over.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,12 +18,11 @@ from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard.checks import Problem, Table, check, tables
 from mubench_hf.leaderboard.entries import Contents, Entry
 from mubench_hf.leaderboard.outputs import differences, is_copy, read_outputs, unlike_data, unlike_table
+from mubench_hf.runs.agreement import LAST_DIGITS, UNKNOWN, WRONG, check_scores, external_scores
+from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import Scores, score
+from mubench_hf.runs.scores import REFERENCES, Reasons, Scores, score
 from mubench_hf.tasks import get_task
-
-TOLERANCE = 1e-6
-"""How far a recomputed score may lie from the stated one: another processor's last digits."""
 
 TIMES = "Times (unlearn_seconds, and retrain_time_ratio made of them) are as stated: nothing can recompute them."
 
@@ -35,17 +33,25 @@ class Verdict:
 
     Attributes:
         problems: What does not agree, in the order in which it was found; empty if all does.
-        verified: Runs whose scores were recomputed and agree.
+        compared: Name of a run → how many of its stated scores were recomputed and compared.
+        verified: Runs whose scores were recomputed and agree, and whose labels are those of the data set.
         notes: What could not be checked, and why.
     """
 
     problems: list[Problem] = field(default_factory=list)
+    compared: dict[str, int] = field(default_factory=dict)
     verified: list[Entry] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def summary(self) -> str:
+        """How much was compared, in one line."""
+        count, runs = sum(self.compared.values()), len(self.compared)
+        return f"{count} stated scores of {runs} runs were recomputed from their outputs, and agree."
 
-def verify(submission: Contents, known: Sequence[Entry] = (), data: Path | None = None) -> Verdict:
-    """Check a submission and recompute every score of it.
+
+def verify_submission(submission: Contents, known: Sequence[Entry] = (), data: Path | None = None) -> Verdict:
+    """Check a submission and recompute every score that it states.
 
     Args:
         submission: What is submitted, with its outputs.
@@ -70,9 +76,10 @@ def verify(submission: Contents, known: Sequence[Entry] = (), data: Path | None 
         with TemporaryDirectory() as made:
             out = _data_folder(table, data, Path(made))
             found = [*_against_each_other(table, outputs), *(_against_data(table, outputs, out) if out else ())]
-        verdict.problems += found or _against_scores(table, outputs)
+        verdict.problems += found
+        recomputed = [] if found else _against_scores(table, outputs, verdict)
         if out:
-            verdict.verified += table.entries
+            verdict.verified += recomputed
         else:
             name = table.entries[0].result.run.dataset_name
             verdict.notes.append(
@@ -132,38 +139,51 @@ def _against_data(table: Table, outputs: dict[str, dict[str, np.ndarray]], out: 
             return
 
 
-def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
-    """Yield the first score of each run that is not the one its outputs give."""
+def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], verdict: Verdict) -> list[Entry]:
+    """Compare the scores that runs state with those that their outputs give; return the runs that were compared.
+
+    The first score of a run that differs is a problem; a run of which something is not known here is a note.
+    """
     # Originals are compared with retrained models too, but those models' scores do not come from the originals'.
-    originals = [entry for entry in table.every if entry.result.method == "original"]
-    recomputed: dict[str, Scores] = {}
+    originals = [entry for entry in table.every if entry.result.method == ORIGINAL]
+    recomputed: dict[str, tuple[Scores, Reasons]] = {}
+    unknown: dict[str, str] = {}
     for entry in (*table.every, *originals):
         run = entry.result
+        recomputed.setdefault(run.name, (run.scores, run.reasons))
         if run.name not in outputs:
-            recomputed[run.name] = run.scores
             continue
-        original, retrain = table.reference("original", run), table.reference("retrain", run)
-        recomputed[run.name], _ = score(
-            outputs[run.name],
-            metrics=get_task(run.task).metrics,
-            method=run.method,
-            seed=run.seed,
-            seconds=run.scores.get("unlearn_seconds"),
-            original=recomputed.get(original.result.name) if original else None,
-            retrain=recomputed.get(retrain.result.name) if retrain else None,
-        )
+        found = {name: table.reference(name, run) for name in REFERENCES}
+        try:
+            recomputed[run.name] = score(
+                outputs[run.name],
+                metrics=get_task(run.task).metrics,
+                method=run.method,
+                seed=run.seed,
+                seconds=run.scores.get("unlearn_seconds"),
+                **{name: recomputed[each.result.name][0] for name, each in found.items() if _is_in(each, recomputed)},
+            )
+        except BadInput as error:
+            unknown[run.name] = str(error)
+    compared = []
     for entry in table.entries:
-        difference = first_difference(entry.result, recomputed[entry.result.name])
-        if difference:
-            yield Problem(entry.result.name, difference)
-
-
-def first_difference(run: RunResult, recomputed: Scores) -> str | None:
-    """Return the first score, by name, that is not the recomputed one: its name, what is stated and what it is."""
-    for key in sorted(run.scores.keys() | recomputed.keys()):
-        stated, found = run.scores.get(key), recomputed.get(key)
-        if stated is None and found is None:
+        run = entry.result
+        if run.name in unknown:
+            verdict.notes.append(f"{run.name} was not recomputed and is not marked verified: {unknown[run.name]}")
             continue
-        if stated is None or found is None or not math.isclose(stated, found, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
-            return f"score {key}: stated {stated}, recomputed {found}."
-    return None
+        checks = check_scores(run, *recomputed[run.name], tolerance=LAST_DIGITS, outside=external_scores(run))
+        verdict.problems += [Problem(run.name, str(each)) for each in checks if each.agrees == WRONG or each.withheld][
+            :1
+        ]
+        if skipped := [each.key for each in checks if each.agrees == UNKNOWN and not each.withheld]:
+            verdict.notes.append(
+                f"{run.name}: not recomputed, for their metric is not known here: {', '.join(skipped)}"
+            )
+        else:
+            compared.append(entry)
+        verdict.compared[run.name] = sum(each.recomputed for each in checks)
+    return compared
+
+
+def _is_in(entry: Entry | None, recomputed: Mapping[str, object]) -> bool:
+    return entry is not None and entry.result.name in recomputed

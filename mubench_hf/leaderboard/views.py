@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mubench_hf.errors import BadInput
+from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.leaderboard.board import Board, Row, TableKey
-from mubench_hf.results.aggregate import ScoreSummary
+from mubench_hf.results.aggregate import ScoreSummary, origin_text
 from mubench_hf.results.columns import Column
 from mubench_hf.results.tables import best_mean
+from mubench_hf.results.titles import method_title
 from mubench_hf.tasks import get_task
-from mubench_hf.trainers import get_method
+from mubench_hf.trainers import get_method, list_methods
 
 STATED = ("unlearn_seconds", "retrain_time_ratio")
 """Scores that nothing but whoever ran the method can know."""
@@ -44,7 +45,7 @@ def is_best(rows: Sequence[Row], row: Row, column: Column) -> bool:
 
 
 def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, descending: bool = False) -> list[Row]:
-    """Return the rows whose method's key or title holds ``text``, sorted; rows without a number stand last.
+    """Return the rows whose title, method's key or settings hold ``text``, sorted; rows without a number stand last.
 
     Args:
         rows: Rows of one table.
@@ -53,7 +54,7 @@ def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, desce
         descending: Whether the largest mean stands first.
     """
     wanted = text.strip().lower()
-    kept = [row for row in rows if wanted in f"{row.group.label} {method_title(row.group.method)}".lower()]
+    kept = [row for row in rows if wanted in f"{row.group.label} {row_title(row)}".lower()]
     if by is None:
         return kept
     known = [row for row in kept if summary(row, by).mean is not None]
@@ -61,8 +62,8 @@ def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, desce
     return known + [row for row in kept if summary(row, by).mean is None]
 
 
-class Comparison(NamedTuple):
-    """One score of two methods.
+class ScorePair(NamedTuple):
+    """One score of two rows of a table.
 
     Attributes:
         column: The score.
@@ -79,17 +80,17 @@ class Comparison(NamedTuple):
     better: int | None
 
 
-def compare(first: Row, second: Row, columns: Sequence[Column]) -> list[Comparison]:
-    """Compare two rows of one table, score by score."""
+def side_by_side(first: Row, second: Row, columns: Sequence[Column]) -> list[ScorePair]:
+    """Return two rows of one table, score by score, and which is the better."""
     lines = []
     for column in columns:
         means = [summary(row, column).mean for row in (first, second)]
         if None in means:
-            lines.append(Comparison(column, *means, None, None))
+            lines.append(ScorePair(column, *means, None, None))
             continue
         merits = [_merit(row, column) for row in (first, second)]
         better = None if None in merits or merits[0] == merits[1] else 1 + (merits[1] > merits[0])
-        lines.append(Comparison(column, *means, means[0] - means[1], better))
+        lines.append(ScorePair(column, *means, means[0] - means[1], better))
     return lines
 
 
@@ -108,7 +109,7 @@ def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     """Return rows as CSV: each score's mean, standard deviation and gap to retrain, with all their digits."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = [*TableKey._fields, "method", "settings", "status", "seeds", "verified_runs"]
+    header = [*TableKey._fields, "method", "settings", "external", "status", "seeds", "verified_runs"]
     for column in columns:
         key = score_key(rows[0], column) if rows else column.key
         header += [key, f"{key}_std", f"{key}_gap_to_retrain"]
@@ -116,7 +117,8 @@ def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     for row in rows:
         group = row.group
         cells = [getattr(group, name) for name in TableKey._fields]
-        cells += [group.method, json.dumps(group.differs), group.status, " ".join(map(str, group.seeds)), row.verified]
+        apart = [json.dumps(found, sort_keys=True) if found else "" for found in (group.differs, group.external)]
+        cells += [group.method, *apart, group.status, " ".join(map(str, group.seeds)), row.verified]
         for column in columns:
             found = summary(row, column)
             cells += ["" if value is None else value for value in (found.mean, found.std, gap(row, column))]
@@ -149,8 +151,14 @@ def method_page(board: Board, method: str) -> MethodPage:
     """Return the page of a method.
 
     Raises:
-        BadInput: If there is no such method.
+        BadInput: If there is no such method, and no result of one from outside with this key.
     """
+    results = tuple((key, row) for key, rows in board.tables.items() for row in rows if row.group.method == method)
+    origins = {origin_text(row.group.external["method"]): None for _, row in results if "method" in row.group.external}
+    if method not in list_methods():  # Visitors name methods: what they name is looked up, never imported.
+        if not origins:
+            raise unknown_name("method", method, list_methods())
+        return MethodPage(method, method, {}, f"external, not a part of mubench_hf: {', '.join(origins)}", (), results)
     trainer = get_method(method)
     words = {
         "Measures": trainer.measurement,
@@ -158,18 +166,15 @@ def method_page(board: Board, method: str) -> MethodPage:
         "Retention on D_r": trainer.retention,
     }
     papers = tuple(f"https://arxiv.org/abs/{number}" for number in re.findall(r"arXiv (\d{4}\.\d{5})", trainer.source))
-    results = tuple((key, row) for key, rows in board.tables.items() for row in rows if row.group.method == method)
     return MethodPage(method, trainer.title, words, trainer.source, papers, results)
 
 
-def method_title(method: str) -> str:
-    """Return a method's name for people; the original unlearns nothing and has no class of its own."""
-    if method == "original":
-        return "Original"
-    try:
-        return get_method(method).title
-    except BadInput:  # One from outside, of which only the key is here.
-        return method
+def methods_of(board: Board) -> list[tuple[str, str]]:
+    """Return title and key of every method, those from outside that there are results of last."""
+    groups = [row.group for rows in board.tables.values() for row in rows]
+    others = {group.method for group in groups if "method" in group.external}.difference(list_methods())
+    own = [(method_title(name), name) for name in list_methods()]
+    return own + [(f"{name} (external)", name) for name in sorted(others)]
 
 
 def row_title(row: Row) -> str:
@@ -177,16 +182,21 @@ def row_title(row: Row) -> str:
     return method_title(row.group.method) + row.group.label.removeprefix(row.group.method)
 
 
-def find_row(board: Board, key: TableKey, method: str) -> Row:
-    """Return a method's row of a table.
+def find_row(board: Board, key: TableKey, label: str) -> Row:
+    """Return a row of a table.
+
+    Args:
+        board: All tables.
+        key: Which table.
+        label: ``Group.label`` of the row: a method's key, and what sets the row apart from the preset's.
 
     Raises:
         BadInput: If the table does not have it.
     """
     for row in board.tables.get(key, ()):
-        if row.group.label == method:
+        if row.group.label == label:
             return row
-    raise BadInput(f"The table of {key.task} has no {method!r}. Choose another method.")
+    raise BadInput(f"The table of {key.task} has no {label!r}. Choose another method.")
 
 
 def _merit(row: Row, column: Column) -> float | None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mubench_hf.errors import BadInput
+from mubench_hf.metrics.parameters import REFERENCES, SPLITS
+from mubench_hf.runs.record import made_of
 from mubench_hf.runs.result import RunResult
 
-REFERENCES = ("original", "retrain")
-"""Methods that unlearn nothing; every other one is an unlearning method. Tables start with these."""
-MAIN_PREFIXES = ("test_", "forget_", "retain_")
+MAIN_PREFIXES = tuple(f"{split}_" for split in SPLITS)
 """The task's own score is reported on these splits, as prefix and metric name: ``test_accuracy``."""
 NOT_REPORTED = "not reported by the run"
 
@@ -48,7 +48,7 @@ class Group:
         method: ``original``, ``retrain`` or an unlearning method.
         differs: Settings in which the runs differ from the preset or, where results do not say, from the method's
             other groups.
-        external: Whether the method is not one of this package's.
+        external: Part that is not this package's (``method``, ``model``) → its name and SHA-256.
         runs: Names of the runs.
         made_on: What they were made on, each machine once.
         status: ``ok`` if every run is, else for example ``diverged 1/3`` or ``diverged 1/3, failed 1/3``.
@@ -65,7 +65,7 @@ class Group:
     del_ratio: int
     method: str
     differs: dict[str, Any]
-    external: bool
+    external: dict[str, dict[str, str]]
     runs: tuple[str, ...]
     made_on: tuple[str, ...]
     status: str
@@ -78,7 +78,7 @@ class Group:
     @property
     def label(self) -> str:
         """What the group is called in tables: its method, and what sets it apart."""
-        words = ["external"] * self.external + [f"{name}={value}" for name, value in self.differs.items()]
+        words = ["external"] * ("method" in self.external) + [f"{name}={value}" for name, value in self.differs.items()]
         return f"{self.method} ({', '.join(words)})" if words else self.method
 
     def score(self, key: str) -> ScoreSummary:
@@ -199,12 +199,13 @@ def _rows(results: Iterable[RunResult]) -> dict[_Row, list[RunResult]]:
     rows: dict[_Row, list[RunResult]] = defaultdict(list)
     for run in results:
         others = {name: value for name, value in run.settings.items() if name != "original"}
-        rest = json.dumps([run.config, others, run.external], sort_keys=True)
+        rest = json.dumps([run.config, others, made_of(run.external)], sort_keys=True)
         rows[_Row(run.method, run.settings.get("original"), rest)].append(run)
     for row in [row for row in rows if row.original is not None]:
         # Where one original serves every seed, the run of that original's own seed belongs to the others.
         own = rows.get(own_row := row._replace(original=None), [])
-        if own and all(run.base_model == f"mubench/{row.original}" for run in own):
+        seeds = {run.seed for run in rows[row]}
+        if own and all(run.base_model == f"mubench/{row.original}" and run.seed not in seeds for run in own):
             rows[row] += rows.pop(own_row)
     return dict(rows)
 
@@ -226,16 +227,26 @@ def _references(rows: Mapping[_Row, list[RunResult]]) -> dict[str | None, dict[s
 
 def _differences(row: _Row, rows: Mapping[_Row, list[RunResult]]) -> dict[str, Any]:
     """Return what to tell a group by, see ``Group.differs``."""
-    first = rows[row][0]
-    if first.settings or first.external:
-        return {**first.settings, **({"original": row.original} if row.original else {})}
-    siblings = [rows[other][0] for other in rows if other.method == row.method and not rows[other][0].settings]
-    every = {name for run in siblings for name in run.config}
-    return {
-        name: first.config.get(name, "default")
-        for name in sorted(every)
-        if any(run.config.get(name) != first.config.get(name) for run in siblings)
-    }
+    mine = _settings(row, rows)
+    alike = [rows[other][0] for other in rows if other.method == row.method and _settings(other, rows) == mine]
+    first, found = rows[row][0], dict(mine)
+    # Results of before 0.2 do not state settings, defaults may change between versions, and files keep their names.
+    for name in sorted({name for run in alike for name in run.config}):
+        if name not in mine and any(run.config.get(name) != first.config.get(name) for run in alike):
+            found[name] = first.config.get(name, "default")
+    for part in sorted({part for run in alike for part in made_of(run.external)}):
+        if any(run.external.get(part) != first.external.get(part) for run in alike):
+            found[part] = origin_text(first.external[part]) if part in first.external else "of mubench_hf"
+    return found
+
+
+def _settings(row: _Row, rows: Mapping[_Row, list[RunResult]]) -> dict[str, Any]:
+    return {**rows[row][0].settings, **({"original": row.original} if row.original else {})}
+
+
+def origin_text(origin: Mapping[str, str]) -> str:
+    """Return where a part from outside comes from, short enough for a table: its name and the start of its hash."""
+    return f"{origin['name']} {origin['sha256'][:8]}"
 
 
 def _group(runs: list[RunResult], differs: dict[str, Any], retrain: dict[str, float]) -> Group:
@@ -254,7 +265,7 @@ def _group(runs: list[RunResult], differs: dict[str, Any], retrain: dict[str, fl
         del_ratio=first.del_ratio,
         method=first.method,
         differs=differs,
-        external="method" in first.external,
+        external=first.external,
         runs=tuple(sorted(run.name for run in runs)),
         made_on=tuple(sorted({_machine(run) for run in runs})),
         status=", ".join(bad) or "ok",

@@ -1,33 +1,37 @@
-"""Scores computed again beside the scores that were stated: which agree, and how closely they can be asked to."""
+"""Stated scores beside the same scores computed again: which agree, and how closely they are asked to."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from mubench_hf.runs.environment import describe_environment
+from mubench_hf.runs.record import METRIC_PART
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import TIME_RATIO, references_of
 
+LAST_DIGITS = 1e-6
+"""What scores of the very same outputs may differ by: another processor rounds the last digits of a sum otherwise."""
+
 FLIPPED_ROWS, LEAST = 2, 1e-3
-"""What two machines may differ by: the last bits of a sum turn over a row whose two best answers nearly tie, and a
-score of two splits counts two such rows. Where rows are many it is ``LEAST``, of 1 or of a value that is larger."""
+"""What scores of the same weights may differ by: the last bits of a sum turn over a row whose two best answers nearly
+tie, and a score of two splits counts two such rows. Where rows are many it is ``LEAST``."""
 
 TIMES = ("unlearn_seconds", TIME_RATIO)
-"""Scores that weights do not tell: the times of the records are taken as they are, and must be the stated ones."""
+"""Scores that nothing measures again: they are taken from the record, and must be exactly the stated ones."""
 
 EXACT, CLOSE, UNKNOWN, WRONG = "exactly", "closely", "unknown", "no"
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One score.
+class ScoreCheck:
+    """One stated score beside the one computed again.
 
     Attributes:
-        key: Its name.
-        stated: The published value, ``None`` where there is none.
-        found: The value computed again, ``None`` where it cannot be.
-        agrees: ``exactly``, ``closely`` (within what machines may differ by), ``unknown``, or ``no``.
+        key: Name of the score.
+        stated: The stated value; ``None`` where the result says why there is none.
+        found: The value computed again; ``None`` where there is none.
+        agrees: ``exactly``, ``closely`` (within the tolerance), ``unknown`` (not judged), or ``no``.
         note: What there is to say of it.
     """
 
@@ -37,46 +41,84 @@ class Comparison:
     agrees: str
     note: str = ""
 
+    @property
+    def withheld(self) -> bool:
+        """Whether the result states no value where there is one."""
+        return self.stated is None and self.found is not None
 
-def compare(
-    stated: RunResult, found: RunResult, *, rows: int, alike: bool, missing: Collection[str]
-) -> list[Comparison]:
-    """Compare every score of two results of one run.
+    @property
+    def recomputed(self) -> bool:
+        """Whether a stated value was compared with one that was computed again."""
+        return None not in (self.stated, self.found) and self.key not in TIMES
+
+    def __str__(self) -> str:
+        """Return both values in one line."""
+        return f"score {self.key}: stated {self.stated}, recomputed {self.found}."
+
+
+def weights_tolerance(*, rows: int, alike: bool) -> float:
+    """Return the tolerance for scores that were computed again from the same weights.
 
     Args:
-        stated: The published result.
-        found: The one computed again.
         rows: Rows of the smallest split that scores are computed from.
         alike: Whether both were made with the same processor and packages: values must then be equal.
+    """
+    return 0.0 if alike else max(FLIPPED_ROWS / rows, LEAST)
+
+
+def check_scores(
+    stated: RunResult,
+    scores: Mapping[str, float | None],
+    reasons: Mapping[str, str],
+    *,
+    tolerance: float,
+    missing: Collection[str] = (),
+    outside: Collection[str] = (),
+) -> list[ScoreCheck]:
+    """Compare every score that a result states with the same score computed again.
+
+    Two values agree if they differ by at most ``tolerance``, of 1 or of the stated value where that is larger. A score
+    that is in ``scores`` alone, of a metric that came later, was never stated and is not compared.
+
+    Args:
+        stated: The result.
+        scores: The scores computed again.
+        reasons: Why some of those are ``None``.
+        tolerance: ``LAST_DIGITS`` for the same outputs; for the same weights see ``weights_tolerance``.
         missing: Which of ``original`` and ``retrain`` there was no result of when scores were computed again.
+        outside: Scores of metrics that are not known here.
 
     Returns:
-        One comparison a score, in the order of their names.
+        One check per stated score, in the order of their names.
     """
-    tolerance = 0.0 if alike else max(FLIPPED_ROWS / rows, LEAST)
-    return [
-        _compare(key, stated, found, tolerance, missing) for key in sorted(stated.scores.keys() | found.scores.keys())
-    ]
 
-
-def _compare(key: str, stated: RunResult, found: RunResult, tolerance: float, missing: Collection[str]) -> Comparison:
-    said, value = stated.scores.get(key), found.scores.get(key)
-    if said is None and value is None:
-        return Comparison(key, said, value, EXACT, stated.reasons.get(key, ""))
-    if said is None:
-        return Comparison(key, said, value, UNKNOWN, f"not stated: {stated.reasons.get(key, 'it is not in the file')}")
-    if value is None:
+    def check(key: str) -> ScoreCheck:
+        said, value = stated.scores[key], scores.get(key)
         lacking = sorted(references_of(key) & set(missing))
-        if lacking:
+        if said is None:
+            note = stated.reasons.get(key, "")
+            return ScoreCheck(key, said, value, *((EXACT, note) if value is None else (UNKNOWN, f"not stated: {note}")))
+        if value is None and key in outside:
+            return ScoreCheck(key, said, value, UNKNOWN, "its metric is not known here")
+        if value is None and lacking:
             why = f"compares with {' and '.join(lacking)}, whose published result is not there"
-            return Comparison(key, said, value, UNKNOWN, why)
-        return Comparison(key, said, value, WRONG, found.reasons.get(key, "there is no such score"))
-    note = "time of run.json, not measured again" if key in TIMES else ""
-    if said == value:
-        return Comparison(key, said, value, EXACT, note)
-    difference = abs(said - value)
-    close = key not in TIMES and difference <= tolerance * max(1.0, abs(said))
-    return Comparison(key, said, value, CLOSE if close else WRONG, f"{note or 'differs'} by {difference:.2g}")
+            return ScoreCheck(key, said, value, UNKNOWN, why)
+        if value is None:
+            return ScoreCheck(key, said, value, WRONG, reasons.get(key, "there is no such score"))
+        note = "time of run.json, not measured again" if key in TIMES else ""
+        if said == value:
+            return ScoreCheck(key, said, value, EXACT, note)
+        difference = abs(said - value)
+        close = key not in TIMES and difference <= tolerance * max(1.0, abs(said))
+        return ScoreCheck(key, said, value, CLOSE if close else WRONG, f"{note or 'differs'} by {difference:.2g}")
+
+    return [check(key) for key in sorted(stated.scores)]
+
+
+def external_scores(result: RunResult) -> set[str]:
+    """Return the stated scores of metrics that ``external`` names."""
+    names = {part.removeprefix(METRIC_PART) for part in result.external if part.startswith(METRIC_PART)}
+    return {key for key in result.scores if key in names or key.partition("_")[2] in names}
 
 
 def made_alike(result: RunResult) -> bool:

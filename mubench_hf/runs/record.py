@@ -23,6 +23,9 @@ RECORD = "run.json"
 ORIGINAL = "original"
 """What the run that trains on all rows has in place of a method."""
 
+METRIC_PART = "metric:"
+"""What an external metric is called in ``external``, before its name."""
+
 _NOT_IDENTITY = frozenset(
     [
         "output_dir",
@@ -104,10 +107,25 @@ class RunId:
 
 def tag_of(settings: Mapping[str, Any], external: Mapping[str, Any]) -> str:
     """Return the tag of a run with these ``settings`` and ``external`` parts, see ``RunRecord``; empty without any."""
-    if not settings and not external:
+    parts = made_of(external)
+    if not settings and not parts:
         return ""
-    text = json.dumps({"settings": settings, "external": external}, sort_keys=True)
+    text = json.dumps({"settings": settings, "external": parts}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def made_of(external: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the external parts that a run was made of: all but metrics, which change scores and no run."""
+    return {part: origin for part, origin in external.items() if not part.startswith(METRIC_PART)}
+
+
+def _but_the_method(external: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: origin for part, origin in external.items() if part != "method"}
+
+
+def own_original(run: RunId, external: Mapping[str, Any]) -> str:
+    """Return the name of the original that a run starts from unless its settings say otherwise: that of its seed."""
+    return replace(run, method=ORIGINAL, del_ratio=None, tag=tag_of({}, _but_the_method(external))).name
 
 
 def reference_names(run: RunId, base_model: str | None, external: Mapping[str, Any]) -> dict[str, str]:
@@ -122,8 +140,7 @@ def reference_names(run: RunId, base_model: str | None, external: Mapping[str, A
         ``original``: what it started from, left out where that is no run of this benchmark; ``retrain``: the retrained
         model of the same seed from the same original.
     """
-    shared = {part: origin for part, origin in external.items() if part != "method"}
-    own = replace(run, method=ORIGINAL, del_ratio=None, tag=tag_of({}, shared)).name
+    shared, own = _but_the_method(external), own_original(run, external)
     start = run.checkpoint_name if run.method == ORIGINAL else str(base_model).removeprefix("mubench/")
     # Before 0.2 one original, called like the table, served every seed.
     beside = {} if start in (own, run.table_name) else {"original": start}
@@ -146,7 +163,8 @@ class RunRecord:
         base_revision: Hash of that checkpoint's weights.
         settings: What differs from the preset: name of the setting → value. ``original`` is the name of what the run
             started from, where that is not the original of the same seed with the preset recipe.
-        external: Part that is not this package's (``task``, ``model``, ``method``) → its name and SHA-256.
+        external: Part that is not this package's (``task``, ``model``, ``method``; of a result also
+            ``metric:<name>``) → its name and SHA-256.
         status: ``running``, ``ok`` or ``diverged``.
         status_reason: Why, if it diverged.
         seconds: Wall seconds of unlearning (of training, for an original).

@@ -22,7 +22,7 @@ _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "
 _NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
 # These become parts of file names and Hub repository names, also when the JSON comes from a stranger.
 _NAME_PARTS = ("task", "model", "method")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SAFE_NAME = re.compile(r"(?!.*\.py$)[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class RunResult:
             if not _SAFE_NAME.fullmatch(getattr(self, name)):
                 raise BadInput(
                     f"Field {name!r} is {getattr(self, name)!r}; it must start with a letter or digit and hold only "
-                    "letters, digits, '.', '_' and '-', because files are named after it."
+                    "letters, digits, '.', '_' and '-', because files are named after it, and not end in '.py'."
                 )
         _require(self.variant in VARIANTS, "variant", self.variant, f"one of {', '.join(VARIANTS)}")
         _require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")

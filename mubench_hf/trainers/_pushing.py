@@ -11,9 +11,9 @@ from transformers import TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
 
-from mubench_hf.data.card import template
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers._loop import RunLoop
+from mubench_hf.utils.shipped import template
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo

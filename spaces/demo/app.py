@@ -18,7 +18,7 @@ from mubench_hf.demo.panels import CSS, alert, answers_panel, sample_panel
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers import list_methods
 
-SPLITS = {"Deleted (D_f)": "forget", "Kept (D_r)": "retain", "Never trained on (test)": "test"}
+PLACES = {"Deleted (D_f)": "forget", "Kept (D_r)": "retain", "Never trained on (test)": "test"}
 STEPS = {"Previous": -1, "Next": 1, "Any": 0}
 FILES, TEXTS = 2, 4
 """Most files and texts that a row of one's own consists of, over all tasks."""
@@ -45,10 +45,10 @@ def look(task, ratio, methods, split, row, progress=PROGRESS) -> tuple[str, str]
     """Show a row of the data set and what the models say of it; rows are counted from 1."""
     try:
         chosen = RUNS.bench(task, ratio)
-        count = chosen.count(SPLITS[split])
+        count = chosen.count(PLACES[split])
         if row is None or not 1 <= row <= count:
             return "", alert(f"There is no row {row}. Allowed: a whole number from 1 to {count}.")
-        sample = chosen.sample(SPLITS[split], int(row) - 1)
+        sample = chosen.sample(PLACES[split], int(row) - 1)
         return sample_panel(sample), ask(chosen, methods, sample, progress)
     except BadInput as error:
         return "", alert(str(error))
@@ -118,7 +118,7 @@ def plot(task: str, ratio: int) -> tuple[Any, pd.DataFrame]:
 
 def step(by: int, task, ratio, split, row) -> int:
     """Return the number of the row ``by`` places on, around the end; 0 draws one."""
-    count = RUNS.bench(task, ratio).count(SPLITS[split])
+    count = RUNS.bench(task, ratio).count(PLACES[split])
     return random.randint(1, count) if by == 0 else (int(row or 1) - 1 + by) % count + 1
 
 
@@ -156,7 +156,7 @@ class Page:
     def add_rows(self) -> None:
         """Add what one picks a row with, or brings one's own, and where the row and the answers appear."""
         with gr.Row():
-            self.split = gr.Radio(list(SPLITS), value="Deleted (D_f)", label="Row from", min_width=280)
+            self.split = gr.Radio(list(PLACES), value="Deleted (D_f)", label="Row from", min_width=280)
             self.row = gr.Number(1, precision=0, label="Row number", minimum=1)
         with gr.Row():
             self.steps = {by: gr.Button(name, size="sm", min_width=80) for name, by in STEPS.items()}

@@ -22,10 +22,9 @@ from mubench_hf.leaderboard.pages import (
 )
 from mubench_hf.leaderboard.plot import plot_html
 from mubench_hf.leaderboard.reading import RESULTS
-from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_page, method_title, row_title
+from mubench_hf.leaderboard.views import arrange, csv_text, find_row, method_page, methods_of, row_title, side_by_side
 from mubench_hf.results.columns import Column
 from mubench_hf.tasks import get_task
-from mubench_hf.trainers import list_methods
 
 WHERE = os.environ.get("MUBENCH_RESULTS", RESULTS)
 OWN_ORDER = "the table's own order"
@@ -103,10 +102,10 @@ def choices(values: list, chosen: object = None) -> dict:
     return gr.update(choices=values, value=chosen if chosen in plain else next(iter(plain), None))
 
 
-def reload(task: str | None) -> tuple:
+def reload(task: str | None, method: str | None) -> tuple:
     """Read the results anew."""
     shelf.read()
-    return shelf.state(), choices(tasks(), task), left_out_html(shelf.board)
+    return shelf.state(), choices(tasks(), task), left_out_html(shelf.board), choices(methods_of(shelf.board), method)
 
 
 def choose_task(task: str | None, model: str | None) -> dict:
@@ -163,7 +162,7 @@ def show_comparison(task, model, ratio, a: str | None, b: str | None) -> str:
         first, second = (find_row(shelf.board, key, str(name)) for name in (a, b))
     except BadInput as error:
         return message(str(error))
-    return comparison_table(key, first, second, compare(first, second, shelf.board.columns(key)))
+    return comparison_table(key, first, second, side_by_side(first, second, shelf.board.columns(key)))
 
 
 def show_method(method: str) -> str:
@@ -203,8 +202,7 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
                 second = gr.Dropdown([], label="Second method", elem_id="second", min_width=280)
             comparison = html("comparison")
         with gr.Tab("Methods"):
-            names = [(method_title(name), name) for name in list_methods()]
-            method = gr.Dropdown(names, label="Method", elem_id="method")
+            method = gr.Dropdown(methods_of(shelf.board), label="Method", elem_id="method")
             page = html("page")
     with gr.Accordion("Files left out", open=False):
         left_out = html("left-out")
@@ -216,7 +214,7 @@ with gr.Blocks(title="MU-Bench leaderboard") as demo:
     compared = dict(fn=show_comparison, inputs=[*chosen, first, second], outputs=comparison)
     paged = dict(fn=show_method, inputs=method, outputs=page)
     for start in (demo.load, again.click):
-        step = start(reload, task, [state, task, left_out])
+        step = start(reload, [task, method], [state, task, left_out, method])
         step = step.then(choose_task, [task, model], model).then(choose_model, chosen, ratio)
         step = step.then(choose_table, [*chosen, by, first, second], [headers, by, first, second])
         step.then(**shown).then(**compared).then(**paged)

@@ -99,7 +99,7 @@ def manifest_sha(made, out):
 
 
 def test_template_of_the_installed_package_comes_first(monkeypatch, tmp_path):
-    monkeypatch.setattr("mubench_hf.utils.shipped.__file__", str(tmp_path / "mubench_hf" / "utils" / "shipped.py"))
+    monkeypatch.setattr("mubench_hf.utils.shipped.files", lambda package: tmp_path / package)
     for place, text in (("model_cards", "checkout $title"), ("mubench_hf/model_cards", "packaged $title")):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "dataset.md").write_text(text)

@@ -115,7 +115,7 @@ def test_published_runs_say_what_local_ones_do(loopback, cifar_out):
     )
     assert runs.tasks() == local.tasks() == ["cifar100-mini"]
     assert runs.results("cifar100-mini", 5) == local.results("cifar100-mini", 5)
-    loopback.add("model", "mubench/cifar100-mini-vit-tiny-finetune-df5pct-s7", {"model.safetensors": b"changed since"})
+    loopback.add("model", "mubench/cifar100-mini-vit-tiny-finetune-df5pct-s3", {"model.safetensors": b"changed since"})
     bench, other = runs.bench("cifar100-mini", 5), local.bench("cifar100-mini", 5)
     for method in runs.methods("cifar100-mini", 5):
         sample = bench.sample("forget", 7)
@@ -129,7 +129,7 @@ def test_published_runs_say_what_local_ones_do(loopback, cifar_out):
 def test_a_repository_that_is_no_checkpoint_is_refused(loopback, cifar_out, tmp_path):
     out = shutil.copytree(cifar_out, tmp_path / "out")
     publish(loopback, out)
-    name = "mubench/cifar100-mini-vit-tiny-retrain-df5pct-s7"
+    name = "mubench/cifar100-mini-vit-tiny-retrain-df5pct-s3"
     record = json.loads(loopback.files("model", name)["run.json"])
     record["run"]["method"] = "finetune"
     loopback.add("model", name, {"run.json": json.dumps(record).encode()})
@@ -143,7 +143,7 @@ def test_a_busy_hub_loses_no_run(loopback, cifar_out, monkeypatch):
     monkeypatch.setattr("mubench_hf.demo.runs.Retries", partial(Retries, wait=0.001))
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     loopback.faults.unavailable, loopback.faults.seed = 0.3, 1
-    assert len(DemoRuns.hub().results("cifar100-mini", 5)) == 5
+    assert len(DemoRuns.hub().results("cifar100-mini", 5)) == 6
     loopback.faults.unavailable = 1.0
     with pytest.raises(BadInput, match="cannot be reached"):
         DemoRuns.hub()

@@ -7,7 +7,18 @@ import pytest
 from made_up import made_up
 
 from mubench_hf.metrics import list_metrics
-from mubench_hf.runs.agreement import CLOSE, EXACT, LEAST, UNKNOWN, WRONG, compare, made_alike
+from mubench_hf.runs.agreement import (
+    CLOSE,
+    EXACT,
+    LAST_DIGITS,
+    LEAST,
+    UNKNOWN,
+    WRONG,
+    check_scores,
+    external_scores,
+    made_alike,
+    weights_tolerance,
+)
 from mubench_hf.runs.environment import describe_environment
 from mubench_hf.runs.scores import references_of
 
@@ -20,8 +31,13 @@ def changed(result, **scores):
     )
 
 
-def verdicts(stated, found, rows=10**6, alike=True, missing=()):
-    return {found.key: found.agrees for found in compare(stated, found, rows=rows, alike=alike, missing=missing)}
+def checks(stated, found, rows=10**6, alike=True, **where):
+    tolerance = weights_tolerance(rows=rows, alike=alike)
+    return check_scores(stated, found.scores, found.reasons, **{"tolerance": tolerance} | where)
+
+
+def verdicts(stated, found, rows=10**6, alike=True, **where):
+    return {check.key: check.agrees for check in checks(stated, found, rows, alike, **where)}
 
 
 def test_equal_scores_agree_and_every_changed_one_is_found():
@@ -64,9 +80,38 @@ def test_what_compares_with_a_missing_model_is_not_judged():
     assert verdicts(found, stated)["zrf"] == UNKNOWN, "nothing was claimed"
 
 
-def test_a_score_that_nothing_computes_is_wrong():
+def test_a_stated_score_that_nothing_computes_is_wrong():
     _, result = made_up()
     assert verdicts(changed(result, brilliance=1.0), result)["brilliance"] == WRONG
+
+
+def test_a_score_of_a_metric_that_came_later_is_no_difference():
+    _, result = made_up()
+    later = changed(result, tug_of_war=random.random())
+    assert verdicts(result, later) == verdicts(result, result), "it was never stated"
+    withheld = changed(result, zrf=None)
+    (check,) = [check for check in checks(withheld, result) if check.key == "zrf"]
+    assert check.withheld and check.agrees == UNKNOWN and check.note == "not stated: for a reason"
+    assert not any(check.withheld for check in checks(result, later))
+
+
+def test_scores_of_a_metric_from_outside_are_not_judged():
+    _, result = made_up()
+    origin = {"name": "mine.py", "sha256": "d" * 64}
+    stated = changed(result, brilliance=1.0, forget_wit=0.5, dullness=0.2)
+    stated = dataclasses.replace(stated, external={"metric:brilliance": origin, "metric:wit": origin})
+    assert external_scores(stated) == {"brilliance", "forget_wit"}
+    seen = verdicts(stated, result, outside=external_scores(stated))
+    assert (seen["brilliance"], seen["forget_wit"], seen["dullness"]) == (UNKNOWN, UNKNOWN, WRONG)
+
+
+def test_the_same_outputs_give_the_same_scores_but_for_last_digits():
+    _, result = made_up()
+    for factor, expected in ((0.9, CLOSE), (1.1, WRONG)):
+        other = changed(result, zrf=result.scores["zrf"] + factor * LAST_DIGITS)
+        assert verdicts(result, other, tolerance=LAST_DIGITS)["zrf"] == expected
+    recomputed = {check.key for check in checks(result, result) if check.recomputed}
+    assert recomputed == {key for key, value in result.scores.items() if value is not None} - {"unlearn_seconds"}
 
 
 def test_references_are_those_that_a_metric_names():

@@ -8,8 +8,11 @@ from mubench_hf.errors import BadInput
 from mubench_hf.hub import model_bundle
 
 NAME = "cifar100-mini-vit-tiny-finetune-df5pct-s42"
-QUICK = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
-UNLEARN = ["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", *QUICK, "--push_to_hub", "true"]
+ORIGINAL = "cifar100-mini-vit-tiny-original-s42"
+CIFAR = ["--task", "cifar100", "--mini", "--disable_tqdm", "true", "--push_to_hub", "true"]
+UNLEARN = ["unlearn", *CIFAR, "--method", "finetune"]
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def content(bundle):
@@ -31,10 +34,8 @@ def test_a_run_is_pushed_as_it_is_published(own_bench, hub_here, capsys):
 
 
 def test_an_original_is_evaluated_and_pushed(own_bench, hub_here, capsys):
-    argv = ["train", "--task", "cifar100", "--mini", *QUICK, "--num_train_epochs", "2", "--out", str(own_bench)]
-    dispatch([*argv, "--push_to_hub", "true", "--hub_token", WRITER])
-    folder = own_bench / "mubench" / "cifar100-mini-vit-tiny"
-    assert hub_here.files("model", "mubench/cifar100-mini-vit-tiny") == content(model_bundle(folder))
+    dispatch(["train", *CIFAR, "--out", str(own_bench), "--hub_token", WRITER])
+    assert hub_here.files("model", f"mubench/{ORIGINAL}") == content(model_bundle(own_bench / "mubench" / ORIGINAL))
 
 
 @pytest.mark.parametrize(

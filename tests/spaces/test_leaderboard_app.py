@@ -15,7 +15,8 @@ from made_up import table
 from mubench_hf.leaderboard.board import TableKey, read_board
 from mubench_hf.leaderboard.entries import dataset_paths
 from mubench_hf.leaderboard.marks import write_marks
-from mubench_hf.leaderboard.views import arrange, compare, csv_text, find_row, method_title, summary
+from mubench_hf.leaderboard.views import arrange, csv_text, find_row, side_by_side, summary
+from mubench_hf.results.titles import method_title
 
 pytestmark = pytest.mark.slow
 MINI, IMDB = TableKey("cifar100", "mini", "vit-tiny", 5), TableKey("imdb", "mini", "bert-tiny", 5)
@@ -162,7 +163,7 @@ def test_two_methods_are_compared(shown, results):
     choose(page, "First method", "SCRUB")
     choose(page, "Second method", "Bad-T")
     page.locator("#comparison .mb-caption", has_text="SCRUB and Bad-T").wait_for()
-    lines = compare(find_row(board, MINI, "scrub"), find_row(board, MINI, "bad_teaching"), board.columns(MINI))
+    lines = side_by_side(find_row(board, MINI, "scrub"), find_row(board, MINI, "bad_teaching"), board.columns(MINI))
     rows = page.locator("#comparison tbody tr").all()
     assert len(rows) == len(lines)
     for row, line in zip(rows, lines, strict=True):
