@@ -17,6 +17,7 @@ _HOMES = {
     "UnlearningConfig": "mubench_hf.trainers",
     "UnlearningTrainer": "mubench_hf.trainers",
     "RunResult": "mubench_hf.results",
+    "task_from_dataset": "mubench_hf.runs.from_data",
 }
 
 __all__ = ["__version__", *_HOMES]

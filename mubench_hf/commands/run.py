@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser
-from mubench_hf.commands._tasks import named_tasks
+from mubench_hf.commands._data import add_data_flags, asked_tasks
 
 if TYPE_CHECKING:
     from mubench_hf.runs.pipeline import Pipeline
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> None:
     parser = CommandParser(
         "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
     )
-    parser.add_argument("tasks", nargs="+", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
+    parser.add_argument("tasks", nargs="*", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
     parser.add_argument(
         "--mini",
         dest="variant",
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
     parser.add_argument("--model", help="A registered model, a Hub id or a folder; default: the task's.")
     parser.add_argument("--methods", nargs="+", help="Methods, or file.py:Trainer; default: the paper's six.")
-    parser.add_argument("--del_ratio", default="5", help="Percent of train to forget, 1 to 10.")
+    parser.add_argument("--del_ratio", help="Percent of train to forget, 1 to 10; default: 5.")
     parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
     parser.add_argument(
         "--original_seeds",
@@ -44,19 +44,23 @@ def main(argv: Sequence[str]) -> None:
         help="Seeds of the originals, one for all or one a seed; default: equal.",
     )
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
-    given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
-    tasks, out = [task.name for task in named_tasks(given.pop("tasks"))], Path(given.pop("out"))
+    add_data_flags(parser)
+    arguments = vars(parser.parse_args(list(argv)))
+    out, model = Path(arguments.pop("out")), arguments["model"]
 
     import datasets
     import transformers
 
+    datasets.disable_progress_bars()
+    tasks = asked_tasks(arguments, arguments["variant"], out)
+    given = {name: value for name, value in {**arguments, "model": model}.items() if value is not None}
+
     from mubench_hf.runs.pipeline import Pipeline
 
-    datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     # Every mistake of the command comes before the first hour of work.
-    pipelines = [Pipeline(task, **given, out=out / task if len(tasks) > 1 else out) for task in tasks]
+    pipelines = [Pipeline(task, **given, out=out / task.name if len(tasks) > 1 else out) for task in tasks]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:
         print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
