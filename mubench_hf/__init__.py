@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mubench_hf.models import Scale as Scale
     from mubench_hf.models import get_model as get_model
     from mubench_hf.models import list_models as list_models
+    from mubench_hf.runs.from_data import task_from_dataset as task_from_dataset
     from mubench_hf.runs.own import Evaluation as Evaluation
     from mubench_hf.runs.own import evaluate as evaluate
     from mubench_hf.runs.pipeline import Pipeline as Pipeline

@@ -20,6 +20,7 @@ USAGE = """usage: mubench COMMAND ...
   evaluate CHECKPOINT ...               evaluate checkpoints; published ones, org/name, are checked
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
+  run --data DATA --label COLUMN ...    the same for your own data; build takes them too
   demo [DIR]                            look at finished runs in a browser
   publish dataset|model|metric|space NAME ...
                                         show what would go to the Hub; with --push, send it

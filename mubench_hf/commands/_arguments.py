@@ -44,7 +44,7 @@ class UnlearnArguments(TaskArguments):
         default="",
         metadata={"help": "A method of `mubench list methods`, or your own: file.py:Trainer, package.module:Trainer."},
     )
-    del_ratio: str = field(default="5", metadata={"help": "Percent of train to forget, 1 to 10."})
+    del_ratio: str | None = field(default=None, metadata={"help": "Percent of train to forget, 1 to 10; default: 5."})
     base: str | None = field(default=None, metadata={"help": "Original to start from: a folder or a Hub repository."})
     original_seed: int | None = field(
         default=None, metadata={"help": "Seed of the original to start from; default: the run's own seed."}

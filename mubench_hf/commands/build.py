@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import CommandParser
-from mubench_hf.commands._tasks import named_tasks
+from mubench_hf.commands._data import add_data_flags, asked_tasks
+from mubench_hf.data.blocks import config_name, ratio_of
 from mubench_hf.data.build import build
 
 
 def main(argv: Sequence[str]) -> None:
     """Build the data set of one task, or of several."""
     parser = CommandParser("build", "Write a task's data set, with its deletion splits as configurations.")
-    parser.add_argument("tasks", nargs="+", help="Key of the task, or of several; all: every task.")
+    parser.add_argument("tasks", nargs="*", help="Key of the task, or of several; all: every task.")
     parser.add_argument(
         "--mini",
         dest="variant",
@@ -23,7 +24,11 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--out", default=".", help="Folder that gets mubench/<data set>.")
     parser.add_argument("--raw", help="Folder of upstream files, read in place of the Hub.")
-    arguments = parser.parse_args(list(argv))
-    for task in named_tasks(arguments.tasks):
-        folder = build(task, variant=arguments.variant, out=arguments.out, raw=arguments.raw)
-        print(f"{folder}: built. From {arguments.out}: load_dataset('mubench/{folder.name}', 'df_5pct')")
+    parser.add_argument("--model", help="With --data and answers to write: the model that is to write them.")
+    add_data_flags(parser)
+    given = vars(parser.parse_args(list(argv)))
+    variant, out, raw = given.pop("variant"), given.pop("out"), given.pop("raw")
+    for task in asked_tasks(given, variant, out):
+        folder = build(task, variant=variant, out=out, raw=raw)
+        config = config_name(ratio_of(task, variant))
+        print(f"{folder}: built. From {out}: load_dataset('mubench/{folder.name}', '{config}')")

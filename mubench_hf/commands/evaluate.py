@@ -42,7 +42,7 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
     record = load_record(checkpoint)
     if record is None:
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
-    setup = setup_of(record, checkpoint, out, ratio or 5)
+    setup = setup_of(record, checkpoint, out, ratio)
     return evaluate_checkpoint(checkpoint, record, load_rows(setup, checkpoint), setup.results)
 
 
@@ -78,11 +78,11 @@ def main(argv: Sequence[str]) -> None:
     parser = CommandParser("evaluate", "Evaluate checkpoints into OUT/results, or check the scores of published ones.")
     parser.add_argument("checkpoints", nargs="+", help="Folders of finished runs, or repositories org/name[@revision].")
     parser.add_argument("--out", default=".", help="Folder with the data set; results of folders go to OUT/results.")
-    parser.add_argument("--del_ratio", default="5", help="Percent of train at which an original's folder is evaluated.")
+    parser.add_argument("--del_ratio", help="Percent of train at which an original's folder is evaluated; default: 5.")
     add_metrics(parser)
     arguments = parser.parse_args(list(argv))
     bring_metrics(arguments.metrics)
-    ratio = check_ratio(arguments.del_ratio)
+    ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]
     published = [name for name in arguments.checkpoints if name not in folders]
     results = [evaluate_into(folder, arguments.out, ratio) for folder in folders]

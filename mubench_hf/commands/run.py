@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
-from mubench_hf.commands._tasks import named_tasks
+from mubench_hf.commands._data import add_data_flags, asked_tasks
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.trainers import METHODS
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
     parser = CommandParser(
         "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
     )
-    parser.add_argument("tasks", nargs="+", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
+    parser.add_argument("tasks", nargs="*", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
     parser.add_argument(
         "--mini",
         dest="variant",
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
     parser.add_argument("--model", help="A registered model, a Hub id or a folder; default: the task's.")
     parser.add_argument("--methods", nargs="+", help="Methods, or file.py:Trainer; default: the paper's six.")
-    parser.add_argument("--del_ratio", default="5", help="Percent of train to forget, 1 to 10.")
+    parser.add_argument("--del_ratio", help="Percent of train to forget, 1 to 10; default: 5.")
     parser.add_argument("--seeds", nargs="+", type=int, help="Seeds; default: 42 87 21.")
     parser.add_argument(
         "--original_seeds",
@@ -47,28 +47,39 @@ def main(argv: Sequence[str]) -> None:
     )
     add_metrics(parser)
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
-    given = {name: value for name, value in vars(parser.parse_args(list(argv))).items() if value is not None}
-    tasks, out = [task.name for task in named_tasks(given.pop("tasks"))], Path(given.pop("out"))
+    add_data_flags(parser)
+    arguments = vars(parser.parse_args(list(argv)))
+    out, model = Path(arguments.pop("out")), arguments["model"]
     # Names are checked before anything that takes seconds to import.
-    check_ratio(given["del_ratio"])
-    for method in given.get("methods", ()):
+    if arguments["del_ratio"] is not None:
+        check_ratio(arguments["del_ratio"])
+    for method in arguments["methods"] or ():
         METHODS.check(method)
-    bring_metrics(given.pop("metrics"))
-
-    import datasets
-    import transformers
+    bring_metrics(arguments.pop("metrics"))
+    if arguments["data"]:
+        _be_quiet()
+    tasks = asked_tasks(arguments, arguments["variant"], out)
+    given = {name: value for name, value in {**arguments, "model": model}.items() if value is not None}
+    _be_quiet()
 
     from mubench_hf.runs.pipeline import Pipeline
 
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
     # Every mistake of the command comes before the first hour of work.
-    pipelines = [Pipeline(task, **given, out=out / task if len(tasks) > 1 else out) for task in tasks]
+    pipelines = [Pipeline(task, **given, out=out / task.name if len(tasks) > 1 else out) for task in tasks]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:
         print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _be_quiet() -> None:
+    """Show no progress but this command's own."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
 
 
 def _run(pipeline: Pipeline) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mubench_hf.data.splits import RATIOS
+from mubench_hf.data.blocks import config_name, source_blocks
 from mubench_hf.tasks import TaskSpec, Variant
 
 EVAL = "eval.yaml"
@@ -11,9 +11,9 @@ SCORED = ("test", "forget", "retain")
 """Splits whose scores a leaderboard shows, one each for every deletion ratio."""
 
 
-def task_id(ratio: int, split: str) -> str:
+def task_id(ratio: int | None, split: str) -> str:
     """Return the name of one leaderboard of a data set, such as ``df_5pct_test``."""
-    return f"df_{ratio}pct_{split}"
+    return f"{config_name(ratio)}_{split}"
 
 
 def render_eval(task: TaskSpec, *, variant: Variant) -> str:
@@ -35,8 +35,8 @@ def render_eval(task: TaskSpec, *, variant: Variant) -> str:
         ),
         "evaluation_framework": FRAMEWORK,
         "tasks": [
-            {"id": task_id(ratio, split), "config": f"df_{ratio}pct", "split": split}
-            for ratio in RATIOS
+            {"id": f"{config}_{split}", "config": config, "split": split}
+            for config in source_blocks(task, variant).configs
             for split in SCORED
         ],
     }

@@ -15,14 +15,19 @@ import numpy as np
 from mubench_hf import __version__
 from mubench_hf.data import splits
 from mubench_hf.data.benchmark import EVAL, render_eval
-from mubench_hf.data.card import FORGET_FILES, HELD_OUT, RETAIN_FILE, render_card, split_file
+from mubench_hf.data.blocks import GIVEN, block_ends, source_blocks
+from mubench_hf.data.card import HELD_OUT, RETAIN_FILE, render_card, split_file
 from mubench_hf.data.manifest import FORMAT, MANIFEST, fingerprint, is_built
 from mubench_hf.data.parquet import block_features, column, file_sha256, write_parquet
+from mubench_hf.data.twins import count_twins
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
+
+INDEX = "index"
+"""Column by which a source may say which upstream row each of its rows is, where that is not its place."""
 
 
 def build(
@@ -60,10 +65,12 @@ def build(
         "upstream": _upstream(task, variant, raw),
         "deletion_list": drawn,
     }
+    if task.description is not None:  # Nobody looked at these rows before.
+        manifest |= {"task_spec": dict(task.description), "forget_rows_in_test": count_twins(task, data, order)}
     with _fresh_folder(target) as folder:
         if is_built(target, task, variant):  # Another process was faster.
             return target
-        files = _write_blocks(folder, task, data, order, progress)
+        files = _write_blocks(folder, task, variant, data, order, progress)
         manifest |= {"fingerprint": fingerprint(files), "files": files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         (folder / EVAL).write_text(render_eval(task, variant=variant), encoding="utf-8")
@@ -89,7 +96,7 @@ def check_rows(task: TaskSpec, data: DatasetDict) -> None:
     columns, features = (*task.inputs, task.label), data["train"].features
     for split, rows in data.items():
         where = f"Split {split!r} of {task.name}"
-        if set(rows.column_names) != set(columns):
+        if set(rows.column_names) - {INDEX} != set(columns):
             raise BadInput(f"{where} has the columns {', '.join(rows.column_names)}. Needed: {', '.join(columns)}.")
         if rows.features != features:
             raise BadInput(f"{where} has the features {rows.features}, but train has {features}. Make them equal.")
@@ -132,9 +139,11 @@ def _load(task: TaskSpec, variant: Variant, raw: Path | str | None) -> DatasetDi
 def _deletion_order(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
     from datasets import ClassLabel
 
-    source = task.source(variant)
+    source, upstream = task.source(variant), _upstream_rows(train)
     rng, feature = splits.stream(source.stream), train.features[task.label]
-    if task.forgets_classes:
+    if source.forget is not None:
+        order, rule = _positions(upstream, source.forget.rows, task), GIVEN
+    elif task.forgets_classes:
         order, rule = (
             splits.class_order(column(train, task.label).to_numpy(), feature.num_classes, rng),
             "whole_classes",
@@ -146,7 +155,7 @@ def _deletion_order(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[n
         order, rule = splits.unlabelled_order(len(train), rng), "unlabelled"
     if len(order) == len(train):
         raise BadInput(f"All {len(train):,} train rows of {task.name} would be forgotten, none retained. Add rows.")
-    found = splits.list_sha256(order)
+    found = splits.list_sha256(upstream[order])
     if source.deletion_sha256 not in (None, found):
         raise BadInput(
             f"The deletion list of these {len(train):,} train rows of {task.name} has the SHA-256 {found}, the "
@@ -175,8 +184,26 @@ def _upstream(task: TaskSpec, variant: Variant, raw: Path | str | None) -> dict[
     return {"id": source.hub_id, "revision": revision, "raw": raw is not None}
 
 
+def _upstream_rows(rows: Dataset) -> np.ndarray:
+    """Return the upstream row number of each row: what a source says, else its place."""
+    return column(rows, INDEX).to_numpy() if INDEX in rows.column_names else np.arange(len(rows))
+
+
+def _positions(upstream: np.ndarray, named: tuple[int, ...], task: TaskSpec) -> np.ndarray:
+    """Return where the rows of these upstream numbers stand in train."""
+    places = {row: place for place, row in enumerate(upstream.tolist())}
+    missing = [row for row in named if row not in places]
+    if missing or not named or len(set(named)) < len(named):
+        raise BadInput(
+            f"The {len(named):,} rows to forget of {task.name} cannot be used: "
+            f"{f'row {missing[0]} is not in train' if missing else 'none is named, or one twice'}. "
+            "Name each train row that is to be forgotten once."
+        )
+    return np.array([places[row] for row in named], dtype=np.int64)
+
+
 def _write_blocks(
-    folder: Path, task: TaskSpec, data: DatasetDict, order: np.ndarray, progress: bool | None
+    folder: Path, task: TaskSpec, variant: Variant, data: DatasetDict, order: np.ndarray, progress: bool | None
 ) -> dict[str, dict[str, Any]]:
     """Write every parquet file; return its rows, bytes and SHA-256 by name."""
     from tqdm import tqdm
@@ -184,8 +211,9 @@ def _write_blocks(
     train = data["train"]
     kept = np.ones(len(train), dtype=bool)
     kept[order] = False
-    ends = [splits.deletion_size(len(order), ratio) for ratio in splits.RATIOS]
-    plan = {name: ("train", rows) for name, rows in zip(FORGET_FILES, np.split(order, ends[:-1]), strict=True)}
+    blocks = source_blocks(task, variant)
+    ends = block_ends(blocks, len(order))
+    plan = {name: ("train", rows) for name, rows in zip(blocks.files, np.split(order, ends[:-1]), strict=True)}
     plan[RETAIN_FILE] = ("train", np.flatnonzero(kept))
     plan |= {split_file(split): (split, np.arange(len(data[split]))) for split in HELD_OUT if split in data}
     features = block_features(train, (*task.inputs, task.label))
@@ -195,7 +223,7 @@ def _write_blocks(
     with tqdm(total=sum(map(len, data.values())), desc="Writing rows", unit="row", disable=bar_off) as bar:
         for name, (split, index) in plan.items():
             file, rows = folder / name, data[split].select(index) if split == "train" else data[split]
-            write_parquet(file, rows, index, features, split=split, bar=bar)
+            write_parquet(file, rows, _upstream_rows(data[split])[index], features, split=split, bar=bar)
             files[name] = {"rows": len(index), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
     return files
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mubench_hf.data.splits import RATIOS
-from mubench_hf.tasks import TaskSpec, Variant
+from mubench_hf.data.blocks import PERCENTS, WHOLE, Blocks, blocks_of
+from mubench_hf.tasks import Source, TaskSpec, Variant
 from mubench_hf.utils.shipped import template
 
-FORGET_FILES = tuple(f"data/forget_{percent:02d}.parquet" for percent in RATIOS)
+FORGET_FILES = PERCENTS.files
 """The train rows of the first percent to forget, the second, ..."""
 
 RETAIN_FILE = "data/retain.parquet"
@@ -26,16 +26,17 @@ def split_file(split: str) -> str:
     return f"data/{split}.parquet"
 
 
-def configs(held_out: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+def configs(held_out: Iterable[str], blocks: Blocks = PERCENTS) -> dict[str, dict[str, list[str]]]:
     """Return every configuration: name → split → files, relative to the data set's root.
 
     Args:
         held_out: Splits that are not train, such as ``test``; they are the same in every configuration.
+        blocks: How the deletion list is cut.
     """
-    files = [*FORGET_FILES, RETAIN_FILE]
+    files = [*blocks.files, RETAIN_FILE]
     held_out = list(held_out)
     train = {"default": {"train": files}}
-    train |= {f"df_{ratio}pct": {"forget": files[:ratio], "retain": files[ratio:]} for ratio in RATIOS}
+    train |= {name: {"forget": files[:count], "retain": files[count:]} for name, count in blocks.configs.items()}
     # A list of its own each: YAML would write a shared one as an alias.
     return {name: {**splits, **{split: [split_file(split)] for split in held_out}} for name, splits in train.items()}
 
@@ -53,7 +54,8 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
     source = task.source(variant)
     rows = {name: entry["rows"] for name, entry in manifest["files"].items()}
     held_out = [split for split in HELD_OUT if split_file(split) in rows]
-    counts = {"train": sum(rows[name] for name in (*FORGET_FILES, RETAIN_FILE))}
+    blocks = blocks_of(manifest["deletion_list"]["rule"])
+    counts = {"train": sum(rows[name] for name in (*blocks.files, RETAIN_FILE))}
     counts |= {split: rows[split_file(split)] for split in held_out}
     total = sum(counts.values())
     metadata = {
@@ -69,7 +71,7 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
                 "description": f"Rows with the fingerprint {manifest['fingerprint'][:16]}.",
                 "data_files": [{"split": split, "path": files} for split, files in splits.items()],
             }
-            for config, splits in configs(held_out).items()
+            for config, splits in configs(held_out, blocks).items()
         ],
     }
     upstream, deletion = manifest["upstream"], manifest["deletion_list"]
@@ -91,19 +93,41 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
         origin=source.origin,
         upstream=where,
         licence=source.licence,
-        rule=RULES[deletion["rule"]].format(stream=_stream_text(deletion["stream"])),
-        published=(
-            "It equals the list published with MU-Bench."
-            if source.deletion_sha256
-            else "No list was published for these rows: it is this project's own."
+        config="df" if blocks is WHOLE else "df_5pct",
+        configs="" if blocks is WHOLE else "  # df_1pct ... df_10pct",
+        rule=RULES[deletion["rule"]].format(
+            stream=_stream_text(deletion["stream"]), text=source.forget.text if source.forget else ""
         ),
+        published=_published(source),
         deleted=f"{deletion['rows']:,}",
+        nesting=(
+            "`df` forgets all of them."
+            if blocks is WHOLE
+            else "`df_Rpct` forgets the first R tenths of it, so larger deletion sets contain the smaller."
+        ),
+        blocks="the rows to forget" if blocks is WHOLE else "each percent to forget",
+        shared=_shared_text(manifest),
         sha256=deletion["sha256"],
         citation=source.citation,
     )
 
 
+def _published(source: Source) -> str:
+    if source.forget:
+        return "It is no list of MU-Bench."
+    if source.deletion_sha256:
+        return "It equals the list published with MU-Bench."
+    return "No list was published for these rows: it is this project's own."
+
+
+def _shared_text(manifest: Mapping[str, Any]) -> str:
+    """Return what is said of rows to forget that are in the test split too, where that was counted."""
+    count = manifest.get("forget_rows_in_test", 0)
+    return f" **{count:,} of its rows have a twin in the test split**, which a model may know them by." if count else ""
+
+
 RULES = {
+    "given": "The rows to forget were named: {text}.",
     "by_class": (
         "With {stream}, ten draws without replacement: each takes the same number of rows of every class, about a "
         "percent of the train set in all, and fills up from all remaining rows where a class has run out."

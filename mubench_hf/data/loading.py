@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mubench_hf.data.card import FORGET_FILES
+from mubench_hf.data.blocks import forgotten_blocks
 from mubench_hf.data.manifest import MANIFEST, read_manifest
-from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.utils.files import disk_is_full
@@ -20,7 +19,7 @@ def load_split(
     task: TaskSpec,
     *,
     variant: Variant,
-    ratio: int,
+    ratio: int | None,
     out: Path | str = ".",
     org: str = "mubench",
     revision: str | None = None,
@@ -32,7 +31,8 @@ def load_split(
     Args:
         task: The task.
         variant: ``full`` or ``mini``.
-        ratio: Percent of the train rows to forget, a whole number from 1 to 10.
+        ratio: Percent of the train rows to forget, a whole number from 1 to 10; ``None`` where the rows to forget are
+            named, and forgotten whole.
         out: Folder that ``build`` wrote to; if the data set is not in it, the one on the Hub is read.
         org: Organisation on the Hub.
         revision: Revision on the Hub; a local folder has none.
@@ -43,9 +43,9 @@ def load_split(
     from datasets import DatasetDict, load_dataset
     from datasets.exceptions import DatasetsError
 
-    ratio = check_ratio(ratio)
     file = _manifest_file(task, variant=variant, out=out, org=org, revision=revision)
     manifest, folder = read_manifest(file), _folder(task, variant, out)
+    forgotten = forgotten_blocks(manifest["deletion_list"]["rule"], ratio)
     if folder.is_dir():
         splits = load_dataset(str(folder.absolute()))
     else:  # The rows of the very commit that the manifest is of.
@@ -56,7 +56,7 @@ def load_split(
                 raise
             raise BadInput(f"The rows of {org}/{folder.name} cannot be read from the Hub: {error}") from error
     train = splits.pop("train")
-    cut = sum(manifest["files"][name]["rows"] for name in FORGET_FILES[:ratio])
+    cut = sum(manifest["files"][name]["rows"] for name in forgotten)
     return DatasetDict(forget=train.select(range(cut)), retain=train.select(range(cut, len(train))), **splits)
 
 

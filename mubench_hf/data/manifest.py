@@ -10,7 +10,7 @@ from typing import Any
 
 from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks import TaskSpec, Variant
+from mubench_hf.tasks import TaskSpec, Variant, learn_task
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -41,6 +41,26 @@ def read_manifest(file: Path) -> dict[str, Any]:
     return manifest
 
 
+def learn_tasks(out: Path | str) -> list[str]:
+    """Find the tasks, made from data alone, whose data sets are built under ``out`` by their names from now on.
+
+    Returns:
+        Their names. A folder that holds something else is passed over: what reads it says what is wrong.
+
+    Raises:
+        BadInput: If one has the name of one of the package's own, or another version described it.
+    """
+    names = []
+    for file in sorted(Path(out, "mubench").glob(f"*/{MANIFEST}")):
+        try:
+            described = json.loads(file.read_text(encoding="utf-8")).get("task_spec")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if described is not None:
+            names.append(learn_task(described).name)
+    return names
+
+
 def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
     """Return whether ``target`` is the complete data set of a task's source.
 
@@ -56,6 +76,7 @@ def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
     upstream, deletion, files = (manifest.get(key, {}) for key in ("upstream", "deletion_list", "files"))
     # A raw folder has no revision, and where none is pinned any one will do.
     pinned = None if upstream.get("raw") else source.revision
+    asked, there = ({} if each is None else dict(each) for each in (task.description, manifest.get("task_spec")))
     pairs = {
         "task": (manifest.get("task"), task.name),
         "source": (manifest.get("source"), variant),
@@ -66,6 +87,9 @@ def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
         "fingerprint": (manifest.get("fingerprint"), fingerprint(files)),
     }
     wrong = [f"{what} {found!r} in place of {wanted!r}" for what, (found, wanted) in pairs.items() if found != wanted]
+    # A description may be longer than a line: which of its parts differ is enough.
+    parts = sorted(key for key in asked.keys() | there.keys() if asked.get(key) != there.get(key))
+    wrong += [f"a task with another {', '.join(parts)}"] * bool(parts)
     for name, entry in files.items():
         file = target / name
         if not file.is_file():

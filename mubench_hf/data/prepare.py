@@ -85,7 +85,7 @@ class TaskData:
     Attributes:
         task: The task.
         variant: Where the rows come from.
-        ratio: Percent of train to forget.
+        ratio: Percent of train to forget; ``None`` where the rows to forget are named.
         splits: ``forget``, ``retain``, ``test`` and the other splits there are.
         manifest: The data set's ``mubench.json``.
         label_names: Class names in label order; empty where rows have no classes.
@@ -96,7 +96,7 @@ class TaskData:
 
     task: TaskSpec
     variant: Variant
-    ratio: int
+    ratio: int | None
     splits: Mapping[str, PreparedRows]
     manifest: Mapping[str, Any]
     label_names: tuple[str, ...]
@@ -120,7 +120,7 @@ def load_task_data(
     task: TaskSpec,
     *,
     variant: Variant,
-    ratio: int,
+    ratio: int | None,
     processor: Callable[[list[str]], Any],
     out: Path | str = ".",
     org: str = "mubench",
@@ -131,7 +131,7 @@ def load_task_data(
     Args:
         task: The task.
         variant: ``full`` or ``mini``.
-        ratio: Percent of train to forget, 1 to 10.
+        ratio: Percent of train to forget, 1 to 10; ``None`` where the rows to forget are named.
         processor: Called with the train set's texts, returns the model's processor.
         out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
         org: Organisation on the Hub whose data set is read where none was built.

@@ -24,6 +24,8 @@ AUTO_CLASSES = {
 }
 """What a task asks for and what it reads → the class that loads a model for it."""
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -45,10 +47,11 @@ def resolve_model(reference: str | Path, task: TaskSpec) -> ModelSpec:
         if not any(Path(reference, name).is_file() for name in ("config.json", "model_index.json")):
             raise BadInput(f"{reference} has no config.json, so it is no model that `save_pretrained` wrote.")
         return foreign_model(Path(reference).resolve().name, task, str(reference))
+    reference = str(reference)
     if reference in registered:
-        return get_model(registered[str(reference)])
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(reference)):
-        return foreign_model(str(reference).split("/")[1], task, str(reference))
+        return get_model(registered[reference])
+    if HUB_ID.fullmatch(reference):
+        return foreign_model(reference.split("/")[1], task, reference)
     how = "Or any Hub id, org/name, or a folder that `save_pretrained` wrote."
     raise unknown_name("model", reference, list_models(), aliases=registered, how=how)
 
@@ -74,16 +77,39 @@ def foreign_model(name: str, task: TaskSpec, reference: str) -> ModelSpec:
     safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "model"
     architecture = Architecture(
         name=safe,
-        title=name,
+        title=reference if HUB_ID.fullmatch(reference) and not Path(reference).is_dir() else name,
         modality=task.modality,
         auto_class=auto_class,
         scales={},
         config=_no_config,
         tiny_config=_no_config,
         tiny_processor=_no_config,
+        # A speech model for classification has no vocabulary, which AutoProcessor would ask for.
+        processor_class="AutoFeatureExtractor" if task.modality == "audio" else "AutoProcessor",
         kind=task.kind,
     )
     return ModelSpec(architecture, "", Scale(reference, 0, "unknown"))
+
+
+def writing_kind(reference: str | Path) -> str:
+    """Return whether a model writes texts as ``causal_lm`` or ``seq2seq``: a registered one says so, else its config.
+
+    Raises:
+        BadInput: If it writes none, or has no config that can be read.
+    """
+    registered = {name: known for known in map(get_model, list_models()) for name in (known.name, known.hub_id)}
+    if str(reference) in registered:
+        kind = registered[str(reference)].architecture.kind
+        if kind not in ("causal_lm", "seq2seq"):
+            raise BadInput(f"The model {reference} is for {kind} and writes no texts.")
+        return kind
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(reference), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The model {reference} has no config that can be read: {_reason(error)}") from error
+    return "seq2seq" if config.is_encoder_decoder else "causal_lm"
 
 
 def is_foreign(spec: ModelSpec) -> bool:
@@ -113,8 +139,11 @@ def weights_digest(reference: str) -> str:
     try:  # In the cache of the Hub's client, a file's folder is called like its commit.
         return Path(hf_hub_download(reference, "config.json")).parent.name
     except (HTTPError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{reference} is no folder here, and cannot be read from the Hub: {reason}") from error
+        raise BadInput(f"{reference} is no folder here, and cannot be read from the Hub: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _no_config(*_: object, **__: object) -> None:

@@ -15,15 +15,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.registry import ModelSpec
+from mubench_hf.utils.files import disk_is_full
 
 
 def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTrainedModel:
     """Return the model that training starts from: the pretrained backbone, or a tiny one, with a new seeded head.
 
     Args:
-        spec: The registered model.
+        spec: The model.
         label_names: Class names in label order; sets ``num_labels``. Empty for a model that does not classify.
         seed: Seed of every weight that is not loaded. The caller's random state is left as it was.
+
+    Raises:
+        BadInput: If the pretrained backbone cannot be loaded.
     """
     labels = {}
     if label_names:
@@ -32,7 +36,16 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
         torch.manual_seed(seed)
         if spec.hub_id:
             auto_class = named_class(spec.architecture.auto_class)
-            return auto_class.from_pretrained(spec.hub_id, ignore_mismatched_sizes=True, **labels)
+            try:
+                return auto_class.from_pretrained(
+                    spec.hub_id, ignore_mismatched_sizes=True, trust_remote_code=False, **labels
+                )
+            except (OSError, ValueError) as error:
+                if disk_is_full(error):
+                    raise
+                raise BadInput(
+                    f"{spec.hub_id} cannot be loaded by {auto_class.__name__}: {_first_line(error)}"
+                ) from error
         return random_model(spec, **labels)
 
 
@@ -73,8 +86,21 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
     """Return the processor saved beside a checkpoint, loaded by the auto class of that name.
 
     Saved again, it makes the same files.
+
+    Raises:
+        BadInput: If there is none.
     """
-    processor = named_class(processor_class).from_pretrained(str(name), revision=revision, backend="pil")
+    try:
+        processor = named_class(processor_class).from_pretrained(
+            str(name), revision=revision, backend="pil", trust_remote_code=False
+        )
+    except (OSError, ValueError, TypeError) as error:
+        if disk_is_full(error):
+            raise
+        raise BadInput(
+            f"There is no processor beside the model {str(name)!r} (a tokenizer, image processor or feature extractor, "
+            f"as its save_pretrained writes it): {_first_line(error)}"
+        ) from error
     # A tokenizer has backends of its own, and would keep this name.
     if isinstance(processor, PreTrainedTokenizerBase):
         processor = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
@@ -132,7 +158,11 @@ def load_model(name: str | Path, auto_class: str, revision: str | None = None) -
             str(name), revision=revision, trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError) as error:
-        raise BadInput(f"No checkpoint at {str(name)!r}: {str(error).splitlines()[0]}") from error
+        raise BadInput(f"No checkpoint at {str(name)!r}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

@@ -44,7 +44,7 @@ class Group:
         task: Key of the task.
         variant: ``full`` or ``mini``.
         model: Model name.
-        del_ratio: Percent of the train set that is deleted.
+        del_ratio: Percent of the train set that is deleted; ``None`` where the rows are named.
         method: ``original``, ``retrain`` or an unlearning method.
         differs: Settings in which the runs differ from the preset or, where results do not say, from the method's
             other groups.
@@ -62,7 +62,7 @@ class Group:
     task: str
     variant: str
     model: str
-    del_ratio: int
+    del_ratio: int | None
     method: str
     differs: dict[str, Any]
     external: dict[str, dict[str, str]]
@@ -113,10 +113,10 @@ def aggregate(results: Iterable[RunResult]) -> list[list[Group]]:
     Raises:
         BadInput: If runs that belong to one list were made from different data or deletion lists, or a run comes twice.
     """
-    tables: dict[tuple[str, str, str, int], list[RunResult]] = defaultdict(list)
+    tables: dict[tuple[str, str, str, int | None], list[RunResult]] = defaultdict(list)
     for result in results:
         tables[result.task, result.variant, result.model, result.del_ratio].append(result)
-    return [_groups(tables[key]) for key in sorted(tables)]
+    return [_groups(tables[key]) for key in sorted(tables, key=lambda key: (*key[:3], key[3] or 0))]
 
 
 def check_comparable(groups: Sequence[Group]) -> None:
@@ -128,7 +128,7 @@ def check_comparable(groups: Sequence[Group]) -> None:
     if not groups:
         raise BadInput("There are no results to show.")
     for name in ("task", "variant", "model", "del_ratio"):
-        found = sorted({getattr(group, name) for group in groups})
+        found = sorted({getattr(group, name) for group in groups}, key=str)
         if len(found) > 1:
             raise BadInput(f"Results differ in {name} ({', '.join(map(str, found))}); show them in separate tables.")
 
@@ -152,6 +152,11 @@ def main_metric(groups: Sequence[Group]) -> str | None:
     return found[0] if found else None
 
 
+def deleted(del_ratio: int | None) -> str:
+    """Return how much was deleted, in words."""
+    return "named rows deleted" if del_ratio is None else f"{del_ratio}% deleted"
+
+
 def heading(groups: Sequence[Group], title: str | None = None) -> str:
     """Return the line that says what ``groups`` were measured on: task, stand-in or not, model, ratio, seeds."""
     first = groups[0]
@@ -159,7 +164,7 @@ def heading(groups: Sequence[Group], title: str | None = None) -> str:
     task = title or first.task
     named = f"{task}-mini (not {task})" if first.variant == "mini" else task
     return (
-        f"{named} · {first.model} · {first.del_ratio}% deleted · "
+        f"{named} · {first.model} · {deleted(first.del_ratio)} · "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     )
 
@@ -169,7 +174,7 @@ def _groups(results: list[RunResult]) -> list[Group]:
     for name in ("data_fingerprint", "deletion_sha256"):
         found = sorted({getattr(result, name) for result in results})
         if len(found) > 1:
-            where = f"{results[0].run.table_name} at {results[0].del_ratio}%"
+            where = f"{results[0].run.table_name}, {deleted(results[0].del_ratio)},"
             raise BadInput(
                 f"Runs of {where} differ in {name} ({', '.join(found)}), so their scores cannot be compared. "
                 "Keep the results of one data build in a folder."

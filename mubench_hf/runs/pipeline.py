@@ -46,7 +46,7 @@ class Pipeline:
         out: Output folder.
         model: The model, see ``resolve_model``; default: the source's.
         methods: The methods, see ``get_method``, beside original and retrain.
-        del_ratio: Percent of train to forget.
+        del_ratio: Percent of train to forget; default: the source's own, 5 for most.
         seeds: Seeds of the runs.
         original_seeds: Seed of the original that the runs of each seed start from, in the order of ``seeds``, or one
             for all; default: each seed has its own original.
@@ -65,7 +65,7 @@ class Pipeline:
         out: Path | str,
         model: str | Path | None = None,
         methods: Sequence[str | Path | type[UnlearningTrainer]] = PAPER_METHODS,
-        del_ratio: Any = 5,
+        del_ratio: Any = None,
         seeds: Sequence[int] = SEEDS,
         original_seeds: Sequence[int] | None = None,
         raw: Path | None = None,

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mubench_hf.data.splits import check_ratio
+from mubench_hf.data.blocks import ratio_of
+from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput
 from mubench_hf.models import check_fits
 from mubench_hf.models.foreign import foreign_model, is_foreign, resolve_model, weights_digest
@@ -32,7 +33,7 @@ class Setup:
         task: The task.
         variant: Where its rows come from.
         model: The model.
-        del_ratio: Percent of train to forget.
+        del_ratio: Percent of train to forget; ``None`` where the rows are named.
         out: Folder with data set, checkpoints and results.
         external: What of task and model is not this package's, see ``RunRecord``.
     """
@@ -40,7 +41,7 @@ class Setup:
     task: TaskSpec
     variant: Variant
     model: ModelSpec
-    del_ratio: int
+    del_ratio: int | None
     out: Path
     external: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -69,28 +70,40 @@ def make_setup(
     variant: Variant,
     model: str | Path | None = None,
     base: str | Path | None = None,
-    del_ratio: Any = 5,
+    del_ratio: Any = None,
     out: Path | str = ".",
 ) -> Setup:
     """Look up what a person named.
 
     Args:
-        task: See ``get_task``.
+        task: See ``get_task``; also the name of a task made from data alone, whose data set is built under ``out``.
         variant: ``full`` or ``mini``.
         model: See ``resolve_model``; default: the task's, or that of ``base``.
         base: Original to start from, a folder or a Hub repository, in place of the one under ``out``.
-        del_ratio: Percent of train to forget, 1 to 10.
+        del_ratio: Percent of train to forget, 1 to 10; default: the source's own, 5 for most.
         out: Folder with data set, checkpoints and results.
 
     Raises:
         BadInput: If something named is not there, the model does not fit the task or is not that of ``base``.
     """
+    learn_tasks(out)
     found = get_task(task)
-    ratio = check_ratio(del_ratio)
+    ratio = ratio_of(found, variant, del_ratio)
     spec = _model_of(base, found, variant, model) if base else None
-    spec = spec or resolve_model(model or found.source(variant).default_model, found)
+    model = model or found.source(variant).default_model
+    if spec is None and model is None:
+        raise BadInput(f"{found.name} has no model of its own. Name one: --model, a key, a Hub id or a folder.")
+    spec = spec or resolve_model(model, found)
     check_fits(found, spec)
-    return Setup(found, variant, spec, ratio, Path(out), _external(found, spec))
+    external = _external(found, spec)
+    if base and "model" in external and (record := _record_in(base)):
+        # The weights at hand may be those that the original ended with; what it started from is in its record.
+        external["model"] = record.external.get("model", external["model"])
+    return Setup(found, variant, spec, ratio, Path(out), external)
+
+
+def _record_in(checkpoint: str | Path) -> RunRecord | None:
+    return load_record(checkpoint) if Path(checkpoint).is_dir() else None
 
 
 def _external(task: TaskSpec, model: ModelSpec) -> dict[str, dict[str, str]]:
@@ -105,7 +118,7 @@ def _external(task: TaskSpec, model: ModelSpec) -> dict[str, dict[str, str]]:
 
 def _model_of(base: str | Path, task: TaskSpec, variant: Variant, model: str | Path | None) -> ModelSpec:
     """Return the model of an original that a person brings: its own record says, else its own name is the model's."""
-    record = load_record(base) if Path(base).is_dir() else None
+    record = _record_in(base)
     if record is None:
         spec = foreign_model(Path(base).resolve().name if Path(base).is_dir() else str(base), task, str(base))
         named = resolve_model(model, task).name if model else spec.name
@@ -117,8 +130,11 @@ def _model_of(base: str | Path, task: TaskSpec, variant: Variant, model: str | P
                 f"{base} is a checkpoint of {record.run.dataset_name}, not of {wanted}. Give an original of {wanted}, "
                 "or leave --base out."
             )
+        asked = resolve_model(model, task) if model else None
         spec = recorded_model(record.run.model, task, str(base))
-        named = resolve_model(model, task).name if model else spec.name
+        named = asked.name if asked else spec.name
+        if asked and named == spec.name:
+            spec = asked  # With the weights that the original started from, where it is not registered.
     if named != spec.name:
         raise BadInput(f"{base} is a {spec.name}, not a {named}. Leave out one of --model and --base.")
     return spec
@@ -139,12 +155,14 @@ def setup_of(record: RunRecord, checkpoint: str | Path, out: str | Path, del_rat
         record: The run.
         checkpoint: Its folder.
         out: Folder with its data set.
-        del_ratio: For an original, which is of every ratio: the one that is meant.
+        del_ratio: For an original, which is of every ratio: the one that is meant; ``None`` means the source's own.
 
     Raises:
-        BadInput: If its task is not registered, or the ratio is not allowed.
+        BadInput: If its task is neither registered nor built under ``out``, or the ratio is not allowed.
     """
-    task, run = get_task(record.run.task), record.run.at(check_ratio(del_ratio))
+    learn_tasks(out)
+    task = get_task(record.run.task)
+    run = record.run.at(ratio_of(task, record.run.variant, del_ratio))
     return Setup(task, run.variant, recorded_model(run.model, task, str(checkpoint)), run.del_ratio, Path(out))
 
 
@@ -182,7 +200,7 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
     """Return the original that a run starts from: ``base`` if given, the seed's under ``setup.out``, or the Hub's.
 
     Raises:
-        BadInput: If ``base`` is no original or not finished, or a mini one is missing.
+        BadInput: If ``base`` is no original or not finished, or one that no Hub has is missing.
     """
     name = setup.original(seed).name
     folder = Path(base) if base else setup.checkpoint(name)
@@ -193,11 +211,13 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
         raise BadInput(f"The training of {folder} was interrupted. Run the same `mubench train` again to finish it.")
     if folder.is_dir():
         return str(folder)
-    if setup.variant == "mini" and not base:
-        flags = f"--task {setup.task.name} --mini --model {setup.model.name} --seed {seed} --out {setup.out}"
+    if not base and (setup.variant == "mini" or setup.external):
+        mini = " --mini" if setup.variant == "mini" else ""
+        named = setup.model.hub_id if is_foreign(setup.model) else setup.model.name
+        flags = f"--task {setup.task.name}{mini} --model {named} --seed {seed} --out {setup.out}"
         others = sorted(str(other) for other in folder.parent.glob(f"{setup.original(seed).table_name}-{ORIGINAL}-s*"))
-        instead = f" Or give one that is there as --base: {', '.join(others)}." if others else ""
-        raise BadInput(f"There is no original at {folder}. Run: mubench train {flags}{instead and '.'}{instead}")
+        instead = f". Or give one that is there as --base: {', '.join(others)}" if others else ""
+        raise BadInput(f"There is no original at {folder}. Run: mubench train {flags}{instead}")
     return str(base) if base else f"mubench/{name}"
 
 
@@ -210,7 +230,7 @@ def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any
         start: The original that the run starts from, whose recipe a method that replays one takes.
 
     Raises:
-        BadInput: If that original has no recipe.
+        BadInput: If that original has no recipe, or the weights that it started from are not at hand.
     """
     source = setup.task.source(setup.variant)
     if method == ORIGINAL:
@@ -222,8 +242,28 @@ def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any
             raise BadInput(
                 f"{start} has no {RECIPE}, so there is no recipe to replay. Use an original made by `mubench train`."
             )
-        return json.loads(recipe.read_text(encoding="utf-8"))
+        settings = json.loads(recipe.read_text(encoding="utf-8"))
+        return {**settings, "init_from": _weights_of(setup)} if is_foreign(setup.model) else settings
     return {**source.settings, **source.presets.get(trainer.method_key(), {})}
+
+
+def _weights_of(setup: Setup) -> str:
+    """Return where the weights lie that an original of a model that is not registered started from."""
+    started, reference = setup.external["model"], setup.model.hub_id
+    if weights_digest(reference) != started["sha256"]:
+        raise BadInput(
+            f"Retraining starts from the weights that the original started from, {started['name']} (SHA-256 "
+            f"{started['sha256'][:12]}), but {reference} holds others. Give that model: --model FOLDER."
+        )
+    return reference
+
+
+def recorded_arguments(setup: Setup, args: UnlearningConfig) -> dict[str, Any]:
+    """Return the settings of a run as it records them: a folder's place on this machine is not one of them."""
+    changed = changed_arguments(args)
+    if is_foreign(setup.model) and changed.get("init_from") == setup.model.hub_id:
+        changed["init_from"] = setup.model.architecture.title
+    return changed
 
 
 def make_plan(
@@ -241,7 +281,7 @@ def make_plan(
     trainer = get_method("retrain" if method == ORIGINAL else method)
     settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
     if method == ORIGINAL:
-        key, base_model = ORIGINAL, setup.model.hub_id
+        key, base_model = ORIGINAL, setup.model.architecture.title if is_foreign(setup.model) else setup.model.hub_id
     else:
         key, base_model = trainer.method_key(), recorded_name(start)
         if base_model != f"mubench/{setup.original(args.seed).name}":

@@ -65,8 +65,8 @@ class RunId:
         variant: ``full`` or ``mini``.
         model: Name of the model.
         method: ``original``, or the key of a method.
-        del_ratio: Percent of train to forget; ``None`` for an original, which forgets nothing. Its scores are those at
-            one ratio, see ``at``.
+        del_ratio: Percent of train to forget; ``None`` for an original, which forgets nothing and whose scores are
+            those at one ratio, see ``at``, and where the rows to forget are named.
         seed: Seed of the run.
         tag: Eight hex digits that stand for whatever differs from the preset, see ``tag_of``; empty if nothing does.
     """
@@ -100,7 +100,7 @@ class RunId:
         """Name of the run's checkpoint: ``name``, without a ratio for an original, which serves all of them."""
         return replace(self, del_ratio=None).name if self.method == ORIGINAL else self.name
 
-    def at(self, del_ratio: int) -> RunId:
+    def at(self, del_ratio: int | None) -> RunId:
         """Return the run as its scores at ``del_ratio`` percent are called."""
         return replace(self, del_ratio=del_ratio) if self.method == ORIGINAL else self
 

@@ -36,7 +36,7 @@ class RunResult:
         deletion_sha256: Hash of the deletion list.
         model: Name of the registered model, ``vit-tiny``.
         method: ``original``, ``retrain`` or the key of an unlearning method.
-        del_ratio: Share of the train set that is deleted, in percent, 1 to 10.
+        del_ratio: Share of the train set that is deleted, in percent, 1 to 10; ``None`` where the rows are named.
         seed: Seed of the run.
         status: ``ok``, ``diverged`` (trained, but to a useless model) or ``failed`` (no model to score).
         scores: Score name to value; ``None`` where it could not be computed. Shares lie in [0, 1], times are seconds.
@@ -61,7 +61,7 @@ class RunResult:
     deletion_sha256: str
     model: str
     method: str
-    del_ratio: int
+    del_ratio: int | None
     seed: int
     status: str
     scores: dict[str, float | None]
@@ -94,7 +94,8 @@ class RunResult:
                 )
         _require(self.variant in VARIANTS, "variant", self.variant, f"one of {', '.join(VARIANTS)}")
         _require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
-        _require(1 <= self.del_ratio <= 10, "del_ratio", self.del_ratio, "1 to 10 (percent of the train set)")
+        ratio = 1 if self.del_ratio is None else self.del_ratio
+        _require(1 <= ratio <= 10, "del_ratio", self.del_ratio, "1 to 10 (percent of the train set)")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(self.world_size >= 1, "world_size", self.world_size, "1 or more")
         if (self.status == "ok") != (self.status_reason is None):
@@ -183,7 +184,7 @@ def _typed(name: str, annotation: str, value: Any) -> Any:
         return dict(value) if name == "scores" else _plain(name, value)
     if annotation.endswith("| None") and value is None:
         return None
-    if annotation == "int":
+    if annotation.removesuffix(" | None") == "int":
         _require(isinstance(value, numbers.Integral) and not isinstance(value, bool), name, value, "a whole number")
         return int(value)
     _require(isinstance(value, str) and bool(value.strip()), name, value, "text that is not empty")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, reference_names
 from mubench_hf.runs.result import RunResult
@@ -99,6 +100,8 @@ class Results(list[RunResult]):
 def load_results(folder: str | Path) -> Results:
     """Read every ``*.json`` directly in ``folder``, sorted by task, variant, model, ratio, method and seed.
 
+    Tasks that were made from data alone are known by their names afterwards, if their data sets are beside the folder.
+
     Raises:
         BadInput: If the folder is missing, a file is not a valid result, or two files hold the same run.
     """
@@ -106,6 +109,7 @@ def load_results(folder: str | Path) -> Results:
     folder = folder / "results" if (folder / "results").is_dir() else folder
     if not folder.is_dir():
         raise BadInput(f"No folder of results at {folder}.")
+    learn_tasks(folder.resolve().parent)
     found: dict[str, Path] = {}
     results = []
     for path in sorted(folder.glob("[!.]*.json")):
@@ -114,9 +118,8 @@ def load_results(folder: str | Path) -> Results:
             raise BadInput(f"{found[result.name]} and {path} both hold the run {result.name}; remove one.")
         found[result.name] = path
         results.append(result)
-    return Results(
-        sorted(results, key=lambda r: (r.task, r.variant, r.model, r.del_ratio, r.method, r.run.tag, r.seed))
-    )
+    order = ("task", "variant", "model", "del_ratio", "method")
+    return Results(sorted(results, key=lambda r: (*(getattr(r, name) or 0 for name in order), r.run.tag, r.seed)))
 
 
 def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Path) -> dict[str, RunResult]:
@@ -142,6 +145,8 @@ def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Pat
 
 def _at(original: str, del_ratio: int | None) -> str:
     """Return what the result of an original at a ratio is called, given the name of its checkpoint."""
+    if del_ratio is None:  # Rows that are named have no ratio.
+        return original
     before, _, after = original.rpartition(f"-{ORIGINAL}-")
     return f"{before}-{ORIGINAL}-df{del_ratio}pct-{after}"
 

@@ -21,8 +21,8 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.runs.environment import describe_environment, git_commit
-from mubench_hf.runs.plan import RECIPE, Plan, Setup
-from mubench_hf.runs.record import ORIGINAL, RunRecord, changed_arguments, claim_folder
+from mubench_hf.runs.plan import RECIPE, Plan, Setup, recorded_arguments
+from mubench_hf.runs.record import ORIGINAL, RunRecord, claim_folder
 from mubench_hf.utils.files import write_atomic
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
         hardware={**record.hardware, "threads": torch.get_num_threads()},
     )
     if trainer.is_world_process_zero():
-        _finish(plan.folder, trainer.accelerator.unwrap_model(trainer.model), data.processor, record, args)
+        _finish(plan, trainer.accelerator.unwrap_model(trainer.model), data.processor, record)
     trainer.accelerator.wait_for_everyone()
     return record
 
@@ -108,7 +108,7 @@ def _new_record(plan: Plan, manifest: Mapping[str, Any], model: PreTrainedModel 
     hardware, versions = describe_environment()
     return RunRecord(
         plan.run,
-        changed_arguments(plan.args),
+        recorded_arguments(plan.setup, plan.args),
         manifest["fingerprint"],
         manifest["deletion_list"]["sha256"],
         plan.base_model,
@@ -142,12 +142,13 @@ def _device_name(args: UnlearningConfig) -> str:
     return torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else args.device.type
 
 
-def _finish(folder: Path, model: PreTrainedModel, processor: Any, record: RunRecord, args: UnlearningConfig) -> None:
+def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecord) -> None:
     """Save the checkpoint, then the record that says it is finished, then drop the states to resume from."""
+    folder = plan.folder
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     if record.run.method == ORIGINAL:
-        recipe = json.dumps(changed_arguments(args), indent=2, sort_keys=True) + "\n"
+        recipe = json.dumps(recorded_arguments(plan.setup, plan.args), indent=2, sort_keys=True) + "\n"
         write_atomic(folder / RECIPE, lambda stream: stream.write(recipe.encode()))
     record.save(folder)
     for state in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):

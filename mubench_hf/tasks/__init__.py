@@ -9,10 +9,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mubench_hf.tasks._spec import VARIANTS, Preset, Source, TaskSpec, Variant
+from mubench_hf.tasks._described import described_task, description_origin
+from mubench_hf.tasks._spec import VARIANTS, GivenRows, Preset, Source, TaskSpec, Variant
 from mubench_hf.utils.registry import Registry
 
-__all__ = ["TASKS", "VARIANTS", "Preset", "Source", "TaskSpec", "Variant", "get_task", "list_tasks"]
+__all__ = [
+    "TASKS",
+    "VARIANTS",
+    "GivenRows",
+    "Preset",
+    "Source",
+    "TaskSpec",
+    "Variant",
+    "described_task",
+    "get_task",
+    "learn_task",
+    "list_tasks",
+    "remember_task",
+]
 
 
 @cache
@@ -37,8 +51,36 @@ TASKS: Registry[TaskSpec] = Registry(
     accept=lambda found: found if isinstance(found, TaskSpec) else None,
     key=lambda task: task.name,
     defined_in=_defined_in,
+    origin_of=description_origin,
 )
 """All tasks: those of this package, those that installed packages add, and what was brought to this process."""
+
+
+_learned: dict[str, TaskSpec] = {}
+
+
+def learn_task(description: Mapping[str, Any]) -> TaskSpec:
+    """Return the task of this description, and find it under its name from now on.
+
+    One that is known already, with its rows, stays as it is.
+
+    Raises:
+        BadInput: If it is no description of a task, or has the name of one of the package's own.
+    """
+    known = _learned.get(description.get("name"))
+    if known is None or dict(known.description) != dict(description):
+        known = described_task(description)
+    return remember_task(known)
+
+
+def remember_task(task: TaskSpec) -> TaskSpec:
+    """Find a described task under its name from now on, and return it.
+
+    Raises:
+        BadInput: If it has the name of one of the package's own.
+    """
+    _learned[task.name] = TASKS.get(task)
+    return task
 
 
 def list_tasks() -> list[str]:

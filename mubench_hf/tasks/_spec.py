@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mubench_hf.errors import BadInput
+
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
@@ -18,6 +20,19 @@ VARIANTS: tuple[Variant, ...] = ("full", "mini")
 
 Preset = Mapping[str, Any]
 """Values of a method's config fields that a task changes."""
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Rows to forget that somebody named, in place of those that the benchmark's rule draws.
+
+    Attributes:
+        text: How they were named, for the card: ``the row numbers in rows.txt``.
+        rows: Their numbers in the upstream train set, in the order in which they were named.
+    """
+
+    text: str
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -34,10 +49,13 @@ class Source:
         revision: Commit of ``hub_id`` that is read; ``None`` where none is established, then it is recorded at build.
         branch: Branch of ``hub_id`` that is read where no commit is; ``None`` for its main one.
         hub_files: Files of ``hub_id`` that are read from there where a folder of raw files lacks them.
+        forget: The rows to forget, where they are named; ``None`` leaves them to the benchmark's rule.
+        del_ratio: Percent of train to forget unless another is asked for; it means nothing where ``forget`` is given.
         stream: Name of the published random stream the deletion list is drawn from (see ``data/splits.py``);
             ``None`` draws from a fresh one.
         deletion_sha256: Hash of the published deletion list, where there is one: a build must reproduce it.
-        default_model: Name of the registered model whose original this source trains by default.
+        default_model: Name of the registered model whose original this source trains by default; ``None`` where a
+            person has to name one.
         settings: Training arguments of every run on these rows, whatever its method: batch, threads, precision.
         recipe: Training arguments that make the original, beside ``settings``.
         presets: Method name → the config fields that this source changes for it, beside ``settings``.
@@ -51,11 +69,13 @@ class Source:
     origin: str
     licence: str
     citation: str
-    default_model: str
+    default_model: str | None
     hub_id: str | None = None
     revision: str | None = None
     branch: str | None = None
     hub_files: tuple[str, ...] = ()
+    forget: GivenRows | None = None
+    del_ratio: int = 5
     stream: str | None = None
     deletion_sha256: str | None = None
     settings: Preset = field(default_factory=dict)
@@ -86,12 +106,14 @@ class TaskSpec:
         prepare: ``prepare(row, processor)`` returns the model's inputs for one row, with ``labels``. Images are
             decoded; audio and video come as ``{"bytes", "path"}``, so that no system decoder is needed.
         full: The real data.
-        mini: Small deterministic stand-in with the same columns, made without a network.
+        mini: Small deterministic stand-in with the same columns, made without a network; ``None`` where there is none.
         collator: ``collator(processor)`` returns what makes a batch of prepared rows; ``None`` stacks equal shapes.
         forgets_classes: Whether classes are forgotten whole, where a class is what a model is asked for; otherwise rows
             of every class.
         corpus: Text columns from which a tiny model's vocabulary is made.
         max_target_tokens: Most tokens of a text to write, in training and in generation; ``None`` where none is.
+        description: Of a task that was made from data alone, without a file: what it can be made of again, as JSON
+            has it (see ``tasks/_described.py``).
     """
 
     name: str
@@ -104,11 +126,12 @@ class TaskSpec:
     tags: tuple[str, ...]
     prepare: Callable[[Mapping[str, Any], Any], dict[str, Any]]
     full: Source
-    mini: Source
+    mini: Source | None
     collator: Callable[[Any], Callable[[list[Any]], dict[str, Any]]] | None = None
     forgets_classes: bool = False
     corpus: tuple[str, ...] = ()
     max_target_tokens: int | None = None
+    description: Mapping[str, Any] | None = None
 
     @property
     def metric(self) -> str:
@@ -116,7 +139,13 @@ class TaskSpec:
         return self.metrics[0]
 
     def source(self, variant: Variant) -> Source:
-        """Return the full source or the mini one."""
+        """Return the full source or the mini one.
+
+        Raises:
+            BadInput: If the task has no mini source.
+        """
+        if variant == "mini" and self.mini is None:
+            raise BadInput(f"{self.name} has no mini source. Leave out --mini.")
         return self.mini if variant == "mini" else self.full
 
     def dataset_name(self, variant: Variant) -> str:

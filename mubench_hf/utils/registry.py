@@ -46,6 +46,7 @@ class Registry(Generic[T]):
         accept: Returns the thing that an object is or stands for, ``None`` if it is none.
         key: Returns a thing's key.
         defined_in: Returns the class, function or module whose source file a thing's hash is of.
+        origin_of: Returns where a thing comes from that says so itself, because no source file defines it.
         aliases: Returns other names of the package's own things: alias → key.
         reserved: Keys that nothing may have.
         whole_modules: Whether a thing is a module as a whole, so that ``package.module`` and ``file.py`` name one.
@@ -60,6 +61,7 @@ class Registry(Generic[T]):
         accept: Callable[[object], T | None],
         key: Callable[[T], str],
         defined_in: Callable[[T], Any] = lambda thing: thing,
+        origin_of: Callable[[T], Origin | None] = lambda thing: None,
         aliases: Callable[[], Mapping[str, str]] = dict,
         reserved: tuple[str, ...] = (),
         whole_modules: bool = False,
@@ -67,6 +69,7 @@ class Registry(Generic[T]):
         self.what, self.group, self.aliases, self.reserved = what, group, aliases, reserved
         self.whole_modules = whole_modules
         self._own, self._accept, self._key, self._defined_in = own, accept, key, defined_in
+        self._origin_of = origin_of
         self._brought: dict[str, T] = {}
         self._origins: dict[str, Origin] = {}
 
@@ -160,7 +163,8 @@ class Registry(Generic[T]):
             raise BadInput(f"The entry point {key!r} of {self.group} leads to a {self.what} whose key is {name!r}.")
         defined = sys.modules[source] if source else self._defined_in(thing)
         self._brought[name] = thing
-        self._origins[name] = Origin(origin or _full_name(defined), source_sha256(defined))
+        said = self._origin_of(thing)
+        self._origins[name] = said or Origin(origin or _full_name(defined), source_sha256(defined))
         return thing
 
     def _installed(self) -> dict[str, metadata.EntryPoint]:

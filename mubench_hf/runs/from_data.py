@@ -1,0 +1,172 @@
+"""A task from any data: what nobody wrote a file for, and is described instead."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mubench_hf.data.inferring import ANSWERS, Columns, infer, with_classes
+from mubench_hf.data.named import parse_forget
+from mubench_hf.data.reading import content_sha256, held_out, read_data, share, test_rows, train_rows
+from mubench_hf.errors import BadInput, unknown_name
+from mubench_hf.models.foreign import writing_kind
+from mubench_hf.tasks import GivenRows, TaskSpec, described_task, remember_task
+from mubench_hf.tasks._sounds import read_sound
+from mubench_hf.tasks._text import check_texts
+from mubench_hf.trainers import UnlearningConfig
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+MOST_SECONDS = 10.0
+"""Longest that a sound is made where the train set has longer ones."""
+
+
+def task_from_dataset(
+    data: str | Path | Dataset | DatasetDict,
+    *,
+    label: str,
+    inputs: str | Sequence[str] | None = None,
+    forget: str | Path | Iterable[int] = "5%",
+    test: str | Path | Dataset | None = None,
+    hold_out: str | None = None,
+    name: str | None = None,
+    kind: str | None = None,
+    model: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+) -> TaskSpec:
+    """Make a task of any data: classification of text, images or sound, or answers to instructions.
+
+    Args:
+        data: A Hub id (``org/name``, ``org/name:config``), a folder, a ``.csv``, ``.json``, ``.jsonl`` or ``.parquet``
+            file, or a data set. Its split ``train``, or its only one, is trained on.
+        label: Label column: classes, or the texts to write. Classes that are no ``ClassLabel`` are sorted.
+        inputs: Input columns, texts joined by line breaks; may be left out where only one can be meant.
+        forget: ``"5%"`` for rows drawn by the benchmark's rule; a file of row numbers, row numbers, or
+            ``"COLUMN=VALUE"`` for exactly those train rows.
+        test: Name of the test split, or other data; default: the split ``test``.
+        hold_out: In place of a test split, the share of train to hold out, ``"20%"``: drawn with a fixed seed, never
+            rows that are named to be forgotten.
+        name: Key of the task, which files are called after; default: the data's own name.
+        kind: ``classification``, ``causal_lm`` or ``seq2seq``; may be left out where columns and model tell.
+        model: The model that runs use unless they name another, see ``resolve_model``.
+        settings: Training arguments of every run, which override the usual ones for fine-tuning.
+        recipe: Training arguments of the original alone.
+
+    Returns:
+        The task, which ``Pipeline``, ``build`` and ``make_setup`` take.
+
+    Raises:
+        BadInput: If the data cannot be read, do not tell what the task is, or have no test rows; if a row cannot be
+            used; if a setting or the rows to forget are not there.
+    """
+    found = read_data(data)
+    train, (test_set, where) = train_rows(found), test_rows(found, test, hold_out)
+    columns = infer(train, label, [inputs] if isinstance(inputs, str) else inputs, kind)
+    if columns.kind == ANSWERS:
+        columns = columns._replace(kind=_told_by(model, label))
+    asked = parse_forget(forget, train)
+    given = asked if isinstance(asked, GivenRows) else None
+    key = _key(name or found.name)
+    splits = _checked(_splits(train, test_set, columns, label, given, hold_out), columns, label, key)
+    description = {
+        "name": key,
+        "kind": columns.kind,
+        "modality": columns.modality,
+        "inputs": list(columns.inputs),
+        "label": label,
+        "data": found.name or "a data set that was given in Python",
+        "hub_id": found.hub_id,
+        "data_sha256": content_sha256(splits),
+        "test": where,
+        "forget": {"text": given.text, "rows": list(given.rows)} if given else None,
+        "seconds": _seconds(splits["train"], columns) if columns.modality == "audio" else None,
+        "settings": _known(settings),
+        "recipe": _known(recipe),
+    }
+    task = described_task(description, load=lambda raw: splits)
+    ratio = {} if given else {"del_ratio": asked}
+    source = dataclasses.replace(task.full, default_model=None if model is None else str(model), **ratio)
+    return remember_task(dataclasses.replace(task, full=source))
+
+
+def _told_by(model: str | Path | None, label: str) -> str:
+    if model is None:
+        raise BadInput(
+            f"Column {label!r} holds texts to write. Name the model that writes them, or say --kind causal_lm or "
+            "--kind seq2seq."
+        )
+    return writing_kind(model)
+
+
+def _key(name: str | None) -> str:
+    """Return a name as files can be called; one ending of a data file is left out."""
+    if name is None:
+        raise BadInput("A data set that is given in Python has no name. Give the task one: name='reviews'.")
+    last = re.sub(r"\.(csv|jsonl?|parquet)$", "", name.rpartition("/")[2])
+    key = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")
+    if not key:
+        raise BadInput(f"{name!r} cannot be the name of a task. Give it one of letters and digits: --task_name NAME.")
+    return key
+
+
+def _splits(
+    train: Dataset, test: Dataset | None, columns: Columns, label: str, given: GivenRows | None, hold_out: str | None
+) -> DatasetDict:
+    """Return train and test rows with the task's columns; rows keep their upstream numbers where some are held out."""
+    import numpy as np
+    from datasets import DatasetDict
+
+    wanted = [*columns.inputs, label]
+    missing = [] if test is None else [name for name in wanted if name not in test.column_names]
+    if missing:
+        raise BadInput(f"The test rows have no column {', '.join(missing)}; they have {', '.join(test.column_names)}.")
+    train = train.select_columns(wanted)
+    if test is not None:
+        return DatasetDict(train=train, test=test.select_columns(wanted))
+    out = held_out(len(train), share(hold_out), given.rows if given else ())
+    kept = np.setdiff1d(np.arange(len(train)), out)
+    return DatasetDict(
+        {split: train.select(rows).add_column("index", rows) for split, rows in (("train", kept), ("test", out))}
+    )
+
+
+def _checked(splits: DatasetDict, columns: Columns, label: str, key: str) -> DatasetDict:
+    """Return the splits with one type a column, once every row has its texts and its class."""
+    if columns.kind == "classification":
+        splits = with_classes(splits, label)
+    for name, feature in splits["train"].features.items():
+        if type(splits["test"].features[name]) is not type(feature):
+            raise BadInput(f"Column {name!r} is {feature} in train, but {splits['test'].features[name]} in test.")
+        if splits["test"].features[name] != feature:
+            splits["test"] = splits["test"].cast_column(name, feature)
+    texts = [*columns.inputs] if columns.modality == "text" else []
+    return check_texts(splits, texts + ([label] if columns.kind != "classification" else []), key)
+
+
+def _seconds(train: Dataset, columns: Columns) -> float:
+    """Return how long every sound is made: as the longest of train, at most ``MOST_SECONDS``."""
+    from datasets import Audio
+
+    name = columns.inputs[0]
+    longest = 0.0
+    for place, row in enumerate(train.select_columns([name]).cast_column(name, Audio(decode=False))):
+        stored = row[name]
+        try:
+            sound, rate = read_sound(stored["path"] if stored["bytes"] is None else stored["bytes"])
+        except ValueError as error:
+            raise BadInput(f"Split 'train': column {name!r} cannot be decoded in row {place}: {error}.") from error
+        longest = max(longest, len(sound) / rate)
+    return round(min(MOST_SECONDS, longest), 3)
+
+
+def _known(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(UnlearningConfig) if field.init]
+    for name in settings or {}:
+        if name not in names or name in ("output_dir", "seed"):
+            raise unknown_name("setting", name, [each for each in names if each not in ("output_dir", "seed")])
+    return dict(settings or {})

@@ -1,0 +1,231 @@
+"""Tasks that a description makes, plain JSON, in place of a file: what any data, without Python, become."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks._sounds import read_sound
+from mubench_hf.tasks._spec import GivenRows, Source, TaskSpec
+from mubench_hf.tasks._text import padding, tokenise
+from mubench_hf.utils.registry import Origin
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+TEXT_TOKENS = 256
+"""Most tokens of a text that is classified; fewer where the tokenizer says so."""
+
+PROMPT_TOKENS, ANSWER_TOKENS = 256, 192
+"""Most tokens of an instruction and of its answer; fewer where the tokenizer says so."""
+
+SETTINGS = {
+    "classification": {"num_train_epochs": 3, "per_device_train_batch_size": 16, "learning_rate": 5e-5},
+    "causal_lm": {"num_train_epochs": 5, "per_device_train_batch_size": 8, "learning_rate": 1e-5},
+    "seq2seq": {"num_train_epochs": 5, "per_device_train_batch_size": 8, "learning_rate": 5e-5},
+}
+"""Kind → settings of every run, usual ones for fine-tuning a pretrained model; a description overrides them."""
+
+RECIPE = {"warmup_steps": 0.1}
+"""What the original has beside: a tenth of its steps warm up."""
+
+METRICS = {
+    "classification": ("accuracy",),
+    "causal_lm": ("rouge_l", "token_accuracy", "reference_probability"),
+    "seq2seq": ("rouge_l", "token_accuracy", "reference_probability"),
+}
+TAGS = {
+    "classification": "{modality}-classification",
+    "causal_lm": "text-generation",
+    "seq2seq": "text2text-generation",
+}
+
+# fmt: off
+FIELDS = frozenset((
+    "name", "kind", "modality", "inputs", "label", "data", "hub_id", "data_sha256", "test", "forget", "seconds",
+    "settings", "recipe",
+))
+# fmt: on
+"""What a description says:
+
+- ``name``, ``kind``, ``modality``, ``inputs``, ``label``: as in ``TaskSpec``;
+- ``data``: what the data are called; ``hub_id``: their data set on the Hub, or ``None``;
+- ``data_sha256``: hash of the rows in the task's columns, see ``data/reading.py``;
+- ``test``: a sentence on where the test rows come from;
+- ``forget``: ``None`` for the benchmark's rule, else ``text`` and ``rows`` of ``GivenRows``;
+- ``seconds``: of sounds, how long each is made;
+- ``settings``, ``recipe``: what overrides ``SETTINGS`` and ``RECIPE``.
+"""
+
+
+def described_task(
+    description: Mapping[str, Any], load: Callable[[Path | None], DatasetDict] | None = None
+) -> TaskSpec:
+    """Return the task that a description makes.
+
+    Args:
+        description: See ``FIELDS``.
+        load: Returns its rows; without it, the task serves where its data set is built.
+
+    Raises:
+        BadInput: If the description is not one that this version makes tasks of.
+    """
+    kind, modality = description.get("kind"), description.get("modality")
+    ways = {("classification", "text"): (_classified_text, _padding), ("classification", "image"): (_image, None),
+            ("classification", "audio"): (_sound, None), ("causal_lm", "text"): (_continued, _fill_after),
+            ("seq2seq", "text"): (_answered, _fill_targets)}  # fmt: skip
+    if set(description) != FIELDS or (kind, modality) not in ways:
+        raise BadInput(
+            f"The description of the task {description.get('name')!r} has the fields {', '.join(sorted(description))}, "
+            f"kind {kind!r} and modality {modality!r}. Another version wrote it: build the data set again."
+        )
+    prepare, collator = ways[kind, modality]
+    inputs, label, given = tuple(description["inputs"]), description["label"], description["forget"]
+    shared = {"inputs": inputs, "label": label}
+    if modality == "audio":
+        shared["seconds"] = description["seconds"]
+    texts = modality == "text"
+    writes = kind != "classification"
+    return TaskSpec(
+        name=description["name"],
+        title=description["name"],
+        modality=modality,
+        kind=kind,
+        inputs=inputs,
+        label=label,
+        metrics=METRICS[kind],
+        tags=(TAGS[kind].format(modality=modality),),
+        prepare=partial(prepare, **shared),
+        full=Source(
+            load=load or partial(_no_rows, name=description["name"]),
+            origin=f"Rows of {description['data']}; test rows: {description['test']}.",
+            licence="unknown",
+            citation="% Of these rows no citation is known.",
+            default_model=None,
+            hub_id=description["hub_id"],
+            forget=GivenRows(given["text"], tuple(given["rows"])) if given else None,
+            settings={**SETTINGS[kind], **description["settings"]},
+            recipe={**RECIPE, **description["recipe"]},
+        ),
+        mini=None,
+        collator=collator,
+        corpus=(*inputs, label) if writes else inputs if texts else (),
+        max_target_tokens=ANSWER_TOKENS if writes else None,
+        description=json.loads(json.dumps(dict(description))),
+    )
+
+
+def description_origin(task: TaskSpec) -> Origin | None:
+    """Return what runs record of a described task: what its data are called, and a hash of its description."""
+    if task.description is None:
+        return None
+    text = json.dumps(dict(task.description), sort_keys=True)
+    return Origin(f"data:{task.description['data']}", hashlib.sha256(text.encode()).hexdigest())
+
+
+def _no_rows(raw: Path | None, name: str) -> DatasetDict:
+    raise BadInput(f"The rows of {name} are not here: only its built data set is known. Give --data again.")
+
+
+# How a row becomes a model's input ------------------------------------------------------------------------------------
+
+
+def _joined(row: Mapping[str, Any], inputs: tuple[str, ...]) -> str:
+    return "\n".join(row[name] for name in inputs)
+
+
+def _most(processor: Any, tokens: int) -> int:
+    return min(tokens, getattr(processor, "model_max_length", tokens))
+
+
+def _tokenizer(processor: Any) -> Any:
+    return getattr(processor, "tokenizer", processor)
+
+
+def _classified_text(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str) -> dict[str, Any]:
+    """Return a text's tokens and its class; several columns are joined by line breaks."""
+    tokenizer = _tokenizer(processor)
+    return {**tokenise(_joined(row, inputs), tokenizer, _most(tokenizer, TEXT_TOKENS)), "labels": row[label]}
+
+
+def _padding(processor: Any) -> Any:
+    tokenizer = _tokenizer(processor)
+    if tokenizer.pad_token_id is None:
+        raise BadInput(
+            "The model's tokenizer has no pad token, so texts cannot be batched. Set tokenizer.pad_token and "
+            "model.config.pad_token_id, save both, and use that folder."
+        )
+    return padding(tokenizer)
+
+
+def _image(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str) -> dict[str, Any]:
+    """Return an image's ``pixel_values``, float tensor ``[channels, height, width]``, and its class."""
+    processor = getattr(processor, "image_processor", processor)
+    pixels = processor(row[inputs[0]].convert("RGB"), return_tensors="pt")["pixel_values"][0]
+    return {"pixel_values": pixels, "labels": row[label]}
+
+
+def _sound(
+    row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str, seconds: float
+) -> dict[str, Any]:
+    """Return a sound's features, float tensor, and its class.
+
+    Channels are averaged, the sound is resampled to the model's rate, and cut or filled up with silence, so that what
+    a model says of a row never hangs on the rows beside it.
+    """
+    import numpy as np
+    from scipy.signal import resample_poly
+
+    processor, stored = getattr(processor, "feature_extractor", processor), row[inputs[0]]
+    try:
+        sound, rate = read_sound(stored["path"] if stored["bytes"] is None else stored["bytes"])
+    except ValueError as error:
+        raise BadInput(f"Row {row.get('index')}: column {inputs[0]!r} cannot be decoded: {error}.") from error
+    sound, needed = sound.mean(1), processor.sampling_rate
+    if rate != needed:
+        sound = resample_poly(sound, needed, rate).astype(np.float32)  # It divides by the common factor itself.
+    samples = round(seconds * needed)
+    sound = np.pad(sound[:samples], (0, max(0, samples - len(sound))))
+    name = processor.model_input_names[0]
+    return {name: processor(sound, sampling_rate=needed, return_tensors="pt")[name][0], "labels": row[label]}
+
+
+def _continued(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str) -> dict[str, Any]:
+    """Return instruction, line break, answer and end as one list of tokens; labels are -100 up to the answer."""
+    tokenizer = _tokenizer(processor)
+    if tokenizer.eos_token_id is None:
+        raise BadInput("The model's tokenizer has no end-of-sequence token, so an answer has no end. Set eos_token.")
+    half = _most(tokenizer, PROMPT_TOKENS + ANSWER_TOKENS) // 2
+    prompt_tokens, answer_tokens = min(PROMPT_TOKENS, half), min(ANSWER_TOKENS, half)
+    text = _joined(row, inputs) + "\n"
+    prompt = tokenizer(text, truncation=True, max_length=prompt_tokens)["input_ids"]
+    # No start in the middle of a row; the last place is the end's.
+    answer = tokenizer(row[label], add_special_tokens=False, truncation=True, max_length=answer_tokens - 1)["input_ids"]
+    target = [*answer, tokenizer.eos_token_id]
+    ids = [*prompt, *target]
+    return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(prompt) + target}
+
+
+def _fill_after(processor: Any) -> Any:
+    from mubench_hf.tasks.celeb_profile import collator
+
+    return collator(_tokenizer(processor))
+
+
+def _answered(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str) -> dict[str, Any]:
+    """Return the tokens of instruction and answer, each cut off where too long."""
+    tokenizer = _tokenizer(processor)
+    text = tokenizer(_joined(row, inputs), truncation=True, max_length=_most(tokenizer, PROMPT_TOKENS))
+    target = tokenizer(text_target=row[label], truncation=True, max_length=_most(tokenizer, ANSWER_TOKENS))
+    return {**{name: text[name] for name in ("input_ids", "attention_mask")}, "labels": target["input_ids"]}
+
+
+def _fill_targets(processor: Any) -> Any:
+    from mubench_hf.tasks.samsum import collator
+
+    return collator(_tokenizer(processor))

@@ -1,0 +1,107 @@
+"""Data and models that a person brings: made up in a temporary folder outside the package, with no network."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def datasets_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets_cache"))
+        yield
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """The empty folder that a person works in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def draw():
+    return random.Random()
+
+
+@pytest.fixture
+def reviews(outside, draw):
+    """`reviews.csv`: 200 rows of random words with a class, and a city that no model reads."""
+    words = ["".join(draw.choices("abcdefghij", k=5)) for _ in range(80)]
+    rows = [
+        {
+            "text": f"{' '.join(draw.choices(words, k=6))} number {number}",
+            "mood": draw.choice(["sad", "glad"]),
+            "city": draw.choice(["Oslo", "Rome", "Bern"]),
+        }
+        for number in range(200)
+    ]
+    with (outside / "reviews.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["text", "mood", "city"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+@pytest.fixture
+def tiny_bert(reviews, outside):
+    """A folder with a small BERT, as `save_pretrained` writes it, and its tokenizer."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from mubench_hf.models.architectures.text import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer([row["text"] for row in reviews])
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, num_labels=5, **sizes)
+    BertForSequenceClassification(config).save_pretrained(outside / "tiny-bert")
+    tokenizer.save_pretrained(outside / "tiny-bert")
+    return "tiny-bert"
+
+
+@pytest.fixture
+def tiny_vit(outside):
+    """Make a folder with a small ViT and its image processor: `tiny_vit("my-vit", num_labels=3)`."""
+    from transformers import ViTConfig, ViTForImageClassification
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    def make(name, **fields):
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        config = ViTConfig(image_size=16, patch_size=8, **sizes, **fields)
+        ViTForImageClassification(config).save_pretrained(outside / name)
+        ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(outside / name)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def pets(outside):
+    """An ImageFolder: `pets/<split>/<class>/<number>.png`."""
+    rng = np.random.default_rng()
+    for split, rows in (("train", 60), ("test", 8)):
+        for name in ("cat", "dog"):
+            folder = outside / "pets" / split / name
+            folder.mkdir(parents=True)
+            for number in range(rows):
+                Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return "pets"
+
+
+@pytest.fixture
+def mubench(capsys):
+    """Call the command line in this process; return what it printed."""
+    from mubench_hf.cli import dispatch
+
+    def call(*arguments):
+        capsys.readouterr()
+        with contextlib.suppress(SystemExit):
+            dispatch(list(map(str, arguments)))
+        return capsys.readouterr().out
+
+    return call
