@@ -51,7 +51,7 @@ def asked_tasks(arguments: dict[str, Any], variant: Variant, out: str | Path) ->
     asked = {name: value for name in FLAGS if (value := arguments.pop(name)) is not None}
     if not asked:
         if not names:
-            raise BadInput("Name a task of `mubench list tasks`, or your own data: --data with --label.")
+            raise BadInput("required: task (see `mubench list tasks`), or your own data: --data with --label.")
         learn_tasks(out)
         return named_tasks(names)
     if names or "data" not in asked or "label" not in asked or variant == "mini":

@@ -64,8 +64,11 @@ def main(argv: Sequence[str]) -> None:
 
     from mubench_hf.runs.pipeline import Pipeline
 
+    # A task made from data goes in itself: under its name, another one may be built in OUT.
+    named = [task.name if task.description is None else task for task in tasks]
+    places = [out / task.name if len(tasks) > 1 else out for task in tasks]
     # Every mistake of the command comes before the first hour of work.
-    pipelines = [Pipeline(task, **given, out=out / task.name if len(tasks) > 1 else out) for task in tasks]
+    pipelines = [Pipeline(task, **given, out=place) for task, place in zip(named, places, strict=True)]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:
         print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
