@@ -94,6 +94,20 @@ def finished(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def every_method(tmp_path_factory) -> Path:
+    """Output folder of a quick run of the paper's methods with seed 5. Tests do not change it: they copy it."""
+    from mubench_hf.runs.pipeline import Pipeline
+    from mubench_hf.tasks import cifar100
+
+    out = tmp_path_factory.mktemp("every_method")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar100, "TASK", cifar100.TASK)
+        quicken()
+        Pipeline("cifar100", variant="mini", out=out, seeds=[5]).run()
+    return out
+
+
 @pytest.fixture
 def hub():
     """An empty Hub on the loopback, running."""

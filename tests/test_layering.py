@@ -1,6 +1,7 @@
 """Imports go along the flow of the package, never against it."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,39 @@ def test_metrics_stand_alone():
     metrics += [declared.file for declared in declared_metrics().values()]
     for file in metrics:
         assert not [module for module in imported(file) if layer(module)], file
+
+
+def room(file: Path) -> str:
+    """Return the folder or the file at the top of the package that a file is in."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_there_are_the_rooms_of_the_flow_and_no_others():
+    assert {room(file) for file in FILES} - {"__init__"} == set(FLOW) and len(FLOW) == 16
+
+
+def check_no_circle(imports: dict[str, set[str]]) -> None:
+    """Fail if rooms import each other, be it by way of others."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        raise AssertionError(f"a circle: {' → '.join(reversed(error.args[1]))}") from error
+
+
+def test_no_room_imports_itself_through_others():
+    """Whatever the flow says: an import of the package's own face would hide what is imported."""
+    imports: dict[str, set[str]] = {name: set() for name in FLOW}
+    for file in FILES:
+        if file == PACKAGE / "__init__.py":
+            continue
+        modules = imported(file)
+        hidden = {module for module in modules if layer(module) and layer(module) not in (*FLOW, "__version__")}
+        assert not hidden, f"{file} takes {hidden} from the face; import it from where it is made"
+        imports[room(file)] |= {layer(module) for module in modules} & set(FLOW) - {room(file)}
+    assert sum(map(len, imports.values())) > len(FLOW), "imports are found"
+    check_no_circle(imports)
+    with pytest.raises(AssertionError, match="a circle: .* → utils"):
+        check_no_circle({**imports, "utils": {"cli"}})
 
 
 WRITES = {"create_repo", "create_commit", "upload_file", "upload_folder", "upload_large_folder", "push_to_hub",

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -12,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from processes import run_python
 
 from mubench_hf.data import build
 from mubench_hf.data.card import FORGET_FILES, RETAIN_FILE
@@ -217,7 +217,7 @@ module.build(mubench_hf.tasks.get_task("cifar100"), variant="mini", out=Path(sys
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_kill_half_way_leaves_nothing_half_made(task, mini_out, tmp_path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True)
+    killed = run_python(KILLED, str(tmp_path), env=dict(os.environ), cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     left = list((tmp_path / "mubench").iterdir())
     assert left and all(path.name.startswith(".") for path in left), "half of it is there under its own name"

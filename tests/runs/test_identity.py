@@ -135,8 +135,8 @@ def test_results_written_by_this_version_load(tmp_path):
         assert load_result(save_result(result, tmp_path)) == result
 
 
-def test_lacking_scores_come_from_kept_outputs_and_stated_ones_stay(finished, tmp_path):
-    results = Path(shutil.copytree(finished / "results", tmp_path / "results"))
+def test_lacking_scores_come_from_kept_outputs_and_stated_ones_stay(every_method, tmp_path):
+    results = Path(shutil.copytree(every_method / "results", tmp_path / "results"))
     for file in results.glob("*.json"):
         whole = load_result(file)
         assert completed(whole, results) is whole, "nothing is lacking"

@@ -1,16 +1,23 @@
 """The command line, `accelerate launch` and Python make the same weights, bit for bit; two processes work too."""
 
 import json
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from processes import run_python
+
+from mubench_hf.runs.pipeline import PAPER_METHODS
 
 FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--original_seed", "42",
          "--num_train_epochs", "2", "--per_device_train_batch_size", "64",
          "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
 BIN = Path(sys.executable).parent
+MUBENCH = "from mubench_hf.cli import main; main()"
+SCRIPT = "import runpy; runpy.run_module('mubench_hf.scripts.unlearn', run_name='__main__')"
 
 
 def start(command: list[str], folder: Path, env: dict) -> str:
@@ -54,12 +61,11 @@ def in_python(method: str, bench: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "method",
-    ["scrub", *(pytest.param(m, marks=pytest.mark.slow) for m in ("salun", "bad_teaching", "rand_label"))],
+    "method", [name if name == "scrub" else pytest.param(name, marks=pytest.mark.slow) for name in PAPER_METHODS]
 )
 def test_three_ways_make_the_same_weights(method, own_bench, tmp_path, offline_env):
-    mubench = [str(BIN / "mubench")] if (BIN / "mubench").exists() else [sys.executable, "-m", "mubench_hf.cli"]
-    start([*mubench, "unlearn", "--method", method, *FLAGS], own_bench, offline_env)
+    done = run_python(MUBENCH, "unlearn", "--method", method, *FLAGS, env=offline_env, cwd=own_bench)
+    assert done.returncode == 0, done.stderr
     launch = [str(BIN / "accelerate"), "launch", "--num_processes", "1", "-m", "mubench_hf.scripts.unlearn"]
     start([*launch, "--method", method, *FLAGS, "--output_dir", "launched"], own_bench, offline_env)
     in_python(method, own_bench, tmp_path)
@@ -68,11 +74,36 @@ def test_three_ways_make_the_same_weights(method, own_bench, tmp_path, offline_e
     assert by_name != weights(own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42")
 
 
+SHARED = ["--method", "scrub", *FLAGS, "--use_cpu", "true", "--evaluate", "true"]
+
+
+def check_shared(out: Path) -> None:
+    record = json.loads((only(out / "mubench", "cifar100-mini-vit-tiny-scrub-*") / "run.json").read_text())
+    assert record["world_size"] == 2 and record["status"] == "ok"
+    result = json.loads(only(out / "results", "cifar100-mini-vit-tiny-scrub-*.json").read_text())
+    assert result["world_size"] == 2 and 0 < result["scores"]["test_accuracy"] < 1
+
+
 def test_two_processes_share_a_run(own_bench, offline_env):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def share(rank: int):
+        where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2,
+                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
+        env = offline_env | {name: str(value) for name, value in where.items()}
+        return run_python(SCRIPT, *SHARED, env=env, cwd=own_bench)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in pool.map(share, range(2)):
+            assert done.returncode == 0, done.stderr
+    check_shared(own_bench)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_two_processes(own_bench, offline_env):
     torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d",
                 "--rdzv_endpoint", "localhost:0", "-m", "mubench_hf.scripts.unlearn"]  # fmt: skip
-    start([*torchrun, "--method", "scrub", *FLAGS, "--use_cpu", "true", "--evaluate", "true"], own_bench, offline_env)
-    record = json.loads((only(own_bench / "mubench", "cifar100-mini-vit-tiny-scrub-*") / "run.json").read_text())
-    assert record["world_size"] == 2 and record["status"] == "ok"
-    result = json.loads(only(own_bench / "results", "cifar100-mini-vit-tiny-scrub-*.json").read_text())
-    assert result["world_size"] == 2 and 0 < result["scores"]["test_accuracy"] < 1
+    start([*torchrun, *SHARED], own_bench, offline_env)
+    check_shared(own_bench)

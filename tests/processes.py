@@ -1,0 +1,47 @@
+"""Fresh processes for tests, without the seconds that importing torch takes: forks of a server that has imported it.
+
+A test that asks what a process *imports*, or how an installed program starts, needs a real one: `subprocess`.
+"""
+
+import multiprocessing
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+from subprocess import CompletedProcess
+
+IMPORTED = ["datasets", "evaluate", "rouge_score.rouge_scorer", "sklearn.model_selection", "sklearn.svm",
+            "transformers.models.vit.modeling_vit", "transformers.trainer",
+            "mubench_hf.results.plots", "mubench_hf.runs.pipeline", "mubench_hf.scripts.unlearn"]  # fmt: skip
+
+
+def run_python(code: str, *arguments: str, env: dict[str, str], cwd: Path, timeout: float = 300) -> CompletedProcess:
+    """Run a program, given as text, in a process of its own, as ``python -c`` would.
+
+    The libraries are imported already: what they read from the environment as they are imported is that of the tests.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    with tempfile.TemporaryDirectory() as folder:
+        output = [Path(folder, "stdout"), Path(folder, "stderr")]
+        process = context.Process(target=_main, args=(code, arguments, env, str(cwd), *map(str, output)))
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise TimeoutError(f"The process did not end within {timeout} s:\n{output[1].read_text()[-4000:]}")
+        return CompletedProcess(code, process.exitcode, *(file.read_text() for file in output))
+
+
+def _main(code: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, *output: str) -> None:
+    for number, file in enumerate(output, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.argv, sys.path[:0] = ["-c", *arguments], [""]
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    exec(compile(code, "<the test's program>", "exec"), main.__dict__)
