@@ -67,8 +67,8 @@ def learn_task(description: Mapping[str, Any]) -> TaskSpec:
     Raises:
         BadInput: If it is no description of a task, or has the name of one of the package's own.
     """
-    known = _learned.get(description.get("name"))
-    if known is None or dict(known.description) != dict(description):
+    known = _learned.get(str(description.get("name")))
+    if known is None or dict(known.description or {}) != dict(description):
         known = described_task(description)
     return remember_task(known)
 

@@ -144,9 +144,11 @@ class TaskSpec:
         Raises:
             BadInput: If the task has no mini source.
         """
-        if variant == "mini" and self.mini is None:
+        if variant == "full":
+            return self.full
+        if self.mini is None:
             raise BadInput(f"{self.name} has no mini source. Leave out --mini.")
-        return self.mini if variant == "mini" else self.full
+        return self.mini
 
     def dataset_name(self, variant: Variant) -> str:
         """Return the data set's name under an organisation or a folder: ``cifar100`` or ``cifar100-mini``."""
