@@ -4,15 +4,19 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mubench_hf import BadInput, get_method, get_metric, load_results
 from mubench_hf.cli import dispatch
+from mubench_hf.leaderboard import read_folder
+from mubench_hf.leaderboard.verify import verify_submission
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import markdown_table
 from mubench_hf.runs.pipeline import Pipeline
+from mubench_hf.runs.store import save_result
 
 METHOD = '''from dataclasses import dataclass
 
@@ -144,3 +148,15 @@ def test_what_is_no_method_is_refused_with_what_to_do(folder, reference, message
     (folder / "taken.py").write_text(METHOD.replace("    config_class", '    key = "scrub"\n    config_class'))
     with pytest.raises(BadInput, match=message):
         get_method(reference)
+
+
+def test_yesterdays_results_are_still_accepted_after_a_metric_came(finished, folder):
+    out = Path(shutil.copytree(finished, folder / "yesterday"))
+    get_metric("both_scores.py")
+    verdict = verify_submission(read_folder(out))
+    assert not verdict.problems
+    assert len(verdict.verified) == len(load_results(out)) == 9
+    forged = load_results(out)[-1]
+    save_result(replace(forged, scores={**forged.scores, "zrf": forged.scores["zrf"] + 0.01}), out / "results")
+    (problem,) = verify_submission(read_folder(out)).problems
+    assert problem.run == forged.name and "zrf" in problem.text, "what is stated is still recomputed"
