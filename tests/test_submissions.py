@@ -133,12 +133,13 @@ def test_a_method_from_outside_is_taken_and_what_could_not_be_recomputed_is_said
 
 
 def test_scores_of_a_metric_from_outside_are_left_to_a_note(own_run, judge):
-    names = from_outside(own_run, "finetune", **{"metric:brilliance": {"name": "mine.py", "sha256": "d" * 64}})
-    change(own_run / "results" / f"{names[0]}.json", scores={"brilliance": 0.5})
+    file = one(own_run)
+    change(file, scores={"brilliance": 0.5}, metrics={"brilliance": {"name": "mine.py", "sha256": "d" * 64}})
     verdict = judge(own_run)
     assert not verdict.problems
-    assert {entry.result.name for entry in verdict.verified}.intersection(names) == {*names[1:]}
-    (note,) = [note for note in verdict.notes if note.startswith(names[0])]
+    every = {each.stem for each in (own_run / "results").glob("*.json")}
+    assert every - {entry.result.name for entry in verdict.verified} == {file.stem}
+    (note,) = [note for note in verdict.notes if note.startswith(file.stem)]
     assert note.endswith("their metric is not known here: brilliance")
 
 

@@ -151,12 +151,12 @@ def check_known(result: RunResult) -> RunResult:
 
 def _check_shown(result: RunResult) -> None:
     """Check what tables show of a result beside its scores."""
-    length = len(json.dumps([result.settings, result.external]))
+    length = len(json.dumps([result.settings, result.external, result.metrics]))
     if length > LONGEST_SETTINGS:
         raise BadInput(f"Its settings have {length} characters; at most {LONGEST_SETTINGS} are shown.")
-    for part, origin in result.external.items():
+    for part, origin in (*result.external.items(), *result.metrics.items()):
         if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("name", "sha256")):
-            raise BadInput(f"Field 'external' says {origin!r} of {part}; needed are its name and sha256.")
+            raise BadInput(f"{part} is from outside and said to be {origin!r}; needed are its name and sha256.")
     if not isinstance(result.settings.get("original", ""), str):
         raise BadInput(f"Setting 'original' is {result.settings['original']!r}; it is the name of a checkpoint.")
 

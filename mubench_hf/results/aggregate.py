@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics.parameters import REFERENCES, SPLITS
-from mubench_hf.runs.record import made_of
 from mubench_hf.runs.result import RunResult
 
 MAIN_PREFIXES = tuple(f"{split}_" for split in SPLITS)
@@ -204,7 +203,7 @@ def _rows(results: Iterable[RunResult]) -> dict[_Row, list[RunResult]]:
     rows: dict[_Row, list[RunResult]] = defaultdict(list)
     for run in results:
         others = {name: value for name, value in run.settings.items() if name != "original"}
-        rest = json.dumps([run.config, others, made_of(run.external)], sort_keys=True)
+        rest = json.dumps([run.config, others, run.external], sort_keys=True)
         rows[_Row(run.method, run.settings.get("original"), rest)].append(run)
     for row in [row for row in rows if row.original is not None]:
         # Where one original serves every seed, the run of that original's own seed belongs to the others.
@@ -239,7 +238,7 @@ def _differences(row: _Row, rows: Mapping[_Row, list[RunResult]]) -> dict[str, A
     for name in sorted({name for run in alike for name in run.config}):
         if name not in mine and any(run.config.get(name) != first.config.get(name) for run in alike):
             found[name] = first.config.get(name, "default")
-    for part in sorted({part for run in alike for part in made_of(run.external)}):
+    for part in sorted({part for run in alike for part in run.external}):
         if any(run.external.get(part) != first.external.get(part) for run in alike):
             found[part] = origin_text(first.external[part]) if part in first.external else "of mubench_hf"
     return found

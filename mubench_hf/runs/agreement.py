@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from mubench_hf.runs.environment import describe_environment
-from mubench_hf.runs.record import METRIC_PART
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import TIME_RATIO, references_of
 
@@ -116,9 +115,8 @@ def check_scores(
 
 
 def external_scores(result: RunResult) -> set[str]:
-    """Return the stated scores of metrics that ``external`` names."""
-    names = {part.removeprefix(METRIC_PART) for part in result.external if part.startswith(METRIC_PART)}
-    return {key for key in result.scores if key in names or key.partition("_")[2] in names}
+    """Return the stated scores of metrics that are not this package's, as the result itself says."""
+    return {key for key in result.scores if key in result.metrics or key.partition("_")[2] in result.metrics}
 
 
 def made_alike(result: RunResult) -> bool:

@@ -23,9 +23,6 @@ RECORD = "run.json"
 ORIGINAL = "original"
 """What the run that trains on all rows has in place of a method."""
 
-METRIC_PART = "metric:"
-"""What an external metric is called in ``external``, before its name."""
-
 _NOT_IDENTITY = frozenset(
     [
         "output_dir",
@@ -107,16 +104,10 @@ class RunId:
 
 def tag_of(settings: Mapping[str, Any], external: Mapping[str, Any]) -> str:
     """Return the tag of a run with these ``settings`` and ``external`` parts, see ``RunRecord``; empty without any."""
-    parts = made_of(external)
-    if not settings and not parts:
+    if not settings and not external:
         return ""
-    text = json.dumps({"settings": settings, "external": parts}, sort_keys=True)
+    text = json.dumps({"settings": settings, "external": external}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def made_of(external: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the external parts that a run was made of: all but metrics, which change scores and no run."""
-    return {part: origin for part, origin in external.items() if not part.startswith(METRIC_PART)}
 
 
 def _but_the_method(external: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_scores_of_a_metric_from_outside_are_not_judged():
     _, result = made_up()
     origin = {"name": "mine.py", "sha256": "d" * 64}
     stated = changed(result, brilliance=1.0, forget_wit=0.5, dullness=0.2)
-    stated = dataclasses.replace(stated, external={"metric:brilliance": origin, "metric:wit": origin})
+    stated = dataclasses.replace(stated, metrics={"brilliance": origin, "wit": origin})
     assert external_scores(stated) == {"brilliance", "forget_wit"}
     seen = verdicts(stated, result, outside=external_scores(stated))
     assert (seen["brilliance"], seen["forget_wit"], seen["dullness"]) == (UNKNOWN, UNKNOWN, WRONG)

@@ -95,7 +95,9 @@ def test_a_method_from_outside_is_shown_as_such():
     results = [replace(made_up()[1], method="npo", external=external) for external in (mine, changed)]
     assert len({result.name for result in results}) == 2, "an edited file makes other runs"
     (groups,) = aggregate(results)
-    assert [group.label for group in groups] == ["npo (external)"] * 2
+    assert [group.label for group in groups] == [
+        f"npo (external, method=npo.py:NpoTrainer {digest})" for digest in ("a" * 8, "b" * 8)
+    ], "two versions of one file are told apart"
 
 
 def test_references_are_of_the_same_seed_and_original(tmp_path):
