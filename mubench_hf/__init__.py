@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mubench_hf.runs.own import Evaluation as Evaluation
     from mubench_hf.runs.own import evaluate as evaluate
     from mubench_hf.runs.pipeline import Pipeline as Pipeline
+    from mubench_hf.runs.pipeline import run as run
     from mubench_hf.runs.record import RunId as RunId
     from mubench_hf.runs.record import RunRecord as RunRecord
     from mubench_hf.runs.result import RunResult as RunResult

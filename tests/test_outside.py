@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mubench_hf import BadInput, get_method, get_metric, load_results
+from mubench_hf import BadInput, get_method, get_metric, load_results, run
 from mubench_hf.cli import dispatch
 from mubench_hf.leaderboard import read_folder
 from mubench_hf.leaderboard.verify import verify_submission
@@ -71,8 +71,8 @@ def by_method(out) -> dict:
 
 
 def test_a_method_and_a_metric_from_files(folder, offline_env, capsys):
-    run = ["run", "cifar100", "--mini", "--methods", "finetune", "pull.py", "--seeds", "1", "--out", "o"]
-    dispatch([*run, "--metrics", "both_scores.py"])
+    command = ["run", "cifar100", "--mini", "--methods", "finetune", "pull.py", "--seeds", "1", "--out", "o"]
+    dispatch([*command, "--metrics", "both_scores.py"])
     assert "pull (external)" in capsys.readouterr().out
     results = by_method("o")
     pull, digest = results["pull"], hashlib.sha256(METHOD.encode()).hexdigest()
@@ -91,7 +91,7 @@ def test_a_method_and_a_metric_from_files(folder, offline_env, capsys):
 
     before = {file: file.read_bytes() for file in Path("o", "results").iterdir()}
     Path("pull.py").write_text(METHOD.replace("0.05", "0.1"))
-    dispatch([*run[:4], *run[5:]])
+    dispatch([*command[:4], *command[5:]])
     assert all(file.read_bytes() == content for file, content in before.items())
     names = [result.name for result in load_results("o") if result.method == "pull"]
     assert len(names) == 2, "an edited method makes other runs"
@@ -105,9 +105,13 @@ def test_unlearn_and_python_take_a_file_or_a_class(folder):
     (result,) = load_results(".")
     assert result.settings == {"strength": 0.2} and result.method == "pull"
     pull = get_method("pull.py")
-    results = Pipeline("cifar100", variant="mini", out=".", methods=[pull], seeds=[42]).run()
+    results = run("cifar100", variant="mini", out=".", methods=[pull], seeds=[42])
     assert {result.method for result in results} == {"original", "retrain", "pull"}
     assert {len(result.scores) for result in results} == {len(results[0].scores)}
+    pull.kinds = ("causal_lm",)
+    with pytest.raises(BadInput, match="pull is for causal_lm, but cifar100 is of the kind classification"):
+        run("cifar100", variant="mini", out="nowhere", methods=["scrub", pull])
+    assert not Path("nowhere").exists()
 
 
 def test_a_metric_that_came_later_is_computed_from_kept_outputs(finished, folder, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.errors import BadInput, unknown_name
-from mubench_hf.models.registry import Architecture, ModelSpec, Scale, get_model, list_models
+from mubench_hf.models.registry import MODELS, Architecture, ModelSpec, Scale, get_model, list_models
 
 if TYPE_CHECKING:
     from mubench_hf.tasks import TaskSpec
@@ -26,23 +26,25 @@ AUTO_CLASSES = {
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
+BRING_ONE = "package.module:MODEL, path/to/file.py:MODEL"
+
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def resolve_model(reference: str | Path, task: TaskSpec) -> ModelSpec:
+def resolve_model(reference: str | Path | ModelSpec, task: TaskSpec) -> ModelSpec:
     """Return the model that a person names for a task.
 
     Args:
-        reference: Key of a registered model, the Hub id of one, any other Hub id, or a folder that ``save_pretrained``
-            wrote.
+        reference: What ``get_model`` takes, any other Hub id, or a folder that ``save_pretrained`` wrote.
         task: The task, whose kind says which auto class reads a model that is not registered.
 
     Raises:
         BadInput: If it is none of these, or the task's kind has no auto class.
     """
-    if reference in list_models():
-        return get_model(str(reference))
-    registered = {known.hub_id: known.name for known in map(get_model, list_models()) if known.hub_id}
+    brought = isinstance(reference, ModelSpec) or ":" in str(reference) or str(reference).endswith(".py")
+    if brought or reference in list_models():
+        return get_model(reference)
+    registered = MODELS.aliases()
     if Path(reference).is_dir():
         if not any(Path(reference, name).is_file() for name in ("config.json", "model_index.json")):
             raise BadInput(f"{reference} has no config.json, so it is no model that `save_pretrained` wrote.")
@@ -52,7 +54,7 @@ def resolve_model(reference: str | Path, task: TaskSpec) -> ModelSpec:
         return get_model(registered[reference])
     if HUB_ID.fullmatch(reference):
         return foreign_model(reference.split("/")[1], task, reference)
-    how = "Or any Hub id, org/name, or a folder that `save_pretrained` wrote."
+    how = f"Or any Hub id, org/name, a folder that `save_pretrained` wrote, or your own: {BRING_ONE}."
     raise unknown_name("model", reference, list_models(), aliases=registered, how=how)
 
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from mubench_hf.data.build import build
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
+from mubench_hf.models import ModelSpec
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
 from mubench_hf.runs.plan import Plan, find_original, make_plan, make_setup, preset
 from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
-from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.store import load_result, load_results, save_result
+from mubench_hf.runs.store import Results, load_result, load_results, save_result
 from mubench_hf.runs.train import load_rows, train_run
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.trainers import UnlearningTrainer, get_method
@@ -35,6 +35,36 @@ class Step(NamedTuple):
     method: str
     seed: int
     original_seed: int
+
+
+def run(
+    task: str | Path | TaskSpec,
+    *,
+    variant: Variant,
+    out: Path | str,
+    model: str | Path | ModelSpec | None = None,
+    methods: Sequence[str | Path | type[UnlearningTrainer]] = PAPER_METHODS,
+    del_ratio: Any = None,
+    seeds: Sequence[int] = SEEDS,
+    original_seeds: Sequence[int] | None = None,
+    raw: Path | None = None,
+) -> Results:
+    """Run one task's benchmark, as ``mubench run`` does, and return its results; the arguments are ``Pipeline``'s.
+
+    Raises:
+        BadInput: As ``Pipeline`` does, or if the output folder holds another run.
+    """
+    return Pipeline(
+        task,
+        variant=variant,
+        out=out,
+        model=model,
+        methods=methods,
+        del_ratio=del_ratio,
+        seeds=seeds,
+        original_seeds=original_seeds,
+        raw=raw,
+    ).run()
 
 
 class Pipeline:
@@ -63,7 +93,7 @@ class Pipeline:
         *,
         variant: Variant,
         out: Path | str,
-        model: str | Path | None = None,
+        model: str | Path | ModelSpec | None = None,
         methods: Sequence[str | Path | type[UnlearningTrainer]] = PAPER_METHODS,
         del_ratio: Any = None,
         seeds: Sequence[int] = SEEDS,
@@ -72,8 +102,14 @@ class Pipeline:
     ):
         self.setup = make_setup(task, variant=variant, model=model, del_ratio=del_ratio, out=out)
         self.raw, self.seeds = raw, list(seeds)
-        keys = [get_method(reference).method_key() for reference in methods]
-        self.methods = [key for key in dict.fromkeys(keys) if key != "retrain"]
+        chosen = [get_method(reference) for reference in methods]
+        for method in chosen:
+            if not method.is_for(self.setup.task.kind):
+                raise BadInput(
+                    f"{method.method_key()} is for {', '.join(method.kinds or ())}, but {self.setup.task.name} is of the "
+                    f"kind {self.setup.task.kind}. Leave it out."
+                )
+        self.methods = [key for key in dict.fromkeys(each.method_key() for each in chosen) if key != "retrain"]
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise BadInput(f"Seeds are {self.seeds}; give one or more different whole numbers, 0 or above.")
         given = list(original_seeds) if original_seeds is not None else self.seeds
@@ -89,7 +125,7 @@ class Pipeline:
         originals = [Step(ORIGINAL, seed, seed) for seed in dict.fromkeys(self.original_seeds)]
         return originals + [Step(method, *pair) for method in ("retrain", *self.methods) for pair in pairs]
 
-    def run(self, progress: RunProgress | None = None) -> list[RunResult]:
+    def run(self, progress: RunProgress | None = None) -> Results:
         """Do what is not done yet and return all results of this benchmark.
 
         Raises:
@@ -103,7 +139,7 @@ class Pipeline:
                 data = load_rows(setup)
             names = [self._one(step, data, progress) for step in steps]
             with progress.part("scores"):
-                results = [result for result in load_results(setup.results) if result.name in names]
+                results = Results(result for result in load_results(setup.results) if result.name in names)
                 # Originals were evaluated before the models that they are compared with; metrics may be new.
                 for number, result in enumerate(results):
                     results[number] = completed(result, setup.results)

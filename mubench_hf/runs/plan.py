@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mubench_hf.data.blocks import ratio_of
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput
-from mubench_hf.models import check_fits
+from mubench_hf.models import MODELS, check_fits
 from mubench_hf.models.foreign import foreign_model, is_foreign, resolve_model, weights_digest
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, changed_arguments, load_record, plain, tag_of
 from mubench_hf.tasks import TASKS, TaskSpec, Variant, get_task
@@ -68,7 +68,7 @@ def make_setup(
     task: str | Path | TaskSpec,
     *,
     variant: Variant,
-    model: str | Path | None = None,
+    model: str | Path | ModelSpec | None = None,
     base: str | Path | None = None,
     del_ratio: Any = None,
     out: Path | str = ".",
@@ -111,7 +111,9 @@ def _external(task: TaskSpec, model: ModelSpec) -> dict[str, dict[str, str]]:
     found = {}
     if origin := TASKS.origin(task):
         found["task"] = asdict(origin)
-    if is_foreign(model):
+    if origin := MODELS.origin(model):
+        found["model"] = asdict(origin)
+    elif is_foreign(model):
         found["model"] = {"name": model.architecture.title, "sha256": weights_digest(model.hub_id)}
     return found
 
