@@ -41,21 +41,21 @@ def resolve_model(reference: str | Path | ModelSpec, task: TaskSpec) -> ModelSpe
     Raises:
         BadInput: If it is none of these, or the task's kind has no auto class.
     """
-    brought = isinstance(reference, ModelSpec) or ":" in str(reference) or str(reference).endswith(".py")
-    if brought or reference in list_models():
+    if isinstance(reference, ModelSpec) or ":" in str(reference) or str(reference).endswith(".py"):
         return get_model(reference)
-    registered = MODELS.aliases()
-    if Path(reference).is_dir():
-        if not any(Path(reference, name).is_file() for name in ("config.json", "model_index.json")):
-            raise BadInput(f"{reference} has no config.json, so it is no model that `save_pretrained` wrote.")
-        return foreign_model(Path(reference).resolve().name, task, str(reference))
-    reference = str(reference)
-    if reference in registered:
-        return get_model(registered[reference])
-    if HUB_ID.fullmatch(reference):
-        return foreign_model(reference.split("/")[1], task, reference)
+    name, registered = str(reference), MODELS.aliases()
+    if name in list_models():
+        return get_model(name)
+    if Path(name).is_dir():
+        if not any(Path(name, file).is_file() for file in ("config.json", "model_index.json")):
+            raise BadInput(f"{name} has no config.json, so it is no model that `save_pretrained` wrote.")
+        return foreign_model(Path(name).resolve().name, task, name)
+    if name in registered:
+        return get_model(registered[name])
+    if HUB_ID.fullmatch(name):
+        return foreign_model(name.split("/")[1], task, name)
     how = f"Or any Hub id, org/name, a folder that `save_pretrained` wrote, or your own: {BRING_ONE}."
-    raise unknown_name("model", reference, list_models(), aliases=registered, how=how)
+    raise unknown_name("model", name, list_models(), aliases=registered, how=how)
 
 
 def foreign_model(name: str, task: TaskSpec, reference: str) -> ModelSpec:

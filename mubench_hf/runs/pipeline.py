@@ -106,8 +106,8 @@ class Pipeline:
         for method in chosen:
             if not method.is_for(self.setup.task.kind):
                 raise BadInput(
-                    f"{method.method_key()} is for {', '.join(method.kinds or ())}, but {self.setup.task.name} is of the "
-                    f"kind {self.setup.task.kind}. Leave it out."
+                    f"{method.method_key()} is for {', '.join(method.kinds or ())}, but {self.setup.task.name} is of "
+                    f"the kind {self.setup.task.kind}. Leave it out."
                 )
         self.methods = [key for key in dict.fromkeys(each.method_key() for each in chosen) if key != "retrain"]
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
