@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_up import table
 from scipy.special import log_softmax
 from transformers import LlamaConfig, LlamaForCausalLM, ViTConfig, ViTForImageClassification
 
 import mubench_hf
 from mubench_hf import BadInput, Evaluation, ScrubConfig, ScrubTrainer, evaluate
+from mubench_hf.leaderboard.entries import dataset_paths
 
 CLASSES = 4
 
@@ -221,3 +223,14 @@ def test_results_become_a_table(finished):
     assert row["forget_accuracy"] == run.scores["forget_accuracy"] and row["status"] == "ok"
     originals = frame[frame.method == "original"]
     assert len(originals) == 3 and originals["unlearn_seconds"].isna().all()
+
+
+def test_results_of_the_leaderboard_become_a_table_too(hub_here, tmp_path):
+    results = table(tmp_path)
+    files = {dataset_paths(result)[0]: result.to_json().encode() for result in results}
+    hub_here.add("dataset", "mubench/results", files | {"runs/x/nan.json": b"NaN"})
+    frame = mubench_hf.load_results("mubench/results").to_pandas()
+    assert sorted(zip(frame.method, frame.seed, strict=True)) == sorted((run.method, run.seed) for run in results)
+    scrub = frame[(frame.method == "scrub") & (frame.seed == 87)].iloc[0]
+    (run,) = [run for run in results if (run.method, run.seed) == ("scrub", 87)]
+    assert scrub["zrf"] == run.scores["zrf"]
