@@ -8,6 +8,8 @@ from processes import run_python
 
 from mubench_hf.cli import COMMANDS
 from mubench_hf.commands import list as overview
+from mubench_hf.metrics import get_metric, list_metrics
+from mubench_hf.results.columns import SPLIT_HEADERS, TIMES
 from mubench_hf.tasks import get_task, list_tasks
 
 ROOT = Path(__file__).parents[1]
@@ -55,12 +57,12 @@ def test_linked_files_exist():
 
 
 def test_columns_are_explained():
-    from mubench_hf.metrics import get_metric, list_metrics
-    from mubench_hf.results.columns import SPLIT_HEADERS, TIMES
-
-    explained = set(re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE))
+    """Those of every table by hand, a metric's in the table of metrics, which is generated."""
+    by_hand = set(re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE))
+    assert {*SPLIT_HEADERS.values(), *(column.header for column in TIMES)} <= by_hand
+    generated = set(re.findall(r"^\| `\w+` \| [^|]+ \| ([^|]+) \| [^|]+ \| [^|]+ \| arXiv ", README, re.MULTILINE))
     of_runs = {metric.header for metric in map(get_metric, list_metrics()) if not metric.of_split}
-    assert {*SPLIT_HEADERS.values(), *(column.header for column in TIMES), *of_runs} <= explained
+    assert of_runs and of_runs <= generated
 
 
 def test_every_table_of_the_results_says_what_it_is_of():

@@ -124,9 +124,10 @@ def metric_rows(installed: bool = True) -> Rows:
 
     def row(name: str) -> list[str]:
         metric = get_metric(name)
-        return [metric.key, metric.doc, best[metric.direction], "{:g} to {:g}".format(*metric.range), metric.source]
+        values = "{:g} to {:g}".format(*metric.range)
+        return [metric.key, metric.doc, metric.header, best[metric.direction], values, metric.source]
 
-    header = ["Metric", "What it says", "Best", "Range", "Source"]
+    header = ["Metric", "What it says", "Column", "Best", "Range", "Source"]
     return _rows(header, list_metrics(), row, METRICS.owns, installed)
 
 

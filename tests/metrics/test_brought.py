@@ -28,12 +28,12 @@ HEADER = "ToW"
 PLACE = 75
 
 
-def tug_of_war(forget_score, retain_score, test_score, retrain_forget_score, retrain_retain_score, retrain_test_score):
+def rope_pull(forget_score, retain_score, test_score, retrain_forget_score, retrain_retain_score, retrain_test_score):
     gaps = forget_score - retrain_forget_score, retain_score - retrain_retain_score, test_score - retrain_test_score
     result = 1.0
     for gap in gaps:
         result *= 1 - abs(gap)
-    return {"tug_of_war": result}
+    return {"rope_pull": result}
 '''
 
 TOP_2 = """
@@ -80,27 +80,27 @@ def result(method, scores, reasons):
 
 
 def test_from_a_file_to_a_score_and_a_column(write, rng):
-    metric = get_metric(str(write("tug_of_war.py", TUG_OF_WAR)))
-    assert (metric.key, metric.header, metric.place, metric.digits) == ("tug_of_war", "ToW", 75, 3)
-    assert {*METRICS.keys()} - {*list_metrics()} == {"tug_of_war"}
-    assert METRICS.origin(metric).name == "tug_of_war.py" and get_metric("tug_of_war") is metric
+    metric = get_metric(str(write("rope_pull.py", TUG_OF_WAR)))
+    assert (metric.key, metric.header, metric.place, metric.digits) == ("rope_pull", "ToW", 75, 3)
+    assert {*METRICS.keys()} - {*list_metrics()} == {"rope_pull"}
+    assert METRICS.origin(metric).name == "rope_pull.py" and get_metric("rope_pull") is metric
     retrain, _ = score(outputs(rng, gain=1.0), metrics=("accuracy",), method="retrain", seed=3, seconds=8.0)
     scores, reasons = score(outputs(rng), metrics=("accuracy",), method="scrub", seed=3, seconds=2.0, retrain=retrain)
     gaps = [1 - abs(scores[f"{split}_accuracy"] - retrain[f"{split}_accuracy"]) for split in SPLITS]
-    assert scores["tug_of_war"] == pytest.approx(np.prod(gaps)) and retrain["tug_of_war"] == 1
-    assert references_of("tug_of_war") == {"retrain"}
+    assert scores["rope_pull"] == pytest.approx(np.prod(gaps)) and retrain["rope_pull"] == 1
+    assert references_of("rope_pull") == {"retrain"}
     alone, why = score(outputs(rng), metrics=("accuracy",), method="scrub", seed=3)
-    assert alone["tug_of_war"] is None and "retrain_forget_score" in why["tug_of_war"]
+    assert alone["rope_pull"] is None and "retrain_forget_score" in why["rope_pull"]
     (groups,) = aggregate([result("scrub", scores, reasons)])
     headers = [column.title for column in table_columns(groups, "accuracy")]
     assert headers.index("ToW ↑") == headers.index("MIA loss AUC →") + 1 == headers.index("ZRF →") - 1
 
 
 def test_a_metric_that_needs_another_ones_score_of_the_retrained_model_compares_with_it(write):
-    text = TUG_OF_WAR.replace("tug_of_war", "tug_twice")
+    text = TUG_OF_WAR.replace("rope_pull", "tug_twice")
     signature = text.index("def tug_twice(")
-    get_metric(str(write("tug_of_war.py", TUG_OF_WAR)))
-    get_metric(write("tug_twice.py", text[:signature] + "def tug_twice(tug_of_war):\n    return {'tug_twice': 0.5}\n"))
+    get_metric(str(write("rope_pull.py", TUG_OF_WAR)))
+    get_metric(write("tug_twice.py", text[:signature] + "def tug_twice(rope_pull):\n    return {'tug_twice': 0.5}\n"))
     assert references_of("tug_twice") == {"retrain"}
 
 
@@ -123,9 +123,9 @@ def test_a_metric_of_one_split_is_computed_on_each_and_shown_beside_the_tasks_ow
 
 
 def test_a_module_by_its_name_by_itself_and_the_packages_own(write, tmp_path):
-    write("my_tug.py", TUG_OF_WAR.replace("tug_of_war", "my_tug"))
+    write("my_tug.py", TUG_OF_WAR.replace("rope_pull", "my_tug"))
     (tmp_path / "shelf").mkdir()
-    write("shelf/other_tug.py", TUG_OF_WAR.replace("tug_of_war", "other_tug"))
+    write("shelf/other_tug.py", TUG_OF_WAR.replace("rope_pull", "other_tug"))
     for reference, name in ((importlib.import_module("my_tug"), "my_tug"), ("shelf.other_tug", "shelf.other_tug")):
         metric = get_metric(reference)
         assert metric.key == name.rpartition(".")[2] and METRICS.origin(metric).name == name
@@ -134,7 +134,7 @@ def test_a_module_by_its_name_by_itself_and_the_packages_own(write, tmp_path):
 
 
 def test_an_installed_metric_is_known_without_being_named(write, tmp_path, rng):
-    write("installed_tug.py", TUG_OF_WAR.replace("tug_of_war", "installed_tug"))
+    write("installed_tug.py", TUG_OF_WAR.replace("rope_pull", "installed_tug"))
     (tmp_path / "tugs-1.0.dist-info").mkdir()
     (tmp_path / "tugs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tugs\nVersion: 1.0\n")
     entry = "[mubench_hf.metrics]\ninstalled_tug = installed_tug\n"
@@ -161,10 +161,10 @@ def without(line):
         (TUG_OF_WAR.replace("PLACE = 75", "DIGITS = -1"), "DIGITS is -1"),
         (TUG_OF_WAR.replace("PLACE = 75", "ALSO = 'other'"), "ALSO is 'other'"),
         (TUG_OF_WAR, "bad.py has no function 'bad'.*give its name as KEY"),
-        (TUG_OF_WAR + "\nKEY = 'zrf'\nzrf = tug_of_war\n", "has the key 'zrf', one of this package's"),
-        (TUG_OF_WAR + "\nKEY = 'rouge_1'\nrouge_1 = tug_of_war\n", "'rouge_1' is a score of the metric rouge_l"),
-        (TUG_OF_WAR + "\nKEY = 'test_tug'\ntest_tug = tug_of_war\n", "a score cannot be named 'test_tug'"),
-        (TUG_OF_WAR + "\nKEY = 'seed'\nseed = tug_of_war\n", "a score cannot be named 'seed'"),
+        (TUG_OF_WAR + "\nKEY = 'zrf'\nzrf = rope_pull\n", "has the key 'zrf', one of this package's"),
+        (TUG_OF_WAR + "\nKEY = 'rouge_1'\nrouge_1 = rope_pull\n", "'rouge_1' is a score of the metric rouge_l"),
+        (TUG_OF_WAR + "\nKEY = 'test_tug'\ntest_tug = rope_pull\n", "a score cannot be named 'test_tug'"),
+        (TUG_OF_WAR + "\nKEY = 'seed'\nseed = rope_pull\n", "a score cannot be named 'seed'"),
         (TUG_OF_WAR.replace("retrain_test_score", "retrained_test"), "the parameter 'retrained_test', which nothing"),
         (TUG_OF_WAR.replace("forget_score, retain", "logits, retain", 1), "reads one split, and also 'retain_score'"),
         (TUG_OF_WAR.replace("retrain_test_score)", "*, strict)", 1), "'strict' after '\\*'.*default"),
@@ -175,21 +175,21 @@ def without(line):
 def test_what_is_not_well_declared_is_refused_with_what_to_change(write, text, message):
     named_otherwise = "KEY = " in text or "has no function" in message
     with pytest.raises(BadInput, match=message):
-        get_metric(write("bad.py", text if named_otherwise else f"KEY = 'tug_of_war'\n{text}"))
+        get_metric(write("bad.py", text if named_otherwise else f"KEY = 'rope_pull'\n{text}"))
     assert not METRICS._brought
 
 
 def test_a_setting_of_the_metrics_own_stays_at_its_default(write, rng):
     text = TUG_OF_WAR.replace("retrain_test_score)", "retrain_test_score, *, seed=0.25)", 1)
-    metric = get_metric(write("tug_of_war.py", text.replace("result = 1.0", "result = seed")))
+    metric = get_metric(write("rope_pull.py", text.replace("result = 1.0", "result = seed")))
     assert "seed" not in metric.parameters
-    assert score(outputs(rng), metrics=("accuracy",), method="retrain", seed=7)[0]["tug_of_war"] == 0.25
+    assert score(outputs(rng), metrics=("accuracy",), method="retrain", seed=7)[0]["rope_pull"] == 0.25
 
 
 def test_a_part_of_a_module_is_no_metric(write):
-    file = write("tug_of_war.py", TUG_OF_WAR)
-    with pytest.raises(BadInput, match="A metric is a whole module. Leave out ':tug_of_war'"):
-        get_metric(f"{file}:tug_of_war")
+    file = write("rope_pull.py", TUG_OF_WAR)
+    with pytest.raises(BadInput, match="A metric is a whole module. Leave out ':rope_pull'"):
+        get_metric(f"{file}:rope_pull")
     with pytest.raises(BadInput, match="There is no file"):
         get_metric("nowhere/tug.py")
 
@@ -200,12 +200,12 @@ def test_a_part_of_a_module_is_no_metric(write):
         ("result + 2", "its range is 0 to 1"),
         ("float('nan')", "came out as nan"),
         ("None", "came out as nan"),
-        ("1}, {'x': 2", r"returned .*; a dictionary of tug_of_war is needed"),
-        ("1, 'other': 1", "returned .*; a dictionary of tug_of_war is needed"),
+        ("1}, {'x': 2", r"returned .*; a dictionary of rope_pull is needed"),
+        ("1, 'other': 1", "returned .*; a dictionary of rope_pull is needed"),
     ],
 )
 def test_what_is_no_score_becomes_none_with_a_reason(write, rng, returned, reason):
-    get_metric(write("tug_of_war.py", TUG_OF_WAR.replace('"tug_of_war": result', f'"tug_of_war": {returned}')))
+    get_metric(write("rope_pull.py", TUG_OF_WAR.replace('"rope_pull": result', f'"rope_pull": {returned}')))
     scores, reasons = score(outputs(rng), metrics=("accuracy",), method="retrain", seed=0)
-    assert scores["tug_of_war"] is None and scores["zrf"] is not None
-    assert re.search(reason, reasons["tug_of_war"])
+    assert scores["rope_pull"] is None and scores["zrf"] is not None
+    assert re.search(reason, reasons["rope_pull"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 from PIL import Image as PILImage
+from processes import run_python
 
 from mubench_hf.data import build, load_split
 from mubench_hf.data.splits import deletion_order, list_sha256, stream
@@ -163,5 +164,6 @@ def test_build_script(tmp_path):
         [*script, "cifar100", "--mini", "--out", str(tmp_path)], env=environment, capture_output=True, text=True
     )
     assert (good.returncode, good.stdout.strip()) == (0, str(tmp_path / "mubench" / "cifar100-mini")), good.stderr
-    bad = subprocess.run([*script, "cifar10O", "--mini"], env=environment, capture_output=True, text=True)
+    again = f"import runpy; runpy.run_path({script[1]!r}, run_name='__main__')"
+    bad = run_python(again, "cifar10O", "--mini", env=environment, cwd=tmp_path)
     assert bad.returncode == 2 and "Did you mean 'cifar100'?" in bad.stderr and "Traceback" not in bad.stderr

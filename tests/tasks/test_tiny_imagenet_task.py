@@ -2,14 +2,13 @@
 
 import hashlib
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
+from processes import run_python
 
 from mubench_hf.data import build, load_split
 from mubench_hf.data.prepare import load_task_data
@@ -93,7 +92,7 @@ def test_no_scan_serves_twice_also_not_in_negative(mini):
     assert len(set(seen)) > 0.99 * len(seen)
 
 
-def test_mini_bytes_are_the_same_on_every_machine(mini):
+def test_mini_bytes_are_the_same_on_every_machine(mini, tmp_path, offline_env):
     digest = hashlib.sha256()
     for rows in mini.values():
         for row in rows:
@@ -104,7 +103,7 @@ def test_mini_bytes_are_the_same_on_every_machine(mini):
         "    for row in rows: digest.update(np.asarray(row['image']).tobytes() + row['prompt'].encode())\n"
         "print(digest.hexdigest())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code, env=offline_env, cwd=tmp_path)
     assert done.stdout.strip() == digest.hexdigest()
 
 

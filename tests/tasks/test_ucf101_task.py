@@ -236,6 +236,7 @@ def test_full_rows_from_a_folder(tmp_path, nested):
         assert rows["label"][:] == [0, 1, 1]
 
 
+@pytest.mark.slow
 def test_full_build_stores_the_files_themselves(tmp_path):
     """The true numbers of rows and classes, so that the published deletion list is the one that is drawn."""
     raw = tmp_path / "raw"

@@ -147,8 +147,9 @@ def test_tables_with_a_transform(method, world, make, spy):
     assert trainer.status == "ok" and len(seen.batches) == 3
     for batch in seen.batches:
         assert (batch.pixels == world.pixels[batch.rows]).all(), "rows stand in the order of their index"
-        kept = ~batch.is_forget if method in ("rand_label", "salun") else np.ones_like(batch.is_forget)
-        assert ((batch.labels == world.labels[batch.rows]) == kept).all()
+        kept, forgotten = batch.labels == world.labels[batch.rows], batch.is_forget
+        assert kept[~forgotten].all(), "D_r keeps its labels"
+        assert kept[forgotten].all() or not kept[forgotten].any(), "D_f keeps them, or has none of them"
 
 
 def test_tables_with_a_format(world, make, spy):
