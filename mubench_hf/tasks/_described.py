@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks._sounds import read_sound
 from mubench_hf.tasks._spec import GivenRows, Source, TaskSpec
 from mubench_hf.tasks._text import padding, tokenise
 from mubench_hf.utils.registry import Origin
@@ -180,6 +179,8 @@ def _sound(
     """
     import numpy as np
     from scipy.signal import resample_poly
+
+    from mubench_hf.tasks._sounds import read_sound
 
     processor, stored = getattr(processor, "feature_extractor", processor), row[inputs[0]]
     try:

@@ -142,8 +142,10 @@ class TaskSpec:
         """Return the full source or the mini one.
 
         Raises:
-            BadInput: If the task has no mini source.
+            BadInput: If the task has no mini source, or the variant is neither.
         """
+        if variant not in VARIANTS:
+            raise BadInput(f"Variant {variant!r} is not known. Allowed: {', '.join(VARIANTS)}.")
         if variant == "full":
             return self.full
         if self.mini is None:

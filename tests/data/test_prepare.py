@@ -114,7 +114,7 @@ def test_prepared_the_tasks_way(task, mini_out, processor):
 
 def test_task_data(data, task, mini_out):
     assert {name: len(rows) for name, rows in data.splits.items()} == {"forget": 50, "retain": 950, "test": 797}
-    assert (data.task, data.variant, data.ratio) == (task, True, 5)
+    assert (data.task, data.variant, data.ratio) == (task, "mini", 5)
     assert data.label_names == tuple(str(digit) for digit in range(10))
     assert data.manifest["fingerprint"] and data.cache_dir.parent == mini_out / ".cache"
     train = JoinedRows(data.splits["forget"], data.splits["retain"])

@@ -289,10 +289,10 @@ def test_published_deletion_list(tmp_path):
     rows = [("x/y.wav", b"sound", label) for label in labels]
     export = parquet_export(tmp_path, {"train": rows, "validation": rows[:9], "test": rows[:9]})
     train = TASK.full.load(export)["train"]
-    order, drawn = _deletion_order(TASK, False, train)
+    order, drawn = _deletion_order(TASK, "full", train)
     assert drawn["sha256"] == "bfb7ca7cd891c0740c3380a2e821a76356e2a88a90adcaddd9a3391dd5e000fe" and len(order) == 5040
     with pytest.raises(BadInput, match="the published one bfb7ca7cd891"):
-        _deletion_order(TASK, False, train.select(range(1, len(train))))
+        _deletion_order(TASK, "full", train.select(range(1, len(train))))
 
 
 # Models.
