@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mubench_hf.runs.record import RunId, RunRecord
+from mubench_hf.runs.record import RunId, RunRecord, tag_of
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import save_logits, save_result
 from mubench_hf.tasks import get_task
@@ -19,7 +19,8 @@ def made_up(method="scrub", task="cifar100", variant="mini", model=None, **field
     """Return a record and a result with random scores, one of them missing."""
     draw, spec = random.Random().random, get_task(task)
     model = model or spec.source(variant).default_model
-    run = RunId(task, variant, model, method, None if method == "original" else 5, 42)
+    tag = tag_of({}, fields.get("external", {}))
+    run = RunId(task, variant, model, method, None if method == "original" else 5, 42, tag)
     base = None if method == "original" else f"mubench/{run.table_name}-original-s42"
     shared = {"config": {"learning_rate": 1e-05, "hub_note": "a | b"}, "base_model": base,
               "base_revision": base and "f" * 64, "data_fingerprint": "a" * 64, "deletion_sha256": "b" * 64,

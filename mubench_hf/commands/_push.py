@@ -25,13 +25,13 @@ class Push:
     publisher: Publisher
     org: str
 
-    def send(self, checkpoint: str, out: str, ratio: int = 5) -> None:
+    def send(self, checkpoint: str, out: str, ratio: int | None = None) -> None:
         """Publish a run that is finished and evaluated, and print what became of it.
 
         Args:
             checkpoint: Folder of the run.
             out: Folder with its results.
-            ratio: For an original: the deletion ratio whose scores are published.
+            ratio: For an original: the deletion ratio whose scores are published; default: the source's own.
 
         Raises:
             BadInput: If it cannot be published.

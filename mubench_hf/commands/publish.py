@@ -13,6 +13,7 @@ from rich.syntax import Syntax
 from rich.tree import Tree
 
 from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.hub import Bundle, dataset_bundle, list_spaces, metric_bundle, model_bundle, space_bundle
@@ -32,10 +33,11 @@ def dataset_bundles(arguments: Namespace) -> list[Bundle]:
         BadInput: If one is not built, or none is.
     """
     out, variant, org = Path(arguments.out or "."), arguments.variant, arguments.org
+    described = learn_tasks(out)
     if arguments.names != ["all"]:
         return [dataset_bundle(get_task(name), variant=variant, out=out, org=org) for name in arguments.names]
     bundles = []
-    for task in map(get_task, list_tasks()):
+    for task in map(get_task, [*list_tasks(), *(described if variant == "full" else ())]):
         # `mubench run` of several tasks gives each a folder of its own.
         places = [
             place for place in (out, out / task.name) if (place / "mubench" / task.dataset_name(variant)).is_dir()
@@ -54,7 +56,7 @@ def model_bundles(arguments: Namespace) -> list[Bundle]:
     Raises:
         BadInput: If a folder is no finished run's or has no result.
     """
-    ratio = check_ratio(arguments.del_ratio)
+    ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     return [model_bundle(name, out=arguments.out, org=arguments.org, ratio=ratio) for name in arguments.names]
 
 
@@ -125,7 +127,7 @@ def main(argv: Sequence[str]) -> None:
         help="Data sets: the small stand-ins.",
     )
     parser.add_argument("--out", help="Folder with data sets and results; a checkpoint's default: the one it lies in.")
-    parser.add_argument("--del_ratio", default="5", help="Originals: percent of train at which scores are published.")
+    parser.add_argument("--del_ratio", help="Originals: percent of train at which scores are published; default: 5.")
     arguments = parser.parse_args(list(argv))
     if arguments.kind not in KINDS:
         raise unknown_name("kind to publish", arguments.kind, KINDS)

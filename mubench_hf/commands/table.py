@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
-from mubench_hf.results.aggregate import Group, aggregate
+from mubench_hf.results.aggregate import Group, aggregate, split_metrics
 from mubench_hf.results.tables import markdown_table, print_table
 from mubench_hf.runs.evaluate import completed
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_results
-from mubench_hf.tasks import get_task
+from mubench_hf.tasks import known_task
 
 SHOWN_VERSIONS = ("mubench_hf", "python", "torch", "transformers", "datasets")
 
@@ -34,11 +34,11 @@ def main(argv: Sequence[str]) -> None:
         print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
     results = [result for folder in arguments.folders for result in _complete(_results_folder(Path(folder)))]
     for groups in aggregate(results):
-        task = get_task(groups[0].task)
+        title, metric = _named(groups)
         if arguments.markdown:
-            print(markdown_table(groups, task.title, task.metric) + made_with(_of(groups, results)))
+            print(markdown_table(groups, title, metric) + made_with(_of(groups, results)))
         else:
-            print_table(groups, task.title, task.metric)
+            print_table(groups, title, metric)
 
 
 def made_with(results: Sequence[RunResult]) -> str:
@@ -49,6 +49,16 @@ def made_with(results: Sequence[RunResult]) -> str:
         for run in results
     }
     return "".join(sorted(lines))
+
+
+def _named(groups: Sequence[Group]) -> tuple[str, str | None]:
+    """Return what a table's task and metric are called.
+
+    Of a task that is not known here these are its key, and the first metric that its scores are of; other ones stand in
+    a table of their own.
+    """
+    task = next(filter(None, (known_task(group.task, group.external) for group in groups)), None)
+    return (task.title, task.metric) if task else (groups[0].task, next(iter(split_metrics(groups)), None))
 
 
 def _complete(folder: Path) -> list[RunResult]:

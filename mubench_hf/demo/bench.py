@@ -25,7 +25,7 @@ from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models.loading import load_model, saved_processor
 from mubench_hf.results.aggregate import aggregate, heading
 from mubench_hf.runs.plan import recorded_model
-from mubench_hf.tasks import get_task
+from mubench_hf.tasks import recorded_task
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,7 +75,7 @@ class Bench:
         title: Task, stand-in or not, model, ratio and seeds.
         task: The task.
         variant: Where the rows come from.
-        ratio: Percent of train that was to be forgotten.
+        ratio: Percent of train that was to be forgotten; ``None`` where the rows were named.
     """
 
     def __init__(
@@ -87,10 +87,11 @@ class Bench:
         clips: Clips,
     ):
         self._checkpoints, self._place, self._models, self._clips = checkpoints, place, models, clips
-        run = checkpoints["original"].result.run
-        self.task, self.variant, self.ratio = get_task(run.task), run.variant, results[0].del_ratio
+        original = checkpoints["original"].result
+        run, self.variant, self.ratio = original.run, original.variant, results[0].del_ratio
+        self.task = recorded_task(run.task, original.external)
         self.title = heading(aggregate(results)[0], self.task.title)
-        checkpoint = str(checkpoints["original"].result.external.get("model", {}).get("name", run.model))
+        checkpoint = str(original.external.get("model", {}).get("name", run.model))
         self._architecture = recorded_model(run.model, self.task, checkpoint).architecture
         self._measure = get_measure(self.task.kind)
         self._loaded: Samples | None = None

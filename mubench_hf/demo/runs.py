@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 
@@ -23,6 +23,7 @@ from mubench_hf.hub.retries import Retries, refusal
 from mubench_hf.runs.record import ORIGINAL, load_record
 from mubench_hf.runs.scores import REFERENCES
 from mubench_hf.runs.store import load_logits, load_result, load_results
+from mubench_hf.tasks import known_task, recorded_task
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
@@ -41,6 +42,8 @@ class DemoRuns:
 
     A task's key is the name of its data set, ``cifar100`` or ``cifar100-mini``; where there are runs of several models
     on it, the model's name follows.
+
+    A ratio is ``None`` where the rows to forget were named: such a task has no other.
 
     Args:
         runs: All runs.
@@ -61,7 +64,7 @@ class DemoRuns:
             if any(checkpoint.result.method == ORIGINAL for checkpoint in group)
         }
         self._places = places
-        self._benches: dict[tuple[str, int], Bench] = {}
+        self._benches: dict[tuple[str, int | None], Bench] = {}
         self._models, self._clips, self._lock = ModelCache(), Clips(), threading.Lock()
 
     @classmethod
@@ -69,7 +72,7 @@ class DemoRuns:
         """Return the runs of an output folder of ``mubench run``, or of one that holds such a folder for each task.
 
         Raises:
-            BadInput: If it holds no finished original, or a result cannot be read.
+            BadInput: If it holds no finished original, a result cannot be read, or its task is not known here.
         """
         folder = Path(folder)
         below = sorted(child for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
@@ -77,6 +80,7 @@ class DemoRuns:
         runs, places = [], {}
         for out in outs:
             for result in load_results(out / "results"):
+                recorded_task(result.task, result.external)  # Before the page is there, not when it is asked.
                 runs.append(_on_disk(result, out))
                 places[result.run.dataset_name] = DataPlace(out)
         found = cls(runs, places)
@@ -115,25 +119,25 @@ class DemoRuns:
         """Return the keys of all tasks of which there is an original with a result."""
         return list(self._groups)
 
-    def ratios(self, task: str) -> list[int]:
+    def ratios(self, task: str) -> list[int | None]:
         """Return the deletion ratios of a task, in percent.
 
         Raises:
             BadInput: If there is no such task.
         """
-        return sorted({checkpoint.result.del_ratio for checkpoint in self._group(task)})
+        return sorted({checkpoint.result.del_ratio for checkpoint in self._group(task)}, key=lambda ratio: ratio or 0)
 
-    def results(self, task: str, ratio: int) -> list[RunResult]:
+    def results(self, task: str, ratio: int | None) -> list[RunResult]:
         """Return all results of a task at a ratio, of every seed.
 
         Raises:
             BadInput: If there is no such task or ratio.
         """
         if ratio not in self.ratios(task):
-            raise BadInput(f"There are no runs of {task} at {ratio!r} %. Allowed: {_listed(self.ratios(task))}.")
+            raise BadInput(f"There are no runs of {task} at {_share(ratio)}. Allowed: {_listed(self.ratios(task))}.")
         return [checkpoint.result for checkpoint in self._group(task) if checkpoint.result.del_ratio == ratio]
 
-    def methods(self, task: str, ratio: int) -> list[str]:
+    def methods(self, task: str, ratio: int | None) -> list[str]:
         """Return the methods of which a model can be shown: original, retrain, then the others by name.
 
         Raises:
@@ -141,7 +145,7 @@ class DemoRuns:
         """
         return list(self._shown(task, ratio))
 
-    def bench(self, task: str, ratio: int) -> Bench:
+    def bench(self, task: str, ratio: int | None) -> Bench:
         """Return a task at a ratio, the same one at every call.
 
         Raises:
@@ -159,7 +163,7 @@ class DemoRuns:
             raise unknown_name("task", task, self._groups)
         return self._groups[task]
 
-    def _shown(self, task: str, ratio: int) -> dict[str, Checkpoint]:
+    def _shown(self, task: str, ratio: int | None) -> dict[str, Checkpoint]:
         """Return the run of each method that is shown: the preset's, with the original's seed, else the lowest."""
         self.results(task, ratio)
         # An original serves all ratios; on a Hub it has its result at one of them.
@@ -194,7 +198,7 @@ def _commit(api: HfApi, retries: Retries, dataset: str) -> str | None:
 
 
 def _on_hub(retries: Retries, repo: ModelInfo) -> Checkpoint | None:
-    """Return a published run, ``None`` where a repository holds none that can be read."""
+    """Return a published run, ``None`` where a repository holds none that can be read, or one of an unknown task."""
     from huggingface_hub import hf_hub_download
 
     try:
@@ -204,6 +208,8 @@ def _on_hub(retries: Retries, repo: ModelInfo) -> Checkpoint | None:
     try:
         result = load_result(file)
     except BadInput:  # One bad repository hides no other.
+        return None
+    if known_task(result.task, result.external) is None:
         return None
     # A commit never changes, so the Hub is asked for it once.
     folder = cache(partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha)))
@@ -225,5 +231,9 @@ def _checked(result: RunResult, find: Callable[[], Path]) -> Path:
     return folder
 
 
-def _listed(ratios: Sequence[int]) -> str:
-    return ", ".join(f"{ratio} %" for ratio in ratios)
+def _listed(ratios: Sequence[int | None]) -> str:
+    return ", ".join(map(_share, ratios))
+
+
+def _share(ratio: Any) -> str:
+    return "named rows" if ratio is None else f"{ratio!r} %"

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mubench_hf.data.benchmark import EVAL, render_eval
-from mubench_hf.data.manifest import MANIFEST, is_built, read_manifest
-from mubench_hf.data.splits import check_ratio
+from mubench_hf.data.blocks import ratio_of
+from mubench_hf.data.manifest import MANIFEST, is_built, learn_tasks, read_manifest
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.allowed import CARD, check_no_token, check_safetensors, of_model, plain_files
 from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card
@@ -20,7 +20,7 @@ from mubench_hf.metrics import metric_file
 from mubench_hf.runs.record import RECORD, RunId, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import IDENTITY, load_logits, load_result, load_results, reference_results
-from mubench_hf.tasks import TaskSpec, Variant
+from mubench_hf.tasks import TaskSpec, Variant, recorded_task
 
 RESULT = "run_result.json"
 SPACE_FILES = (CARD, "app.py", "requirements.txt")
@@ -77,8 +77,9 @@ def dataset_bundle(task: TaskSpec, *, variant: Variant, out: Path | str = ".", o
     """Return a built data set: its card, its leaderboards, its manifest, and the parquet files that this one names.
 
     Raises:
-        BadInput: If it is not built under ``out``, or a file is not the one that was built.
+        BadInput: If there is no such source, it is not built under ``out``, or a file is not the one that was built.
     """
+    task.source(variant)  # Or it says that there is none.
     name = task.dataset_name(variant)
     folder = Path(out) / "mubench" / name
     if not folder.is_dir():
@@ -106,7 +107,7 @@ def dataset_bundle(task: TaskSpec, *, variant: Variant, out: Path | str = ".", o
 
 
 def model_bundle(
-    checkpoint: Path | str, *, out: Path | str | None = None, org: str = "mubench", ratio: int = 5
+    checkpoint: Path | str, *, out: Path | str | None = None, org: str = "mubench", ratio: int | None = None
 ) -> Bundle:
     """Return a finished run's checkpoint with its card, its scores and the outputs that they are computed from.
 
@@ -114,10 +115,11 @@ def model_bundle(
         checkpoint: Folder of the run.
         out: Folder whose ``results`` and ``plots`` are the run's; default: the one with ``mubench/<checkpoint>``.
         org: Organisation on the Hub.
-        ratio: For an original, which is of every ratio: the one whose scores are published.
+        ratio: For an original, which is of every ratio: the one whose scores are published; default: the source's own.
 
     Raises:
-        BadInput: If the folder is no finished run's, has no result, or holds no weights that may be published.
+        BadInput: If the folder is no finished run's, has no result, or holds no weights that may be published; if its
+            task came from outside and is not known here.
     """
     folder = Path(checkpoint)
     record = load_record(folder)
@@ -126,7 +128,9 @@ def model_bundle(
             f"{folder} has no {RECORD} of a finished run, so there is nothing to publish. Run it to its end."
         )
     out = folder.absolute().parent.parent if out is None else Path(out)
-    run = record.run.at(check_ratio(ratio))
+    learn_tasks(out)
+    task = recorded_task(record.run.task, record.external)
+    run = record.run.at(ratio_of(task, record.run.variant, ratio))
     result = _result(record, run, out)
     plain, left_out = plain_files(folder)
     pipeline = "model_index.json" in plain
@@ -181,7 +185,7 @@ def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:
     """Return the run's result, which must be of this very checkpoint."""
     file = out / "results" / f"{run.name}.json"
     if not file.is_file():
-        ratio = f" --del_ratio {run.del_ratio}" if record.run.del_ratio is None else ""
+        ratio = f" --del_ratio {run.del_ratio}" if run != record.run else ""
         command = f"mubench evaluate {out / 'mubench' / record.run.checkpoint_name} --out {out}{ratio}"
         raise BadInput(f"There is no result {file}. A checkpoint is published with its scores; run: {command}")
     result = load_result(file)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mubench_hf.data.blocks import config_name
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import declared_metrics, get_metric, metric_card_file
 from mubench_hf.results.titles import method_title
@@ -80,7 +81,8 @@ def model_card(
         summary=_summary(record, org),
         hub=HUB,
         dataset=f"{org}/{result.run.dataset_name}",
-        ratio=result.del_ratio,
+        config=config_name(result.del_ratio),
+        share="named rows" if result.del_ratio is None else f"{result.del_ratio} % of the train rows",
         deletion_sha256=result.deletion_sha256,
         fingerprint=result.data_fingerprint,
         how=_how(record, result),
@@ -288,7 +290,7 @@ def _eval_results(task: TaskSpec, result: RunResult, org: str) -> list[EvalResul
             task_type=task.tags[0],
             dataset_type=f"{org}/{result.run.dataset_name}",
             dataset_name=f"{task.title} (mini stand-in)" if result.variant == "mini" else task.title,
-            dataset_config=f"df_{result.del_ratio}pct",
+            dataset_config=config_name(result.del_ratio),
             dataset_split=split,
             metric_type=metric,
             metric_name=f"{metric} on {SPLIT_TITLES[split]}" if split else metric,

@@ -27,6 +27,10 @@ MOST_RESULTS = 20_000
 LONGEST_SETTINGS = 4_000
 """Characters of what differs from the preset, as JSON: it stands beside the method in tables."""
 
+REGISTERED_ALONE = (
+    "The leaderboard has tables of registered tasks at deletion ratios alone; `mubench table` shows any run."
+)
+
 RUNS_FOLDER, OUTPUTS_FOLDER, SCORES_FOLDER = "runs", "outputs", "scores"
 """Folders of the results data set: results, the outputs they are computed from, and their scores as plain rows."""
 
@@ -128,17 +132,21 @@ def check_known(result: RunResult) -> RunResult:
     """Return a result if it is of a run that can be shown: of a known task, and what else is unknown is said to be.
 
     Raises:
-        BadInput: If the task is not registered; model or method is neither registered nor from outside, as the result's
-            ``external`` says; the model is not for the task; a score lies outside its metric's range; or settings are
-            too long to be shown.
+        BadInput: If the task is not registered, or rows were named in place of a deletion ratio; model or method is
+            neither registered nor from outside, as the result's ``external`` says; the model is not for the task; a
+            score lies outside its metric's range; or settings are too long to be shown.
     """
+    _check_shown(result)
+    if origin := result.external.get("task"):
+        raise BadInput(f"Its task came from outside ({origin['name']}). {REGISTERED_ALONE}")
+    if result.del_ratio is None:
+        raise BadInput(f"Its rows to forget were named, so they are no percentage. {REGISTERED_ALONE}")
     task = get_task(result.task)
     if "model" not in result.external:
         check_fits(task, get_model(result.model))
     if result.method != ORIGINAL and "method" not in result.external:
         get_method(result.method)
     known = metrics_by_score()
-    _check_shown(result)
     for key, value in result.scores.items():
         metric = score_metric(key, known)
         if value is None or metric is None:

@@ -17,6 +17,12 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models.registry import ModelSpec
 from mubench_hf.utils.files import disk_is_full
 
+POSITIONS_AFTER_PADDING = frozenset((
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+))  # fmt: skip
+"""Model types that count positions from the one after padding's: it and those before it are no text's."""
+
 
 def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTrainedModel:
     """Return the model that training starts from: the pretrained backbone, or a tiny one, with a new seeded head.
@@ -85,7 +91,7 @@ def load_processor(spec: ModelSpec, texts: Sequence[str] = ()) -> Any:
 def saved_processor(name: str | Path, revision: str | None = None, processor_class: str = "AutoProcessor") -> Any:
     """Return the processor saved beside a checkpoint, loaded by the auto class of that name.
 
-    Saved again, it makes the same files.
+    Saved again, it makes the same files. A tokenizer's ``model_max_length`` is no more than the model's positions.
 
     Raises:
         BadInput: If there is none.
@@ -103,12 +109,31 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
         ) from error
     # A tokenizer has backends of its own, and would keep this name.
     if isinstance(processor, PreTrainedTokenizerBase):
-        processor = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
+        processor = _saved_tokenizer(str(name), revision)
     elif isinstance(processor, ProcessorMixin) and hasattr(processor, "tokenizer"):
-        processor.tokenizer = transformers.AutoTokenizer.from_pretrained(str(name), revision=revision)
+        processor.tokenizer = _saved_tokenizer(str(name), revision)
     for where in ("is_local", "local_files_only"):
         getattr(getattr(processor, "tokenizer", processor), "init_kwargs", {}).pop(where, None)
     return processor
+
+
+def _saved_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """Return a tokenizer that makes no more tokens of a text than the model beside it has positions."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError):
+        return tokenizer  # It is a part of a pipeline, whose model is elsewhere.
+    # Some models without a table of positions have none of these or -1.
+    if (positions := text_positions(config.get_text_config())) > 0:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    return tokenizer
+
+
+def text_positions(config: Any) -> int:
+    """Return how many tokens a text model can read by its config; not positive where nothing bounds them."""
+    most = getattr(config, "max_position_embeddings", None) or 0
+    return most - (config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0)
 
 
 def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = None) -> PreTrainedModel:

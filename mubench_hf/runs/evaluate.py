@@ -17,7 +17,7 @@ from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import references_of, score, score_names
 from mubench_hf.runs.store import check_same_run, has_logits, load_logits, reference_results, save_logits, save_result
-from mubench_hf.tasks import get_task
+from mubench_hf.tasks import known_task
 
 if TYPE_CHECKING:
     from mubench_hf.data.prepare import TaskData
@@ -119,13 +119,17 @@ def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
 def completed(result: RunResult, results: Path) -> RunResult:
     """Return a result with the scores that it lacks and its kept outputs allow; what it states stays as it is.
 
-    A score is lacking where it is of a metric that came later, or compares with a model that was evaluated later.
+    A score is lacking where it is of a metric that came later, or compares with a model that was evaluated later. Where
+    the task is not known here, nothing says which scores it has.
 
     Args:
         result: The result.
         results: Folder with its outputs and with the results that it is compared with.
     """
-    metrics = get_task(result.task).metrics
+    task = known_task(result.task, result.external)
+    if task is None:
+        return result
+    metrics = task.metrics
     references = reference_results(result, result.run, results)
     # What a run can never have, such as the time an original took to forget, has another reason than a lack.
     waiting = {

@@ -14,7 +14,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models import MODELS, check_fits
 from mubench_hf.models.foreign import foreign_model, is_foreign, resolve_model, weights_digest
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, changed_arguments, load_record, plain, tag_of
-from mubench_hf.tasks import TASKS, TaskSpec, Variant, get_task
+from mubench_hf.tasks import TASKS, TaskSpec, Variant, get_task, recorded_task
 from mubench_hf.trainers import METHODS, get_method
 
 if TYPE_CHECKING:
@@ -160,10 +160,10 @@ def setup_of(record: RunRecord, checkpoint: str | Path, out: str | Path, del_rat
         del_ratio: For an original, which is of every ratio: the one that is meant; ``None`` means the source's own.
 
     Raises:
-        BadInput: If its task is neither registered nor built under ``out``, or the ratio is not allowed.
+        BadInput: If its task is not known here, see ``recorded_task``, or the ratio is not allowed.
     """
     learn_tasks(out)
-    task = get_task(record.run.task)
+    task = recorded_task(record.run.task, record.external)
     run = record.run.at(ratio_of(task, record.run.variant, del_ratio))
     return Setup(task, run.variant, recorded_model(run.model, task, str(checkpoint)), run.del_ratio, Path(out))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mubench_hf.tasks._described import described_task, description_origin
+from mubench_hf.errors import BadInput
+from mubench_hf.tasks._described import FROM_DATA, described_task, description_origin
 from mubench_hf.tasks._spec import VARIANTS, GivenRows, Preset, Source, TaskSpec, Variant
 from mubench_hf.utils.registry import Registry
 
@@ -23,8 +24,10 @@ __all__ = [
     "Variant",
     "described_task",
     "get_task",
+    "known_task",
     "learn_task",
     "list_tasks",
+    "recorded_task",
     "remember_task",
 ]
 
@@ -99,3 +102,37 @@ def get_task(reference: str | Path | TaskSpec) -> TaskSpec:
         BadInput: If there is no such task; the nearest name is suggested.
     """
     return TASKS.get(reference)
+
+
+def known_task(name: str, external: Mapping[str, Mapping[str, str]]) -> TaskSpec | None:
+    """Return the task of a finished run; ``None`` if this process knows none of its name, or another one.
+
+    Args:
+        name: Its key.
+        external: What of the run is not this package's, see ``RunRecord``.
+    """
+    if not TASKS.knows(name):
+        return None
+    task, origin = get_task(name), external.get("task")
+    here = TASKS.origin(task)
+    return task if origin is None or (here and here.sha256 == origin["sha256"]) else None
+
+
+def recorded_task(name: str, external: Mapping[str, Mapping[str, str]]) -> TaskSpec:
+    """Return the task of a finished run, see ``known_task``.
+
+    Raises:
+        BadInput: If it is not known here, saying where it came from.
+    """
+    task, origin = known_task(name, external), external.get("task")
+    if task is not None or origin is None:
+        return task or get_task(name)
+    place = origin["name"]
+    how = (
+        "Give the output folder that its data set is built in."
+        if place.startswith(FROM_DATA)
+        else f"Its code is in {place} alone, not with the run. In Python, get_task('path/to/{place}') makes it known."
+    )
+    if TASKS.knows(name):
+        how = f"Another task of that name is. {how}"
+    raise BadInput(f"The task {name} came from {place} (SHA-256 {origin['sha256'][:8]}) and is not known here. {how}")

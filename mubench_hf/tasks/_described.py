@@ -44,6 +44,9 @@ TAGS = {
     "seq2seq": "text2text-generation",
 }
 
+FROM_DATA = "data:"
+"""What the origin of a described task starts with; what its data are called follows."""
+
 # fmt: off
 FIELDS = frozenset((
     "name", "kind", "modality", "inputs", "label", "data", "hub_id", "data_sha256", "test", "forget", "seconds",
@@ -124,7 +127,7 @@ def description_origin(task: TaskSpec) -> Origin | None:
     if task.description is None:
         return None
     text = json.dumps(dict(task.description), sort_keys=True)
-    return Origin(f"data:{task.description['data']}", hashlib.sha256(text.encode()).hexdigest())
+    return Origin(f"{FROM_DATA}{task.description['data']}", hashlib.sha256(text.encode()).hexdigest())
 
 
 def _no_rows(raw: Path | None, name: str) -> DatasetDict:

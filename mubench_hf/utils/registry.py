@@ -124,6 +124,10 @@ class Registry(Generic[T]):
         if not isinstance(reference, str) or (reference not in self._own() and reference not in self.aliases()):
             self.get(reference)
 
+    def knows(self, name: str) -> bool:
+        """Return whether ``get`` finds something under a key."""
+        return name in self._own() or name in self._brought or name in self._installed()
+
     def owns(self, name: str) -> bool:
         """Return whether a key is that of one of the package's own."""
         return name in self._own()

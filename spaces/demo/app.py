@@ -65,12 +65,17 @@ def bring(task, ratio, methods, *values, progress=PROGRESS) -> tuple[str, str]:
 
 
 def slots(bench: Bench) -> list[Any]:
-    """Return which input of the task each upload and each text box is for, ``None`` where for none."""
+    """Return which input of the task each upload and each text box is for, ``None`` where for none.
+
+    A task with more inputs than there are boxes has none: then only its own rows can be looked at.
+    """
     files = [field for field in bench.inputs if field.medium in ("image", "audio", "video")]
     texts = [field for field in bench.inputs if field.medium == "text"]
     choices = [field for field in bench.inputs if field.medium == "choice"]
-    pad = lambda fields, size: [*fields, *[None] * (size - len(fields))]  # noqa: E731
-    return [*pad(files, FILES), *pad(texts, TEXTS), *pad(choices, 1)]
+    boxes = ((files, FILES), (texts, TEXTS), (choices, 1))
+    if any(len(fields) > size for fields, size in boxes):
+        return [None] * (FILES + TEXTS + 1)
+    return [field for fields, size in boxes for field in [*fields, *[None] * (size - len(fields))]]
 
 
 def own_values(bench: Bench, values: tuple[Any, ...]) -> dict[str, Any]:
@@ -84,7 +89,11 @@ def choose(task, ratio, chosen) -> list[Any]:
     ratio = ratio if ratio in ratios else ratios[0]
     methods, there = RUNS.methods(task, ratio), RUNS.bench(task, ratio)
     kept = [method for method in methods if method in chosen] or methods
-    offered = [gr.update(choices=ratios, value=ratio), gr.update(choices=methods, value=kept)]
+    # Where the rows to forget were named, there is no ratio to choose.
+    offered = [
+        gr.update(choices=[each for each in ratios if each], value=ratio, visible=ratio is not None),
+        gr.update(choices=methods, value=kept),
+    ]
     return [*offered, 1, f"### {there.title}", *plot(task, ratio), *map(box, slots(there))]
 
 
@@ -97,7 +106,7 @@ def box(field: Field | None) -> Any:
     return gr.update(visible=True, value=None, label=label, **offered.get(field.medium, {}))
 
 
-def plot(task: str, ratio: int) -> tuple[Any, pd.DataFrame]:
+def plot(task: str, ratio: int | None) -> tuple[Any, pd.DataFrame]:
     """Return all runs by their scores on D_f and on the test set, as a plot with some room, and a table."""
     metric = RUNS.bench(task, ratio).task.metric
     rows = [
@@ -137,7 +146,9 @@ class Page:
             with gr.Row():
                 self.task = gr.Dropdown(tasks, label="Task", value=tasks[0], min_width=280)
                 ten = list(range(1, 11))
-                self.ratio = gr.Dropdown(ten, label="Deleted, % of train", value=ratios[0], min_width=280)
+                self.ratio = gr.Dropdown(
+                    ten, label="Deleted, % of train", value=ratios[0], visible=ratios[0] is not None, min_width=280
+                )
             self.methods = gr.CheckboxGroup(ALL_METHODS, label="Models", value=RUNS.methods(tasks[0], ratios[0]))
             self.heading = gr.Markdown()
             with gr.Tab("Try it"):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import random
 
 import numpy as np
 import pytest
+from own_data import save_bert, write_reviews
 from PIL import Image
 
 
@@ -32,36 +32,45 @@ def draw():
 
 @pytest.fixture
 def reviews(outside, draw):
-    """`reviews.csv`: 200 rows of random words with a class, and a city that no model reads."""
-    words = ["".join(draw.choices("abcdefghij", k=5)) for _ in range(80)]
-    rows = [
-        {
-            "text": f"{' '.join(draw.choices(words, k=6))} number {number}",
-            "mood": draw.choice(["sad", "glad"]),
-            "city": draw.choice(["Oslo", "Rome", "Bern"]),
-        }
-        for number in range(200)
-    ]
-    with (outside / "reviews.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["text", "mood", "city"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return rows
+    """The rows of `reviews.csv`, see `write_reviews`."""
+    return write_reviews(outside, draw)
 
 
 @pytest.fixture
 def tiny_bert(reviews, outside):
-    """A folder with a small BERT, as `save_pretrained` writes it, and its tokenizer."""
-    from transformers import BertConfig, BertForSequenceClassification
+    """A folder with a small BERT."""
+    return save_bert(outside / "tiny-bert", reviews, num_labels=5)
 
-    from mubench_hf.models.architectures.text import tiny_tokenizer
 
-    tokenizer = tiny_tokenizer([row["text"] for row in reviews])
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, num_labels=5, **sizes)
-    BertForSequenceClassification(config).save_pretrained(outside / "tiny-bert")
-    tokenizer.save_pretrained(outside / "tiny-bert")
-    return "tiny-bert"
+@pytest.fixture(scope="session")
+def own_runs(tmp_path_factory):
+    """Folder with `fifths` and `picked`: quick runs of a described task, 5% of its rows or named ones forgotten.
+
+    Tests do not change it: they copy it.
+    """
+    from mubench_hf import task_from_dataset
+    from mubench_hf.runs.pipeline import Pipeline
+
+    folder, draw = tmp_path_factory.mktemp("own_runs"), random.Random()
+    model = folder / save_bert(folder / "tiny-bert", write_reviews(folder, draw))
+    quick = {"num_train_epochs": 1, "cpu_threads": 1, "use_cpu": True}
+    for name, forget in (("fifths", "5%"), ("picked", draw.sample(range(200), 11))):
+        task = task_from_dataset(
+            folder / "reviews.csv", label="mood", inputs="text", hold_out="20%", forget=forget, name=name,
+            model=model, settings=quick,
+        )  # fmt: skip
+        Pipeline(task, variant="full", out=folder / name, methods=["finetune"], seeds=[1]).run()
+    return folder
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """A process that knows the package's own tasks alone, as one that was just started."""
+    from mubench_hf import tasks
+
+    for name in ("_brought", "_origins"):
+        monkeypatch.setattr(tasks.TASKS, name, {})
+    monkeypatch.setattr(tasks, "_learned", {})
 
 
 @pytest.fixture

@@ -93,7 +93,10 @@ class TokenMeasure(Measure):
         # A target ends with the tokenizer's end, which some models' own settings do not name; chat models may not pad.
         ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
         ends["pad_token_id"] = ends["eos_token_id"] if ends["pad_token_id"] is None else ends["pad_token_id"]
-        settings = {**ends, "max_new_tokens": data.max_target_tokens, "do_sample": False, "num_beams": 1}
+        # Where prompt and target are one text, they share the model's positions. The prompts at hand do not count, or
+        # what is written for a row would hang on the rows beside it.
+        room = tokenizer.model_max_length // (2 if self.fill_before else 1)
+        settings = {**ends, "max_new_tokens": min(data.max_target_tokens, room), "do_sample": False, "num_beams": 1}
         with evaluating(model):
             for held in row_batches(rows, GENERATION_BATCH):
                 inputs = self._filled_up([self.kind.prompt(row) for row in held], ends["pad_token_id"])
