@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    # The public names, one a line. Python skips these imports and makes each at the first use of its name.
+    # The public names, one per line. Python skips these imports and makes each one when its name is first used.
     from mubench_hf.data.build import build as build
     from mubench_hf.data.loading import load_manifest as load_manifest
     from mubench_hf.data.loading import load_split as load_split

@@ -17,17 +17,17 @@ USAGE = """usage: mubench COMMAND ...
   build TASK ... [--mini] [--out DIR]   write a task's data set with its deletion splits
   train --task TASK ...                 train an original
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
-  evaluate CHECKPOINT ...               evaluate checkpoints; published ones, org/name, are checked
+  evaluate CHECKPOINT ...               evaluate checkpoints; check the scores of published ones, org/name
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
-  run --data DATA --label COLUMN ...    the same for your own data; build takes them too
+  run --data DATA --label COLUMN ...    the same for your own data; build takes these flags too
   demo [DIR]                            look at finished runs in a browser
   publish dataset|model|metric|space NAME ...
                                         show what would go to the Hub; with --push, send it
   submit RUNS ... [--push]              check results for the leaderboard; with --push, propose them
   submit --verify PATH                  recompute the scores of submitted results and mark them verified
 
-`mubench COMMAND --help` says more of each."""
+`mubench COMMAND --help` says more about each."""
 
 
 COMMANDS = {

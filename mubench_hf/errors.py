@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 class BadInput(ValueError):
-    """An input that cannot be used. The command line prints its message alone and exits with code 2."""
+    """An input that cannot be used. The command line prints only its message and exits with code 2."""
 
 
 def unknown_name(
@@ -19,7 +19,7 @@ def unknown_name(
     aliases: Mapping[str, str] = MappingProxyType({}),
     how: str = "",
 ) -> BadInput:
-    """Return the error for a name that is not known, with the nearest known name suggested.
+    """Return the error for an unknown name, which suggests the nearest known one.
 
     Args:
         what: Kind of thing that was named, such as ``"task"``.

@@ -77,7 +77,7 @@ def test_scores_are_recomputed_from_what_is_published(published, hub, hub_env, t
 
     done = evaluate(f"mubench/{NAME}@{revision}")
     assert done.returncode == 0, done.stderr
-    assert f"mubench/{NAME} at {revision}\n" in done.stdout and "equality is asked for" in done.stdout
+    assert f"mubench/{NAME} at {revision}\n" in done.stdout and "scores must be equal" in done.stdout
     for key in stated:
         assert re.search(rf"^ *{key} .* exactly ", done.stdout, re.MULTILINE), key
     # Without a retrained model there was nothing to state, and there is nothing to compare.

@@ -53,7 +53,7 @@ class UnlearnArguments(TaskArguments):
 
 
 class Refusing:
-    """Makes an argument parser refuse arguments the way the rest of the program refuses input."""
+    """Makes an argument parser refuse arguments as the rest of the program refuses input."""
 
     def error(self, message: str) -> NoReturn:
         """Raise what was wrong.
@@ -84,8 +84,8 @@ def parse(
         kind: The dataclass.
         argv: Arguments, without the program's name.
         defaults: Values that take the place of the dataclass's defaults; flags override them.
-        rest: Return the arguments that ``kind`` does not know as well, instead of refusing them.
-        names: The dataclass whose flags were taken out of ``argv`` before; a misspelt flag may be one of them.
+        rest: Also return the arguments that ``kind`` does not know, instead of refusing them.
+        names: The dataclass whose flags were already taken out of ``argv``; a misspelt flag may be one of them.
 
     Raises:
         BadInput: If an argument is unknown, missing or not of its type; the nearest flag is suggested.
@@ -109,9 +109,9 @@ def parse(
 
 
 def _parser(kind: type) -> argparse.ArgumentParser:
-    """Return a parser of the flags of a dataclass: for a config the one that reads ``TrainingArguments`` everywhere.
+    """Return a parser for the flags of a dataclass: for a config, the one made for ``TrainingArguments``.
 
-    What names a run is read without it, as it takes a second to import.
+    The arguments that name a run are read without it, because importing it takes a second.
     """
     if not any(base.__module__.startswith("transformers.") for base in kind.__mro__):
         parser: argparse.ArgumentParser = CommandParser("", "")
@@ -126,9 +126,9 @@ def _parser(kind: type) -> argparse.ArgumentParser:
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
-    """Add the flag by which metrics come from outside; every metric of the package is computed anyway."""
+    """Add the flag for metrics from outside; every metric of the package is computed anyway."""
     parser.add_argument(
-        "--metrics", nargs="+", default=[], help="Metrics of your own beside all others: file.py, package.module."
+        "--metrics", nargs="+", default=[], help="Metrics of your own, added to all others: file.py, package.module."
     )
 
 
@@ -143,7 +143,7 @@ def bring_metrics(references: Sequence[str]) -> None:
 
 
 def seed_flag(flags: Sequence[str]) -> int:
-    """Return the seed among the flags of a config, whose default it has; what is no number is refused later."""
+    """Return the seed that a config's flags give, or its default; anything but a number is refused later."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--seed", default="42")
     seed = parser.parse_known_args(list(flags))[0].seed

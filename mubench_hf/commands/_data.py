@@ -1,4 +1,4 @@
-"""The tasks that a command is asked for: registered ones by name, or one made from data."""
+"""The tasks that a command is asked for: registered tasks by name, or one made from data."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 
 FLAGS = {
-    "data": "Your own data: ORG/NAME on the Hub, a folder (of images in folders called like their classes, for one), "
-    "or a .csv, .json, .jsonl or .parquet file.",
+    "data": "Your own data: ORG/NAME on the Hub, a folder (for example of images in folders named after their "
+    "classes), or a .csv, .json, .jsonl or .parquet file.",
     "label": "Column with the class, or with the text to write.",
-    "inputs": "Columns that the model reads; may be left out where only one can be meant.",
+    "inputs": "Columns that the model reads; not needed if only one is possible.",
     "forget": "5%% for rows drawn by the benchmark's rule (default), a file of row numbers, or COLUMN=VALUE.",
     "test": "Name of the test split, or other data; default: the split called test.",
-    "hold_out": "Share of the train rows to hold out for testing where there is no test split: 20%%.",
-    "kind": "classification, causal_lm or seq2seq, where columns and model do not tell.",
+    "hold_out": "Share of the train rows to hold out for testing if there is no test split, such as 20%%.",
+    "kind": "classification, causal_lm or seq2seq, if columns and model do not tell.",
     "task_name": "What the task is called; default: the data's name.",
-    "settings": "KEY=VALUE training arguments of every run on these data.",
-    "recipe": "KEY=VALUE training arguments of the original alone.",
+    "settings": "Training arguments of every run on these data, as KEY=VALUE.",
+    "recipe": "Training arguments of the original alone, as KEY=VALUE.",
 }
 SEVERAL = ("inputs", "settings", "recipe")
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags by which data become a task."""
+    """Add the flags that turn data into a task."""
     group = parser.add_argument_group("your own data, in place of a task")
     for name, text in FLAGS.items():
         group.add_argument(f"--{name}", help=text, nargs="+" if name in SEVERAL else None)
 
 
 def asked_tasks(arguments: dict[str, Any], variant: Variant, out: str | Path) -> list[TaskSpec]:
-    """Return the tasks that the arguments ask for, and take what asks for them out of ``arguments``.
+    """Return the tasks that the arguments ask for, and remove those arguments from ``arguments``.
 
     Args:
         arguments: Parsed arguments: ``tasks``, ``model`` and those of ``add_data_flags``.
         variant: ``full`` or ``mini``.
-        out: Output folder, whose own tasks are found by name.
+        out: Output folder; tasks made from data in it are found by name.
 
     Raises:
-        BadInput: If neither or both are named, or data do not make a task.
+        BadInput: If neither tasks nor data are named, or both, or the data do not make a task.
     """
     names, model = arguments.pop("tasks"), arguments.pop("model")
     asked = {name: value for name in FLAGS if (value := arguments.pop(name)) is not None}
@@ -58,8 +58,8 @@ def asked_tasks(arguments: dict[str, Any], variant: Variant, out: str | Path) ->
         shown = ", ".join(f"--{name}" for name in asked)
         raise BadInput(
             f"{shown} {'were' if len(asked) > 1 else 'was'} given"
-            f"{f', and the task {names[0]}' if names else ''}{', and --mini' if variant == 'mini' else ''}. Data of "
-            "one's own need --data and --label, no name of a task and no --mini."
+            f"{f', and the task {names[0]}' if names else ''}{', and --mini' if variant == 'mini' else ''}. Your own "
+            "data need --data and --label, and allow neither the name of a task nor --mini."
         )
 
     from mubench_hf.runs.from_data import task_from_dataset
@@ -76,7 +76,7 @@ def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise BadInput(f"--{flag} {text}: needed is KEY=VALUE, such as num_train_epochs=3.")
+            raise BadInput(f"--{flag} {text} is not KEY=VALUE. Write it like num_train_epochs=3.")
         try:
             found[key] = json.loads(value)
         except ValueError:

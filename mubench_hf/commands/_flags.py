@@ -17,7 +17,7 @@ def add_flags(
 
     Args:
         to: A parser, or a group of one.
-        kind: The dataclass. Fields may be text, numbers, truth values, ``Literal``, enums, lists of these, or none.
+        kind: The dataclass. Fields may be texts, numbers, booleans, ``Literal``, enums, lists of these, or ``None``.
         names: The fields to add; all by default.
     """
     hints = get_type_hints(kind)
@@ -41,13 +41,13 @@ def _add(to: argparse.ArgumentParser | argparse._ArgumentGroup, kind: type, each
 
 
 def _reading(hint: Any) -> dict[str, Any]:
-    """Return how a value of a type is read, as arguments of ``add_argument``."""
+    """Return the arguments of ``add_argument`` that read a value of this type."""
     choices = [part for part in get_args(hint) if part is not NoneType]
     if get_origin(hint) is Literal:
         return {"type": type(choices[0]), "choices": choices, "metavar": "|".join(map(str, choices))}
     if get_origin(hint) is list:
         return {**_reading(choices[0]), "nargs": "+"}
-    if choices:  # A union; of several types, text is what all are written in.
+    if choices:  # A union: values of several types can all be written as text.
         return _reading(choices[0] if len(choices) == 1 else str)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return {"type": hint, "metavar": "|".join(str(member.value) for member in hint)}
@@ -65,7 +65,7 @@ def _truth(text: str) -> bool:
 
 
 def _help(kind: type, name: str, default: Any) -> str:
-    """Return what a field's metadata say of it, or those of the nearest base that declares it, and its default."""
+    """Return a field's help from its metadata, or from the nearest base class that has one, with its default."""
     bases = [base.__dict__.get("__dataclass_fields__", {}) for base in kind.__mro__]
     texts = [base[name].metadata.get("help") for base in bases if name in base]
     text = " ".join(next(filter(None, texts), "").split())
@@ -76,4 +76,4 @@ def _help(kind: type, name: str, default: Any) -> str:
         elif isinstance(default, list):
             shown = " ".join(map(str, default))
         text = f"{text} (default: {shown})".strip()
-    return text.replace("%", "%%")  # argparse fills in what follows a percent sign.
+    return text.replace("%", "%%")  # argparse formats help with %.

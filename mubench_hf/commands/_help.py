@@ -1,4 +1,4 @@
-"""``--help`` of the commands that make one run: its method's settings first, not the 150 flags that all share."""
+"""``--help`` of the commands that make one run: the method's own settings first, not the 150 flags that all share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import partial
 
 from mubench_hf.commands._flags import add_flags
 
-PRESETS = "A task may have others in place of these defaults; a flag overrides both."
+PRESETS = "A task may preset other values than these defaults; a flag overrides both."
 
-OTHERS = """All flags of transformers.TrainingArguments work too, such as --learning_rate 1e-4 --seed 7; documented at
+OTHERS = """All flags of transformers.TrainingArguments work too, such as --learning_rate 1e-4 --seed 7. See
 https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments.
 The checkpoint goes to OUT/mubench/NAME OF THE RUN unless --output_dir names another folder."""
 
@@ -27,7 +27,7 @@ def show_help(command: str, about: str, names: type, argv: Sequence[str], method
         method: The method whose settings it takes; by default the one that ``argv`` names.
 
     Raises:
-        BadInput: If ``argv`` names a method that there is not.
+        BadInput: If ``argv`` names an unknown method.
         SystemExit: With code 0, after help was printed.
     """
     asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -40,9 +40,9 @@ def show_help(command: str, about: str, names: type, argv: Sequence[str], method
 
 
 def run_help(command: str, about: str, names: type, method: str | None) -> str:
-    """Return the help of a command: a method's own settings, what names a run, and where all other flags are told of.
+    """Return the help of a command: a method's own settings, what names a run, and where other flags are documented.
 
-    Without a method, the methods that there are stand below, and how to see their settings.
+    Without a method, it lists the methods and says how to see the settings of one.
 
     Raises:
         BadInput: If there is no such method.
@@ -79,7 +79,7 @@ def run_help(command: str, about: str, names: type, method: str | None) -> str:
 
 
 def _methods() -> str:
-    """Return a line for each method."""
+    """Return one line per method."""
     from mubench_hf.commands.list import method_rows
 
     rows = method_rows()[1:]

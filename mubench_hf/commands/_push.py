@@ -1,4 +1,4 @@
-"""``--push_to_hub true``: a finished run's checkpoint goes to the Hub as ``mubench publish model`` sends it."""
+"""``--push_to_hub true``: a finished run's checkpoint goes to the Hub, just as ``mubench publish model`` sends it."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Push:
 
 
 def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -> Push | None:
-    """Take the wish to push out of a run's settings, and check before any work that it can be met.
+    """Return the push that a run's settings ask for, after checking, before any work, that it is possible.
 
     Args:
-        args: Settings of the run; ``push_to_hub`` is switched off in them, as the trainer knows no scores.
+        args: Settings of the run; ``push_to_hub`` is switched off in them, because the trainer knows no scores.
         run: The run.
         evaluated: Whether the run is evaluated.
 
@@ -56,7 +56,7 @@ def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -
         The push; ``None`` if none was asked for, or another process does it.
 
     Raises:
-        BadInput: If the settings name another repository than the run's or a branch, the run is not evaluated, or the
+        BadInput: If the settings name a branch or another repository than the run's, the run is not evaluated, or the
             token has no right to write.
     """
     if not args.push_to_hub:
@@ -74,7 +74,7 @@ def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -
         )
     if args.process_index:
         return None
-    from mubench_hf.hub.publish import Publisher  # Most runs are not pushed, and start sooner without it.
+    from mubench_hf.hub.publish import Publisher  # Imported late, so that runs that are not pushed start sooner.
 
     publisher = Publisher(token=args.hub_token, private=args.hub_private_repo)
     publisher.check_right(org)

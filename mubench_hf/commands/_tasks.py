@@ -8,5 +8,5 @@ from mubench_hf.tasks import TaskSpec, get_task, list_tasks
 
 
 def named_tasks(names: Sequence[str]) -> list[TaskSpec]:
-    """Return the tasks of these names, all of them for ``all``."""
+    """Return the tasks with these names; ``all`` stands for every task."""
     return [get_task(name) for name in (list_tasks() if list(names) == ["all"] else names)]

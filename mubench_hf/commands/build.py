@@ -13,7 +13,7 @@ from mubench_hf.data.build import build
 def main(argv: Sequence[str]) -> None:
     """Build the data set of one task, or of several."""
     parser = CommandParser("build", "Write a task's data set, with its deletion splits as configurations.")
-    parser.add_argument("tasks", nargs="*", help="Key of the task, or of several; all: every task.")
+    parser.add_argument("tasks", nargs="*", help="Key of a task, or several; all: every task.")
     parser.add_argument(
         "--mini",
         dest="variant",
@@ -23,8 +23,8 @@ def main(argv: Sequence[str]) -> None:
         help="The small stand-in data, which need no network.",
     )
     parser.add_argument("--out", default=".", help="Folder that gets mubench/<data set>.")
-    parser.add_argument("--raw", help="Folder of upstream files, read in place of the Hub.")
-    parser.add_argument("--model", help="With --data and answers to write: the model that is to write them.")
+    parser.add_argument("--raw", help="Folder of upstream files to read instead of the Hub.")
+    parser.add_argument("--model", help="With --data whose label is a text to write: the model that will write it.")
     add_data_flags(parser)
     given = vars(parser.parse_args(list(argv)))
     variant, out, raw = given.pop("variant"), given.pop("out"), given.pop("raw")

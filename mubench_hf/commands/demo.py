@@ -11,15 +11,15 @@ from mubench_hf.demo.launch import check_gradio, launch, newest_runs
 
 
 def main(argv: Sequence[str]) -> None:
-    """Open the demo on a run, by default the newest below this folder; where none is, make the cifar100 mini run."""
-    parser = CommandParser("demo", "Look at finished runs in a browser; without any, one is made first.")
+    """Open the demo on a run, by default the newest below this folder; if there is none, make the cifar100 mini run."""
+    parser = CommandParser("demo", "Look at finished runs in a browser; if there are none, one is made first.")
     parser.add_argument("folder", nargs="?", help="Output folder of `mubench run`; default: the newest below this one.")
     parser.add_argument("--no_browser", action="store_true", help="Only serve the page and print its address.")
     arguments = parser.parse_args(list(argv))
     check_gradio()
     runs = Path(arguments.folder) if arguments.folder else newest_runs(Path())
     if runs is None:
-        print("There are no runs here yet: making the cifar100 mini run first, in mubench-run. It takes some minutes.")
+        print("There are no runs here yet. Making the cifar100 mini run in mubench-run, which takes a few minutes.")
         run.main(["cifar100", "--mini", "--out", "mubench-run"])
         runs = Path("mubench-run")
     launch(runs, browser=not arguments.no_browser)

@@ -1,6 +1,6 @@
 """Evaluate checkpoints: ``python -m mubench_hf.commands.evaluate OUT/mubench/CHECKPOINT ... --out OUT``.
 
-A published one is named by its repository; its scores are computed again and compared with those that it states.
+A published checkpoint is named by its repository; its scores are computed again and compared with the stated ones.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
     Args:
         checkpoint: Folder of a finished run.
         out: Folder with the data set it was made from.
-        ratio: For an original, which is of every ratio: the one to evaluate at.
+        ratio: The ratio to evaluate an original at, which serves every ratio.
 
     Raises:
-        BadInput: If the folder is no finished run's, its data set is missing or is another one.
+        BadInput: If the folder is not that of a finished run, or its data set is missing or a different one.
     """
     record = load_record(checkpoint)
     if record is None:
@@ -47,7 +47,7 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
 
 
 def show(verification: Verification, console: Console) -> None:
-    """Print stated and recomputed scores side by side, and below them whether they agree."""
+    """Print stated and recomputed scores side by side and, below, whether they agree."""
     table = Table(Column("Score", no_wrap=True), "Stated", "Recomputed", "Agrees", "", box=SIMPLE_HEAD)
     for score in verification.checks:
         values = ("–" if value is None else f"{value:.6g}" for value in (score.stated, score.found))
@@ -55,7 +55,7 @@ def show(verification: Verification, console: Console) -> None:
     print(f"\n{verification.repo} at {verification.revision}")
     console.print(table)
     print(
-        "Same processor and packages as stated: equality is asked for."
+        "Same processor and packages as stated: scores must be equal."
         if verification.alike
         else "Another processor or other packages than stated: small differences are allowed, see `closely`."
     )
@@ -69,16 +69,16 @@ def show(verification: Verification, console: Console) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Evaluate checkpoints and print one table a task, source, model and ratio; check published ones.
+    """Evaluate checkpoints and print one table per task, variant, model and ratio; check published ones.
 
     Raises:
         BadInput: If an argument is not allowed or a checkpoint cannot be evaluated.
-        SystemExit: With code 1, if scores of a published checkpoint do not agree with those it states.
+        SystemExit: With code 1, if a published checkpoint's scores do not agree with the stated ones.
     """
     parser = CommandParser("evaluate", "Evaluate checkpoints into OUT/results, or check the scores of published ones.")
     parser.add_argument("checkpoints", nargs="+", help="Folders of finished runs, or repositories org/name[@revision].")
     parser.add_argument("--out", default=".", help="Folder with the data set; results of folders go to OUT/results.")
-    parser.add_argument("--del_ratio", help="Percent of train at which an original's folder is evaluated; default: 5.")
+    parser.add_argument("--del_ratio", help="For originals: the percent of train to evaluate them at; default: 5.")
     add_metrics(parser)
     arguments = parser.parse_args(list(argv))
     bring_metrics(arguments.metrics)

@@ -29,16 +29,16 @@ def _rows(
     owns: Callable[[str], bool],
     installed: bool,
 ) -> Rows:
-    """Return a header and a row for each name.
+    """Return a header and one row per name.
 
-    What comes from an installed package is marked; where it cannot be imported, its row says why.
+    Things from other installed packages are marked as external; if one cannot be imported, its row says why.
 
     Args:
         header: Titles of the columns.
         names: The names.
-        row: Returns the row of a name; its first cell is the name and its second one a title.
-        owns: Says whether a name is one of this package's.
-        installed: Whether to include what comes from other installed packages.
+        row: Returns the row of a name; its first cell is the name, its second a title.
+        owns: Says whether a name belongs to this package.
+        installed: Whether to include things from other installed packages.
     """
     rows = [header]
     for name in names:
@@ -54,7 +54,7 @@ def _rows(
 
 
 def task_rows(installed: bool = True) -> Rows:
-    """Return a header and one row a task."""
+    """Return a header and one row per task."""
 
     def row(name: str) -> list[str]:
         task = get_task(name)
@@ -65,7 +65,7 @@ def task_rows(installed: bool = True) -> Rows:
 
 
 def model_rows(installed: bool = True) -> Rows:
-    """Return a header and one row a model; tiny models have no Hub checkpoint, and the size their task needs."""
+    """Return a header and one row per model; tiny models have no Hub checkpoint, and the size their task needs."""
     tasks = [get_task(name) for name in list_tasks() if TASKS.owns(name)]
 
     def row(name: str) -> list[str]:
@@ -80,13 +80,13 @@ def model_rows(installed: bool = True) -> Rows:
 
 
 def published_scores(model: str, tasks: Iterable[TaskSpec]) -> str:
-    """Return the published test scores of MU-Bench's originals from a model, by task; empty where none is known."""
+    """Return the published test scores of MU-Bench's originals made from a model, by task; empty if none is known."""
     scores = {task.title: task.full.published_scores.get(model) for task in tasks}
     return ", ".join(f"{title} {score:.3f}" for title, score in scores.items() if score is not None)
 
 
 def short_count(number: int) -> str:
-    """Return a count of parameters as people say it: ``2.2M``, ``86M``, ``6.7B``."""
+    """Return a number of parameters in short: ``2.2M``, ``86M``, ``6.7B``."""
     unit, name = (1e9, "B") if number >= 1e9 else (1e6, "M")
     return f"{number / unit:.{0 if number >= 10 * unit else 1}f}{name}"
 
@@ -103,12 +103,12 @@ def model_line() -> str:
 
 
 def method_rows(installed: bool = True) -> Rows:
-    """Return a header and one row a method, with the taxonomy's three words."""
+    """Return a header and one row per method, with the taxonomy's three words."""
     facts = ("title", "measurement", "corruption", "retention", "source")
 
     def row(name: str) -> list[str]:
         declared = declared_methods().get(name)
-        # What the package's own methods declare is read without importing them, and so without torch.
+        # Declarations of the package's own methods are read without importing them, and so without torch.
         if declared and set(facts) <= set(declared.constants):
             return [name, *(declared.constants[fact] for fact in facts)]
         method = get_method(name)
@@ -119,7 +119,7 @@ def method_rows(installed: bool = True) -> Rows:
 
 
 def metric_rows(installed: bool = True) -> Rows:
-    """Return a header and one row a metric."""
+    """Return a header and one row per metric."""
     best = {"higher": "higher", "lower": "lower", "match_retrained": "like the retrained model's"}
 
     def row(name: str) -> list[str]:
@@ -132,7 +132,7 @@ def metric_rows(installed: bool = True) -> Rows:
 
 
 LINES: dict[str, Callable[[], str]] = {"models": model_line}
-"""What stands below a table."""
+"""Table → the line below it."""
 
 TABLES: dict[str, Callable[..., Rows]] = {
     "tasks": task_rows,
@@ -142,7 +142,7 @@ TABLES: dict[str, Callable[..., Rows]] = {
 }
 
 DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table}
-"""Markdown tables that stand in documents alone."""
+"""Markdown tables that only documents have."""
 
 
 def terminal_table(name: str) -> Table:
@@ -158,7 +158,7 @@ def terminal_table(name: str) -> Table:
 
 
 def markdown(name: str) -> str:
-    """Return one of ``TABLES`` as Markdown, with the line below it; what other packages add is not in it."""
+    """Return one of ``TABLES`` as Markdown, with the line below it, without what other packages add."""
     header, *rows = TABLES[name](installed=False)
     lines = [header, ["---"] * len(header), *([f"`{row[0]}`", *row[1:]] for row in rows)]
     text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
@@ -166,7 +166,7 @@ def markdown(name: str) -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return ``text`` with every region between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
+    """Return ``text`` with every region between ``<!-- table: NAME -->`` and ``<!-- end -->`` generated again."""
 
     def fill(match: re.Match) -> str:
         name = match["name"]

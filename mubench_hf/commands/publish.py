@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def dataset_bundles(arguments: Namespace) -> list[Bundle]:
-    """Return the data sets that are named; ``all`` is every one built under ``--out``.
+    """Return the data sets that are named; ``all`` stands for all that are built under ``--out``.
 
     Raises:
-        BadInput: If one is not built, or none is.
+        BadInput: If a named one is not built, or ``all`` finds none.
     """
     out, variant, org = Path(arguments.out or "."), arguments.variant, arguments.org
     described = learn_tasks(out)
@@ -54,14 +54,14 @@ def model_bundles(arguments: Namespace) -> list[Bundle]:
     """Return the checkpoints whose folders are named.
 
     Raises:
-        BadInput: If a folder is no finished run's or has no result.
+        BadInput: If a folder is not that of a finished run or has no result.
     """
     ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     return [model_bundle(name, out=arguments.out, org=arguments.org, ratio=ratio) for name in arguments.names]
 
 
 def metric_bundles(arguments: Namespace) -> list[Bundle]:
-    """Return the metrics that are named; ``all`` is every one of this package.
+    """Return the metrics that are named; ``all`` stands for all of this package.
 
     Raises:
         BadInput: If this package has no such metric.
@@ -71,7 +71,7 @@ def metric_bundles(arguments: Namespace) -> list[Bundle]:
 
 
 def space_bundles(arguments: Namespace) -> list[Bundle]:
-    """Return the Spaces that are named; ``all`` is every one.
+    """Return the Spaces that are named; ``all`` stands for all of them.
 
     Raises:
         BadInput: If there is no such Space.
@@ -89,7 +89,7 @@ KINDS: dict[str, Callable[[Any], list[Bundle]]] = {
 
 
 def show(bundle: Bundle, console: Console, card: bool = True) -> None:
-    """Print what would be sent: every file with its size, what stays here, and the card as people will read it."""
+    """Print what would be sent: every file with its size, what is left out, and the card as people will read it."""
     sizes = {path: bundle.size(path) for path in sorted(bundle.files)}
     tree = Tree(f"[bold]{bundle.name}[/] ({len(sizes)} files, {decimal(sum(sizes.values()))})")
     for path, size in sizes.items():
@@ -111,11 +111,11 @@ def main(argv: Sequence[str]) -> None:
     """Show what would be published, or with ``--push`` publish it.
 
     Raises:
-        BadInput: If something named is not there or may not be published, or the Hub does not take it.
+        BadInput: If something named does not exist or may not be published, or the Hub refuses it.
     """
     parser = CommandParser("publish", "Show what would be published; with --push, publish it.")
     parser.add_argument("kind", metavar="KIND", help="dataset, model, metric or space.")
-    parser.add_argument("names", nargs="+", help="Tasks, metrics or Spaces (all: every one), or checkpoints' folders.")
+    parser.add_argument("names", nargs="+", help="Tasks, metrics or Spaces (all: every one), or checkpoint folders.")
     parser.add_argument("--org", default="mubench", help="Organisation or user on the Hub.")
     parser.add_argument("--push", action="store_true", help="Publish; without it nothing is sent.")
     parser.add_argument(
@@ -124,7 +124,7 @@ def main(argv: Sequence[str]) -> None:
         action="store_const",
         const="mini",
         default="full",
-        help="Data sets: the small stand-ins.",
+        help="For data sets: the small stand-ins.",
     )
     parser.add_argument("--out", help="Folder with data sets and results; a checkpoint's default: the one it lies in.")
     parser.add_argument("--del_ratio", help="Originals: percent of train at which scores are published; default: 5.")

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the whole benchmark of one task, or of several one after the other, and print its table.
+    """Run the whole benchmark of one task, or of several in turn, and print its table.
 
     Raises:
         SystemExit: With code 1, if a run failed; the others are finished.
     """
     parser = CommandParser(
-        "run", "Make data, original, retrained models and unlearned models; evaluate; table and plots."
+        "run", "Make data, originals, retrained models and unlearned models; evaluate them; show a table and plots."
     )
-    parser.add_argument("tasks", nargs="*", help="Key of the task; of several, each gets OUT/<task>; all: every task.")
+    parser.add_argument("tasks", nargs="*", help="Key of a task, or several, each into OUT/<task>; all: every task.")
     parser.add_argument(
         "--mini",
         dest="variant",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
         default="full",
         help="The small stand-in data, which need no network.",
     )
-    parser.add_argument("--out", default="mubench-run", help="Output folder; run again, it goes on there.")
+    parser.add_argument("--out", default="mubench-run", help="Output folder; what is finished there is not done again.")
     parser.add_argument("--model", help="A registered model, a Hub id or a folder; default: the task's.")
     parser.add_argument("--methods", nargs="+", help="Methods, or file.py:Trainer; default: the paper's six.")
     parser.add_argument("--del_ratio", help="Percent of train to forget, 1 to 10; default: 5.")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
         "--original_seeds",
         nargs="+",
         type=int,
-        help="Seeds of the originals, one for all or one a seed; default: equal.",
+        help="Seeds of the originals, one for all runs or one per seed; default: those of --seeds.",
     )
     add_metrics(parser)
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
@@ -64,19 +64,19 @@ def main(argv: Sequence[str]) -> None:
 
     from mubench_hf.runs.pipeline import Pipeline
 
-    # A task made from data goes in itself: under its name, another one may be built in OUT.
+    # A task made from data is passed as an object: OUT may have another one under its name.
     named = [task.name if task.description is None else task for task in tasks]
     places = [out / task.name if len(tasks) > 1 else out for task in tasks]
-    # Every mistake of the command comes before the first hour of work.
+    # Every mistake in the command is reported before the first hour of work.
     pipelines = [Pipeline(task, **given, out=place) for task, place in zip(named, places, strict=True)]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:
-        print(f"Failed, tried again when run again: {', '.join(failed)}", file=sys.stderr)
+        print(f"Failed: {', '.join(failed)}. The same command tries them again.", file=sys.stderr)
         raise SystemExit(1)
 
 
 def _be_quiet() -> None:
-    """Show no progress but this command's own."""
+    """Show only this command's own progress."""
     import datasets
     import transformers
 

@@ -44,7 +44,7 @@ def gather(runs: Sequence[str]) -> Contents:
 
 
 def leaderboard_runs(submission: Contents, where: str) -> tuple[Entry, ...]:
-    """Return the results of the leaderboard if the submission lacks a reference, else none: they are not needed.
+    """Return the leaderboard's results if the submission lacks a reference, otherwise none, as none are needed.
 
     Raises:
         BadInput: If they are needed and cannot be read.
@@ -57,7 +57,7 @@ def submit(arguments: Namespace) -> None:
     """Check results and show what would be submitted; with ``--push`` open a pull request.
 
     Raises:
-        BadInput: If the results cannot be submitted, naming the first reason, or the Hub does not take them.
+        BadInput: If the results cannot be submitted, naming the first reason, or the Hub refuses them.
     """
     submission = gather(arguments.runs)
     verdict = verify_submission(submission, leaderboard_runs(submission, arguments.to), arguments.data)
@@ -110,13 +110,13 @@ def main(argv: Sequence[str]) -> None:
     """Submit results, or verify those of others.
 
     Raises:
-        BadInput: If the results cannot be submitted, or what is named is not there.
+        BadInput: If the results cannot be submitted, or something named does not exist.
     """
     parser = CommandParser("submit", "Check results for the leaderboard; with --push, open a pull request.")
     parser.add_argument("runs", nargs="*", help="Output folders of `mubench run`, or result files.")
     parser.add_argument("--to", default=RESULTS, metavar="REPO", help="Results data set on the Hub.")
     parser.add_argument("--push", action="store_true", help="Open the pull request; without it nothing is sent.")
-    parser.add_argument("--data", type=Path, help="Folder that full data sets were built in, to compare labels with.")
+    parser.add_argument("--data", type=Path, help="Folder with built full data sets, to compare labels with.")
     parser.add_argument(
         "--verify", type=Path, metavar="PATH", help="Recompute all scores of a folder and mark its results verified."
     )

@@ -18,7 +18,7 @@ SHOWN_VERSIONS = ("mubench_hf", "python", "torch", "transformers", "datasets")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print one table a task, source, model and ratio of the results in some output folders.
+    """Print one table per task, variant, model and ratio of the results in some output folders.
 
     Raises:
         BadInput: If an argument is not allowed or a folder holds no valid results.
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def made_with(results: Sequence[RunResult]) -> str:
-    """Return one Markdown line a distinct set of versions and hardware that ``results`` were made with."""
+    """Return one Markdown line per distinct set of versions and hardware that ``results`` were made with."""
     lines = {
         f"- Made with {', '.join(f'{name} {run.versions.get(name)}' for name in SHOWN_VERSIONS)}, on "
         f"{run.hardware.get('cpu')} ({run.hardware.get('device')}, {run.hardware.get('threads')} threads).\n"
@@ -62,7 +62,7 @@ def _named(groups: Sequence[Group]) -> tuple[str, str | None]:
 
 
 def _complete(folder: Path) -> list[RunResult]:
-    """Return the results of a folder with the scores that their kept outputs add; the files stay as they are."""
+    """Return a folder's results, with missing scores computed from kept outputs; the files stay as they are."""
     return [completed(result, folder) for result in load_results(folder)]
 
 

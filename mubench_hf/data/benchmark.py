@@ -8,7 +8,7 @@ from mubench_hf.tasks import TaskSpec, Variant
 EVAL = "eval.yaml"
 FRAMEWORK = "mubench_hf"
 SCORED = ("test", "forget", "retain")
-"""Splits whose scores a leaderboard shows, one each for every deletion ratio."""
+"""Splits with a leaderboard of their own at every deletion ratio."""
 
 
 def task_id(ratio: int | None, split: str) -> str:
@@ -17,7 +17,7 @@ def task_id(ratio: int | None, split: str) -> str:
 
 
 def render_eval(task: TaskSpec, *, variant: Variant) -> str:
-    """Return the text of ``eval.yaml``: one leaderboard for each split of each deletion ratio.
+    """Return the text of ``eval.yaml``: one leaderboard per split and deletion ratio.
 
     Args:
         task: The task.
@@ -25,7 +25,7 @@ def render_eval(task: TaskSpec, *, variant: Variant) -> str:
     """
     import yaml
 
-    stand_in = f"Mini data, not {task.title}: its numbers say nothing of {task.title}. " if variant == "mini" else ""
+    stand_in = f"Mini data, not {task.title}: its numbers say nothing about {task.title}. " if variant == "mini" else ""
     content = {
         "name": f"MU-Bench: {task.title}" + (" (mini stand-in)" if variant == "mini" else ""),
         "description": (

@@ -1,7 +1,7 @@
 """How a deletion list is cut into blocks of rows, and which blocks a configuration forgets.
 
 A scenario is a partition of the train rows into blocks, in a data set of its own. The benchmark's rule draws a list
-that is cut into ten, of which R are forgotten at R percent. A list that somebody names is one block, forgotten whole.
+that is cut into ten blocks, of which R are forgotten at R percent. A list that a person names is a single block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 
 GIVEN = "given"
-"""The manifest's name for the rule of a list that somebody named."""
+"""The manifest's name for the rule of a list that a person named."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ WHOLE = Blocks(files=("data/forget.parquet",), configs={"df": 1})
 
 
 def blocks_of(rule: str) -> Blocks:
-    """Return how the list of a rule, by the manifest's name for it, is cut."""
+    """Return how the list of a rule is cut, given the manifest's name for the rule."""
     return WHOLE if rule == GIVEN else PERCENTS
 
 
@@ -64,12 +64,12 @@ def forgotten_blocks(rule: str, ratio: Any) -> tuple[str, ...]:
         ratio: Percent of train to forget; ``None`` for all of a list that was named.
 
     Raises:
-        BadInput: If the ratio is not a whole number from 1 to 10, or the list was named and has none.
+        BadInput: If the ratio is not a whole number from 1 to 10, or a ratio is given for a list that was named.
     """
     if blocks_of(rule) is PERCENTS:
         return PERCENTS.files[: check_ratio(ratio)]
     if ratio is not None:
-        raise BadInput(f"The rows to forget were named, so they are no {ratio!r} percent. Leave the ratio out.")
+        raise BadInput(f"The rows to forget were named, so they are not {ratio!r} percent. Leave the ratio out.")
     return WHOLE.files
 
 
@@ -79,15 +79,15 @@ def config_name(ratio: int | None) -> str:
 
 
 def ratio_of(task: TaskSpec, variant: Variant, asked: Any = None) -> int | None:
-    """Return the deletion ratio in percent of a task's source; ``None`` where its list is named, and forgotten whole.
+    """Return the deletion ratio in percent of a task's source; ``None`` if its rows to forget are named.
 
     Args:
         task: The task.
         variant: ``full`` or ``mini``.
-        asked: What a person asked for; ``None`` for the source's own.
+        asked: The ratio that was asked for; ``None`` for the source's own.
 
     Raises:
-        BadInput: If the ratio is not a whole number from 1 to 10, or a named list has none.
+        BadInput: If the ratio is not a whole number from 1 to 10, or the rows are named and so have no ratio.
     """
     source = task.source(variant)
     if source.forget is None:

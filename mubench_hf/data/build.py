@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 INDEX = "index"
-"""Column by which a source may say which upstream row each of its rows is, where that is not its place."""
+"""Column in which a source may give each row's upstream number, if that is not its position."""
 
 
 def build(
     task: TaskSpec, *, variant: Variant, out: Path | str, raw: Path | str | None = None, progress: bool | None = None
 ) -> Path:
-    """Write a task's rows and deletion list as a data set folder; nothing is there unless all of it is.
+    """Write a task's rows and deletion list as a data set folder, which appears only once it is complete.
 
-    A folder built from the same source before is kept, after its hashes are checked; delete it to build afresh.
+    A folder built earlier from the same source is kept, after its hashes are checked; delete it to build afresh.
 
     Args:
         task: The task.
         variant: ``full``, or ``mini``, which needs no network.
         out: Folder that gets ``mubench/<data set>``.
-        raw: Folder with the upstream files, read in place of the Hub.
-        progress: Whether to show a progress bar; ``None`` shows one in a terminal only.
+        raw: Folder with the upstream files, read instead of the Hub.
+        progress: Whether to show a progress bar; ``None`` shows one only in a terminal.
 
     Returns:
         The folder, ``out/mubench/cifar100`` or ``out/mubench/cifar100-mini``.
@@ -65,7 +65,7 @@ def build(
         "upstream": _upstream(task, variant, raw),
         "deletion_list": drawn,
     }
-    if task.description is not None:  # Nobody looked at these rows before.
+    if task.description is not None:  # These rows have not been checked before.
         manifest |= {"task_spec": dict(task.description), "forget_rows_in_test": count_twins(task, data, order)}
     with _fresh_folder(target) as folder:
         if is_built(target, task, variant):  # Another process was faster.
@@ -166,31 +166,31 @@ def _deletion_order(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[n
 
 
 def _upstream(task: TaskSpec, variant: Variant, raw: Path | str | None) -> dict[str, Any]:
-    """Return where the rows came from; the revision is the one on the Hub now if the task pins none.
+    """Return where the rows came from; the revision is the Hub's current one if the task pins none.
 
-    It is that of the files read from the Hub, so there is none where a raw folder holds them all.
+    It belongs to the files read from the Hub, so there is none if a raw folder holds all of them.
     """
     source = task.source(variant)
     from_hub = raw is None or not all(Path(raw, name).is_file() for name in source.hub_files)
     revision = source.revision if from_hub else None
     if source.hub_id and not revision and from_hub:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HTTPError  # That of its HTTP client, whichever it is.
+        from huggingface_hub.errors import HTTPError  # The error is that of its HTTP client, whichever it is.
 
         try:
             revision = HfApi().dataset_info(source.hub_id, revision=source.branch).sha
         except (HTTPError, OSError):
-            revision = None  # Rows from the cache, with no Hub to ask.
+            revision = None  # The rows came from the cache, and the Hub cannot be reached.
     return {"id": source.hub_id, "revision": revision, "raw": raw is not None}
 
 
 def _upstream_rows(rows: Dataset) -> np.ndarray:
-    """Return the upstream row number of each row: what a source says, else its place."""
+    """Return the upstream row number of each row: the one that the source gives, else its position."""
     return column(rows, INDEX).to_numpy() if INDEX in rows.column_names else np.arange(len(rows))
 
 
 def _positions(upstream: np.ndarray, named: tuple[int, ...], task: TaskSpec) -> np.ndarray:
-    """Return where the rows of these upstream numbers stand in train."""
+    """Return the positions in train of the rows with these upstream numbers."""
     places = {row: place for place, row in enumerate(upstream.tolist())}
     missing = [row for row in named if row not in places]
     if missing or not named or len(set(named)) < len(named):
@@ -205,7 +205,7 @@ def _positions(upstream: np.ndarray, named: tuple[int, ...], task: TaskSpec) -> 
 def _write_blocks(
     folder: Path, task: TaskSpec, variant: Variant, data: DatasetDict, order: np.ndarray, progress: bool | None
 ) -> dict[str, dict[str, Any]]:
-    """Write every parquet file; return its rows, bytes and SHA-256 by name."""
+    """Write every parquet file; return the rows, bytes and SHA-256 of each by name."""
     from tqdm import tqdm
 
     train = data["train"]
@@ -230,9 +230,9 @@ def _write_blocks(
 
 @contextmanager
 def _fresh_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``target``, to be renamed to it; if it is not, it goes away.
+    """Yield an empty folder beside ``target``, to be renamed to it; otherwise it is removed.
 
-    One process at a time builds a target, so what a killed one left behind is safe to remove.
+    Only one process at a time builds a target, so what a killed one left behind is safe to remove.
     """
     from filelock import FileLock
 

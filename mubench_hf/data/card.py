@@ -1,4 +1,4 @@
-"""The card of a built data set: configurations that are lists of files, and how its deletion list was made."""
+"""The card of a built data set: its configurations, which are lists of files, and how its deletion list was made."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RETAIN_FILE = "data/retain.parquet"
 """The train rows that no deletion set contains."""
 
 HELD_OUT = ("validation", "test", "ood")
-"""Splits beside train that a task may have; every one has a test split."""
+"""Splits besides train that a task may have; every task has a test split."""
 
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6))
 
 
 def split_file(split: str) -> str:
-    """Return the file of a split that is not train."""
+    """Return the file of a split other than train."""
     return f"data/{split}.parquet"
 
 
@@ -30,14 +30,14 @@ def configs(held_out: Iterable[str], blocks: Blocks = PERCENTS) -> dict[str, dic
     """Return every configuration: name → split → files, relative to the data set's root.
 
     Args:
-        held_out: Splits that are not train, such as ``test``; they are the same in every configuration.
+        held_out: Splits other than train, such as ``test``; they are the same in every configuration.
         blocks: How the deletion list is cut.
     """
     files = [*blocks.files, RETAIN_FILE]
     held_out = list(held_out)
     train = {"default": {"train": files}}
     train |= {name: {"forget": files[:count], "retain": files[count:]} for name, count in blocks.configs.items()}
-    # A list of its own each: YAML would write a shared one as an alias.
+    # Each gets its own list: YAML would write a shared one as an alias.
     return {name: {**splits, **{split: [split_file(split)] for split in held_out}} for name, splits in train.items()}
 
 
@@ -85,7 +85,7 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
         source=(
             f"**Mini data: a small stand-in, not {task.title}. Scores on it are no {task.title} scores.**"
             if variant == "mini"
-            else f"**Full data of {task.title}, as said below; no mini stand-in.**"
+            else f"**Full data of {task.title}, as described below; not the mini stand-in.**"
         ),
         title=task.title,
         repo=f"mubench/{task.dataset_name(variant)}",
@@ -114,14 +114,14 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
 
 def _published(source: Source) -> str:
     if source.forget:
-        return "It is no list of MU-Bench."
+        return "It is not a list of MU-Bench."
     if source.deletion_sha256:
         return "It equals the list published with MU-Bench."
-    return "No list was published for these rows: it is this project's own."
+    return "No list was published for these rows; this one is the project's own."
 
 
 def _shared_text(manifest: Mapping[str, Any]) -> str:
-    """Return what is said of rows to forget that are in the test split too, where that was counted."""
+    """Return the sentence on rows to forget that are also in the test split, if these were counted."""
     count = manifest.get("forget_rows_in_test", 0)
     return f" **{count:,} of its rows have a twin in the test split**, which a model may know them by." if count else ""
 
@@ -142,7 +142,7 @@ RULES = {
         "growing size, sorted."
     ),
 }
-"""How a deletion list was drawn, by the manifest's name for it."""
+"""How a deletion list was drawn, by the manifest's name for the rule."""
 
 
 def _stream_text(name: str | None) -> str:

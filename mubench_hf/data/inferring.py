@@ -1,4 +1,4 @@
-"""What a task asks of some columns, told by their features; what they do not tell has to be said."""
+"""What a task asks, inferred from the features of its columns; what they do not tell has to be given."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 ANSWERS = "answers"
-"""What texts to write are before it is said whether a causal or a sequence-to-sequence model writes them."""
+"""Stands for the kind of a task with texts to write until the model's kind, ``causal_lm`` or ``seq2seq``, is known."""
 
 KINDS = ("classification", "causal_lm", "seq2seq")
 
 ROWS_OF_A_CLASS, ROWS_OF_AN_ANSWER = 10, 2
-"""Texts of which each is the label of at least that many rows on average are classes; of less than that, answers."""
+"""Texts are classes if each is the label of at least this many rows on average; otherwise they may be answers."""
 
 
 class Columns(NamedTuple):
@@ -42,8 +42,8 @@ def infer(train: Dataset, label: str, inputs: Sequence[str] | None, kind: str | 
     Args:
         train: Train rows with all columns.
         label: Label column.
-        inputs: Input columns; ``None`` where there is but one that they can be.
-        kind: Kind of the task; ``None`` where the label tells.
+        inputs: Input columns; ``None`` if only one choice is possible.
+        kind: Kind of the task; ``None`` if the label tells.
 
     Raises:
         BadInput: If a column is missing or cannot be used, or the columns do not tell.
@@ -57,7 +57,7 @@ def infer(train: Dataset, label: str, inputs: Sequence[str] | None, kind: str | 
     modality = _modality(train, inputs)
     found = kind or ("classification" if modality != "text" else _label_kind(train, label))
     if found != "classification" and modality != "text":
-        raise BadInput(f"Answers are written to texts alone, but {', '.join(inputs)} is {modality}. Leave --kind out.")
+        raise BadInput(f"Answers are only written to texts, but {', '.join(inputs)} is {modality}. Leave --kind out.")
     if found != "classification" and not is_text(train.features[label]):
         raise BadInput(f"Column {label!r} is {train.features[label]}. An answer to write has to be a text.")
     return Columns(found, modality, inputs)

@@ -13,7 +13,7 @@ from transformers import default_data_collator
 from mubench_hf.errors import BadInput
 
 IS_FORGET, ROW = "is_forget", "row"
-"""What a batch carries beside the model's inputs: bool and int64 tensors ``[rows]``."""
+"""What a batch has in addition to the model's inputs: bool and int64 tensors ``[rows]``."""
 
 
 def column(rows: Any, *names: str) -> np.ndarray | None:
@@ -23,16 +23,16 @@ def column(rows: Any, *names: str) -> np.ndarray | None:
         if values is not None and not callable(values):  # list.index is a method
             return np.asarray(values)
         if name in (getattr(rows, "column_names", None) or ()):
-            # As it is stored: a transform may drop it, and would be run on every row.
+            # The stored column: a transform may drop it, and would be run on every row.
             return np.asarray(rows.with_format(None)[name][:])
     return None
 
 
 class JoinedRows(Dataset):
-    """D_f and D_r as one data set. A row is its own inputs, ``is_forget`` and ``row``, its position here.
+    """D_f and D_r as one data set. A row has its inputs, ``is_forget``, and ``row``, its position here.
 
-    Rows stand in upstream order where both parts carry ``index``, so that a row has the same position, whatever the
-    deletion ratio; otherwise D_f comes before D_r.
+    If both parts have ``index``, rows are in upstream order, so that a row has the same position at every deletion
+    ratio; otherwise D_f comes before D_r.
 
     Raises:
         BadInput: If the two parts are one data set or share a row, or an index repeats.
@@ -68,7 +68,7 @@ class JoinedRows(Dataset):
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Labels of all rows, int64 ``[rows]``, or ``None`` where a part does not name its own."""
+        """Labels of all rows, int64 ``[rows]``, or ``None`` if a part does not give its own."""
         parts = [column(part, "labels", "label") for part in self.parts]
         if any(part is None for part in parts):
             return None

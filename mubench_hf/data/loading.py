@@ -24,15 +24,15 @@ def load_split(
     org: str = "mubench",
     revision: str | None = None,
 ) -> DatasetDict:
-    """Return the splits at one deletion ratio: ``forget``, ``retain``, ``test`` and, where there are, the others.
+    """Return the splits at one deletion ratio: ``forget``, ``retain``, ``test`` and any others that the task has.
 
     All ratios share one copy of the rows in the cache of ``datasets``: forget rows come first in train.
 
     Args:
         task: The task.
         variant: ``full`` or ``mini``.
-        ratio: Percent of the train rows to forget, a whole number from 1 to 10; ``None`` where the rows to forget are
-            named, and forgotten whole.
+        ratio: Percent of the train rows to forget, a whole number from 1 to 10; ``None`` if the rows to forget are
+            named.
         out: Folder that ``build`` wrote to; if the data set is not in it, the one on the Hub is read.
         org: Organisation on the Hub.
         revision: Revision on the Hub; a local folder has none.
@@ -48,7 +48,7 @@ def load_split(
     forgotten = forgotten_blocks(manifest["deletion_list"]["rule"], ratio)
     if folder.is_dir():
         splits = load_dataset(str(folder.absolute()))
-    else:  # The rows of the very commit that the manifest is of.
+    else:  # The rows come from the same commit as the manifest.
         try:
             splits = load_dataset(f"{org}/{folder.name}", revision=file.parent.name)
         except (OSError, DatasetsError) as error:
@@ -72,7 +72,7 @@ def load_manifest(
 
 
 def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
-    """Return the texts of a task's train rows, column after column, in upstream order; empty for a task without."""
+    """Return the texts of a task's train rows, column after column, in upstream order; empty if it has none."""
     rows = {}
     for split in ("forget", "retain"):
         for position, index in enumerate(splits[split]["index"]):
@@ -82,7 +82,7 @@ def train_texts(task: TaskSpec, splits: DatasetDict) -> list[str]:
 
 
 def _manifest_file(task: TaskSpec, *, variant: Variant, out: Path | str, org: str, revision: str | None) -> Path:
-    """Return a data set's ``mubench.json``, in its folder or in the cache; there its folder's name is the commit."""
+    """Return a data set's ``mubench.json`` in its folder or in the cache, where the folder's name is the commit."""
     folder = _folder(task, variant, out)
     if folder.is_dir():
         return folder / MANIFEST

@@ -27,7 +27,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
     """Return the contents of a ``mubench.json``.
 
     Raises:
-        BadInput: If there is no such file, or it is of another layout.
+        BadInput: If there is no such file, or it has another layout.
     """
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
@@ -42,13 +42,13 @@ def read_manifest(file: Path) -> dict[str, Any]:
 
 
 def learn_tasks(out: Path | str) -> list[str]:
-    """Find the tasks, made from data alone, whose data sets are built under ``out`` by their names from now on.
+    """Make tasks that were made from data, and whose data sets are built under ``out``, known by their names.
 
     Returns:
-        Their names. A folder that holds something else is passed over: what reads it says what is wrong.
+        Their names. A folder that holds something else is passed over: whatever reads it says what is wrong.
 
     Raises:
-        BadInput: If one has the name of one of the package's own, or another version described it.
+        BadInput: If one has the name of one of the package's own tasks, or another version described it.
     """
     names = []
     for file in sorted(Path(out, "mubench").glob(f"*/{MANIFEST}")):
@@ -74,7 +74,7 @@ def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
         return False
     manifest, source = read_manifest(target / MANIFEST), task.source(variant)
     upstream, deletion, files = (manifest.get(key, {}) for key in ("upstream", "deletion_list", "files"))
-    # A raw folder has no revision, and where none is pinned any one will do.
+    # A raw folder has no revision, and if none is pinned, any will do.
     pinned = None if upstream.get("raw") else source.revision
     asked, there = ({} if each is None else dict(each) for each in (task.description, manifest.get("task_spec")))
     pairs = {
@@ -87,7 +87,7 @@ def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
         "fingerprint": (manifest.get("fingerprint"), fingerprint(files)),
     }
     wrong = [f"{what} {found!r} in place of {wanted!r}" for what, (found, wanted) in pairs.items() if found != wanted]
-    # A description may be longer than a line: which of its parts differ is enough.
+    # A description may be longer than a line, so only the names of the differing parts are given.
     parts = sorted(key for key in asked.keys() | there.keys() if asked.get(key) != there.get(key))
     wrong += [f"a task with another {', '.join(parts)}"] * bool(parts)
     for name, entry in files.items():

@@ -1,4 +1,4 @@
-"""Whether stored images, sounds and videos can be decoded, found out before a data set is there."""
+"""Checks that stored images, sounds and videos can be decoded, before a data set is written."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mubench_hf.tasks._sounds import read_sound
 
 
 def first_unreadable(feature: Any, values: Sequence[dict[str, Any]]) -> tuple[int, str] | None:
-    """Decode values of a column, each to its end, and return where the first that cannot be is, and why.
+    """Decode values of a column to their end; return the position of the first that cannot be decoded, and why.
 
     Args:
-        feature: The column's feature; other than ``Image``, ``Audio`` and ``Video``, nothing is decoded.
+        feature: The column's feature; only ``Image``, ``Audio`` and ``Video`` are decoded.
         values: Encoded ``bytes`` of each row, and the ``path`` they came from.
     """
     decode = _decoder(feature)
@@ -59,8 +59,8 @@ def _decode_image(data: bytes) -> None:
 def _decode_audio(data: bytes, needed_rate: int | None) -> None:
     _, rate = read_sound(data)
     announced = int.from_bytes(data[4:8], "little") + 8
-    # A WAV file that is cut off still reads; one written as a stream announces no length, or the most there is.
+    # A WAV file that is cut off can still be read; one written as a stream announces no length, or the largest one.
     if data[:4] == b"RIFF" and len(data) < announced and announced not in (8, 2**32 + 7):
         raise ValueError(f"it is cut off after {len(data):,} of {announced:,} bytes")
     if needed_rate not in (None, rate):
-        raise ValueError(f"it has {rate} samples a second, not {needed_rate}")
+        raise ValueError(f"it has {rate} samples per second, not {needed_rate}")

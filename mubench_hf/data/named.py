@@ -16,18 +16,18 @@ from mubench_hf.tasks import GivenRows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-HOW = "Allowed: a percentage from 1% to 10%, a file of row numbers (one a line, the first row is 0), or COLUMN=VALUE"
+HOW = "Allowed: a percentage from 1% to 10%, a file of row numbers (one per line, the first row is 0), or COLUMN=VALUE"
 
 
 def parse_forget(forget: str | Path | Iterable[int], train: Dataset) -> int | GivenRows:
-    """Return the percentage that the benchmark's rule is to draw, or the rows that are named.
+    """Return the percentage for the benchmark's rule to draw, or the rows that are named.
 
     Args:
         forget: ``5%``, the path of a file of row numbers, ``COLUMN=VALUE``, or row numbers.
         train: The train rows with all columns, whose rows are numbered from 0.
 
     Raises:
-        BadInput: If it is none of these, names no row, a row that is not there or one twice, or all of them.
+        BadInput: If it is none of these, or names no row, all rows, a row that does not exist, or a row twice.
     """
     if not isinstance(forget, str | Path):
         return _checked("row numbers that were given", [(f"Row {row}", row) for row in map(int, forget)], len(train))
@@ -45,13 +45,13 @@ def parse_forget(forget: str | Path | Iterable[int], train: Dataset) -> int | Gi
 
 
 def _numbers(file: Path) -> list[tuple[str, int]]:
-    """Return where in a file each row number stands, and the number."""
+    """Return each row number in a file, with the place where it was found."""
     found = []
     for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not text.strip():
             continue
         if not text.strip().isdecimal():
-            raise BadInput(f"{file.name}, line {line} is {text.strip()!r}. Needed: one row number a line.")
+            raise BadInput(f"{file.name}, line {line} is {text.strip()!r}. Needed: one row number per line.")
         found.append((f"{file.name}, line {line}: row {text.strip()}", int(text)))
     return found
 
@@ -75,7 +75,7 @@ def _checked(text: str, rows: list[tuple[str, int]], length: int) -> GivenRows:
     seen: set[int] = set()
     for where, row in rows:
         if not 0 <= row < length or row in seen:
-            what = "stands there twice" if row in seen else f"is not in train, which has rows 0 to {length - 1}"
+            what = "is named twice" if row in seen else f"is not in train, which has rows 0 to {length - 1}"
             raise BadInput(f"{where} {what}.")
         seen.add(row)
     if not rows or len(rows) == length:

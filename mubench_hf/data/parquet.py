@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 FIRST_GROUP_ROWS, GROUP_ROWS, GROUP_BYTES = 100, 1000, 32 * 2**20
-"""Rows of a file's first row group; most rows and about the most bytes of a later one, which also bound the memory."""
+"""Rows of a file's first row group; limits on rows and bytes of later ones, which also bound the memory."""
 
 
 def write_parquet(
@@ -42,7 +42,7 @@ def write_parquet(
     columns = list(features)[1:]
     rows = rows.select_columns(columns).with_format("arrow")
     schema = features.arrow_schema
-    # A block of few rows is mostly metadata: no second copy of the schema, no statistics, only what datasets reads.
+    # A block of few rows is mostly metadata, so only what `datasets` reads is written: no statistics, no second schema.
     with pq.ParquetWriter(
         path,
         schema,
@@ -54,7 +54,7 @@ def write_parquet(
     ) as writer:
         start, step = 0, FIRST_GROUP_ROWS
         while start < len(rows):
-            # Embedding reads files that rows only point to, so a row's size is known after it alone.
+            # Embedding reads the files that rows point to, so a row's size is known only afterwards.
             table = embed_table_storage(rows[start : start + step])
             where = index[start : start + step]
             for column_name in columns:

@@ -1,4 +1,4 @@
-"""Rows of a data set as a model's inputs, each prepared once."""
+"""Rows of a data set as a model's inputs; each row is prepared once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from mubench_hf.tasks import TaskSpec, Variant
 
 MEMORY_BUDGET = 1 << 30
-"""Bytes of prepared tensors kept per data set; rows past it are prepared at each access."""
+"""Bytes of prepared tensors kept per data set; rows beyond it are prepared at each access."""
 
 
 class PreparedRows(Dataset):
     """Map-style data set of prepared rows, kept in memory while they fit.
 
-    Preparation must be deterministic: a row is decoded and processed at its first access only.
+    Preparation must be deterministic: a row is decoded and processed only when first read.
 
     Args:
         rows: Data set of raw rows; columns ``index`` and ``label``, where present, are exposed as arrays.
@@ -55,7 +55,7 @@ class PreparedRows(Dataset):
         """Return the inputs of one row.
 
         Raises:
-            BadInput: If an image of it cannot be decoded, naming its index.
+            BadInput: If an image in it cannot be decoded, naming its index.
         """
         position = int(position)
         if position in self._kept:
@@ -74,7 +74,7 @@ class PreparedRows(Dataset):
 
 
 def prepare_rows(rows: datasets.Dataset, task: TaskSpec, processor: Any) -> PreparedRows:
-    """Return ``rows`` prepared the task's way with a model's processor."""
+    """Return ``rows`` prepared as the task says, with a model's processor."""
     return PreparedRows(rows, partial(task.prepare, processor=processor), label=task.label)
 
 
@@ -85,13 +85,13 @@ class TaskData:
     Attributes:
         task: The task.
         variant: Where the rows come from.
-        ratio: Percent of train to forget; ``None`` where the rows to forget are named.
-        splits: ``forget``, ``retain``, ``test`` and the other splits there are.
+        ratio: Percent of train to forget; ``None`` if the rows to forget are named.
+        splits: ``forget``, ``retain``, ``test`` and any others.
         manifest: The data set's ``mubench.json``.
-        label_names: Class names in label order; empty where rows have no classes.
+        label_names: Class names in label order; empty if rows have no classes.
         processor: What the rows are prepared with.
         collator: Makes a batch of prepared rows.
-        cache_dir: Folder for what models say of these rows, prepared this way.
+        cache_dir: Folder for models' outputs on these rows, prepared this way.
     """
 
     task: TaskSpec
@@ -131,14 +131,14 @@ def load_task_data(
     Args:
         task: The task.
         variant: ``full`` or ``mini``.
-        ratio: Percent of train to forget, 1 to 10; ``None`` where the rows to forget are named.
+        ratio: Percent of train to forget, 1 to 10; ``None`` if the rows to forget are named.
         processor: Called with the train set's texts, returns the model's processor.
         out: Folder the data set was built in; outputs of models are kept in ``out/.cache``.
-        org: Organisation on the Hub whose data set is read where none was built.
+        org: Organisation on the Hub whose data set is read if none was built.
         revision: Revision there.
 
     Raises:
-        BadInput: If the ratio is not allowed or the data set is not there.
+        BadInput: If the ratio is not allowed or the data set is missing.
     """
     splits = load_split(task, variant=variant, ratio=ratio, out=out, org=org, revision=revision)
     manifest = load_manifest(task, variant=variant, out=out, org=org, revision=revision)
@@ -158,7 +158,7 @@ def load_task_data(
 
 
 def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
-    """Return the rows with audio and video as stored bytes: `datasets` would want a system decoder."""
+    """Return the rows with audio and video as stored bytes: `datasets` would need a system decoder."""
     from datasets import Audio, Video
 
     for name, feature in rows.features.items():
@@ -170,7 +170,7 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
 def _content(processor: Any) -> str:
     """Return everything a processor saves, as text."""
     tokenizer = getattr(getattr(processor, "tokenizer", processor), "backend_tokenizer", None)
-    if tokenizer is not None:  # It saves how it was last called, and is told again with every call.
+    if tokenizer is not None:  # A processor also saves how it was last called, which every call sets anew.
         tokenizer.no_truncation()
         tokenizer.no_padding()
     with tempfile.TemporaryDirectory() as folder:

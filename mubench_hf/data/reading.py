@@ -1,4 +1,4 @@
-"""Any data set as splits, its train and test rows told apart: a Hub id, a folder, a file or a `datasets` object."""
+"""Reads any data set and finds its train and test rows: a Hub id, a folder, a file or a `datasets` object."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 READERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 HUB_NAME = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(:(?P<config>[\w.-]+))?")
 ALLOWED = (
-    "Allowed: ORG/NAME or ORG/NAME:CONFIG of a data set on the Hub; a folder, of images or sounds in folders called "
-    "like their classes for one; a .csv, .json, .jsonl or .parquet file; in Python, a Dataset or DatasetDict too"
+    "Allowed: ORG/NAME or ORG/NAME:CONFIG of a data set on the Hub; a folder, for example of images or sounds in "
+    "folders named after their classes; a .csv, .json, .jsonl or .parquet file; in Python, a Dataset or DatasetDict too"
 )
 
 HOLD_OUT_SEED = 42
-"""Seed by which test rows are held out of train."""
+"""Seed of the draw that holds test rows out of train."""
 
 BATCH = 1000
 
@@ -36,8 +36,8 @@ class FoundData:
 
     Attributes:
         splits: All splits with all columns.
-        name: What they are called: a file's or folder's own name, or the Hub id; ``None`` for an object.
-        hub_id: Their id on the Hub, if that is where they are from.
+        name: Their name: that of the file or folder, or the Hub id; ``None`` for an object.
+        hub_id: Their id on the Hub, if they are from there.
     """
 
     splits: DatasetDict
@@ -49,7 +49,7 @@ def read_data(data: Any) -> FoundData:
     """Read all splits of a data set.
 
     Raises:
-        BadInput: If there is none, or it cannot be read.
+        BadInput: If there are no such data, or they cannot be read.
     """
     from datasets import Dataset, DatasetDict
 
@@ -62,7 +62,7 @@ def read_data(data: Any) -> FoundData:
     path, on_hub = Path(data), HUB_NAME.fullmatch(str(data))
     if path.is_file():
         if path.suffix not in READERS:
-            raise BadInput(f"{path} is no data file that can be read. {ALLOWED}.")
+            raise BadInput(f"{path} is not a data file that can be read. {ALLOWED}.")
         return FoundData(_load(str(path), READERS[path.suffix], data_files={"train": str(path)}), path.name)
     if path.is_dir():
         return FoundData(_folder(path), path.resolve().name)
@@ -95,7 +95,7 @@ def train_rows(found: FoundData) -> Dataset:
     """Return the split ``train``, or the only one.
 
     Raises:
-        BadInput: If there are several, and none is called so.
+        BadInput: If there are several, and none has that name.
     """
     if "train" not in found.splits and len(found.splits) != 1:
         raise BadInput(f"The data have the splits {', '.join(found.splits)}. One of them has to be called 'train'.")
@@ -103,15 +103,15 @@ def train_rows(found: FoundData) -> Dataset:
 
 
 def test_rows(found: FoundData, test: Any, hold_out: str | None) -> tuple[Dataset | None, str]:
-    """Return the test rows, and a sentence on where they are from; no rows where they are to be held out of train.
+    """Return the test rows, and a phrase on where they are from; no rows if they are to be held out of train.
 
     Args:
         found: The data.
         test: Name of a split, or other data; ``None`` takes the split ``test``.
-        hold_out: Share of train to hold out in place of it, ``20%``.
+        hold_out: Share of train to hold out instead, such as ``20%``.
 
     Raises:
-        BadInput: If there is no test split and none is named or to be held out.
+        BadInput: If there is no test split, and none is named or to be held out.
     """
     if hold_out is not None:
         if test is not None:
@@ -158,7 +158,7 @@ def held_out(rows: int, percent: float, keep: Iterable[int]) -> np.ndarray:
     Args:
         rows: Number of train rows.
         percent: Percent of them to hold out.
-        keep: Rows that stay in train, since they are to be forgotten.
+        keep: Rows that stay in train because they are to be forgotten.
 
     Raises:
         BadInput: If there are too few rows.
@@ -174,7 +174,7 @@ def held_out(rows: int, percent: float, keep: Iterable[int]) -> np.ndarray:
 
 
 def content_sha256(splits: DatasetDict) -> str:
-    """Return a hash of the rows of all splits, of media by their encoded bytes; it is the same wherever they lie."""
+    """Return a hash of the rows of all splits, which does not depend on paths: media count by their encoded bytes."""
     import pyarrow as pa
     from datasets.table import embed_table_storage
 

@@ -1,4 +1,4 @@
-"""Folders of sounds, in folders called like their classes: `datasets` reads them only with a system decoder."""
+"""Sounds in folders named after their classes, which `datasets` reads only with a system decoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_sound_folder(path: Path) -> DatasetDict:
     """Read ``<split>/<class>/<file>``, or ``<class>/<file>`` as train, into the columns ``audio`` and ``label``.
 
     Raises:
-        BadInput: If a sound lies elsewhere.
+        BadInput: If a sound is anywhere else.
     """
     from datasets import DatasetDict
 
@@ -45,7 +45,7 @@ def _sounds(root: Path) -> list[Path]:
 
 
 def _rows(files: list[Path], names: list[str]) -> Dataset:
-    """Return rows that point to their files, as an Arrow table: the usual constructors want a decoder."""
+    """Return rows that point to their files, as an Arrow table: the usual constructors need a decoder."""
     import pyarrow as pa
     from datasets import Audio, ClassLabel, Dataset, Features
     from datasets.table import InMemoryTable

@@ -19,14 +19,14 @@ Pools = tuple[tuple[int, ...], ...]
 
 
 def _even(*sizes: int) -> Pools:
-    """Return the pool lengths a percent of a data set in which no class runs out."""
+    """Return the pool lengths at each percent for a data set in which no class runs out."""
     share = sum(sizes) // 100 // len(sizes)
     return tuple(tuple(size - percent * share for size in sizes) for percent in range(10))
 
 
-# The published lists of these data sets came out of one random stream, one data set after the other. A draw consumes
-# the stream according to the length of its pool alone, so that is all that is kept: for each percent, how many rows of
-# each class were still there. In ddi2013 the last class runs out, which makes the other pools shrink unevenly.
+# The published lists of these data sets came from one random stream, one data set after the other. How much of the
+# stream a draw consumes depends only on the length of its pool, so only that is kept: for each percent, how many rows
+# of each class were left. In ddi2013 the last class runs out, which makes the other pools shrink unevenly.
 SHARED_STREAM: tuple[tuple[str, Pools], ...] = (
     ("imdb", _even(12500, 12500)),
     (
@@ -51,7 +51,7 @@ SHARED_STREAM: tuple[tuple[str, Pools], ...] = (
 
 
 def _skip(rng: np.random.RandomState, pools: Pools) -> None:
-    """Consume what the draws of one data set consume."""
+    """Advance the stream by the draws of one data set."""
     rows = sum(pools[0])
     share = max(1, rows // 100 // len(pools[0]))
     for percent, lengths in enumerate(pools):
@@ -78,9 +78,10 @@ def stream(name: str | None) -> np.random.RandomState:
 
 
 def deletion_draws(labels: Any, num_labels: int, rng: np.random.RandomState) -> list[np.ndarray]:
-    """Draw the rows to forget, one percent after the other, the classes as evenly as they last.
+    """Draw the rows to forget, one percent after the other, as evenly over the classes as their rows allow.
 
-    A percent takes the same number of rows of every class, and fills up from all rows left where a class has run out.
+    Each percent takes the same number of rows of every class; if a class has run out, it is filled up from all rows
+    left.
 
     Args:
         labels: Class of every train row in upstream order, integers in ``[0, num_labels)``, shape ``[rows]``.
@@ -199,7 +200,7 @@ def check_ratio(ratio: Any) -> int:
 
 
 def list_sha256(order: np.ndarray) -> str:
-    """Return the SHA-256 of a deletion list written as text: one row number a line, newline at the end."""
+    """Return the SHA-256 of a deletion list written as text: one row number per line, newline at the end."""
     return hashlib.sha256("".join(f"{row}\n" for row in np.asarray(order).tolist()).encode()).hexdigest()
 
 
@@ -213,7 +214,7 @@ def _check_labels(labels: Any, num_labels: int) -> np.ndarray:
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise BadInput(
             f"Labels of shape {list(labels.shape)} and type {labels.dtype} cannot be used. "
-            "Give one integer a row, shape [rows]."
+            "Give one integer per row, shape [rows]."
         )
     _check_rows(len(labels))
     wrong = np.flatnonzero((labels < 0) | (labels >= num_labels))

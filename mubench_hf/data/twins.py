@@ -1,4 +1,4 @@
-"""Rows that are to be forgotten and stand in the test split too: such a model can never look as if it forgot them."""
+"""Finds rows to forget that are also in the test split: a model may know them from there, however well it forgets."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def count_twins(task: TaskSpec, data: DatasetDict, order: np.ndarray) -> int:
     if places:
         warnings.warn(
             f"{len(places):,} of the {len(order):,} train rows of {task.name} that may be forgotten have the same "
-            f"{', '.join(task.inputs)} as a test row; the first is train row {order[places[0]]}. The test split shows "
-            "what they were.",
+            f"{', '.join(task.inputs)} as a test row; the first is train row {order[places[0]]}. Scores on them say "
+            "little about forgetting.",
             stacklevel=2,
         )
     return len(places)
 
 
 def row_keys(rows: Dataset, columns: tuple[str, ...]) -> Iterator[bytes]:
-    """Yield a hash of each row's stored values in some columns; of media, of their encoded bytes."""
+    """Yield a hash of each row's stored values in some columns; media are hashed by their encoded bytes."""
     from datasets.table import embed_table_storage
 
     stored = rows.select_columns(list(columns)).with_format("arrow")

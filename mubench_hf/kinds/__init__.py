@@ -1,6 +1,6 @@
-"""Kinds of tasks: how a row's loss, its distribution and a random target are read from a model, one file a kind.
+"""Kinds of tasks: how a row's loss, its distribution and a random target are read from a model, one file per kind.
 
-What is measured of a whole split stands in ``mubench_hf.kinds.measures``.
+``mubench_hf.kinds.measures`` says what is measured on a whole split.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def get_kind(name: str) -> Kind:
 
 def kind_of(model: Any) -> Kind:
     """Return the kind of a model, with or without adapters: the one that knows its class, else classification."""
-    # A `peft` model is of a class of its own around the model that it adapts.
+    # A `peft` model has its own class, which wraps the model that it adapts.
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
     kinds = (get_kind(name) for name in list_kinds() if name != "classification")
     return next((kind for kind in kinds if kind.reads(model)), get_kind("classification"))

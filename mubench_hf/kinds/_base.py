@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 Reduction = Literal["mean", "sum"]
-"""What a row's value is of those of its label positions."""
+"""How the values at a row's label positions make the row's value."""
 
 
 class Kind(ABC):
     """How a row's loss, its distribution and its prediction are read from a model.
 
     Attributes:
-        key: What tasks and methods call it.
-        keeps_outputs: Whether what a model says of a row is small and always the same, so that a teacher's outputs can
+        key: Its name for tasks and methods.
+        keeps_outputs: Whether a model's output on a row is small and always the same, so that a teacher's outputs can
             be computed once for all rows and kept.
         label_is_class: Whether a row's label is a class number in the range of the model's ``num_labels``.
     """
@@ -39,8 +39,8 @@ class Kind(ABC):
         """Run a model on a collated batch, once.
 
         Returns:
-            The model's own outputs; its predictions, one row a row, such as logits; and the labels in the shape that
-            the predictions are compared with.
+            The model's own outputs; its predictions, one entry per row, such as logits; and the labels in the shape
+            that the predictions are compared with.
         """
 
     @abstractmethod
@@ -50,13 +50,13 @@ class Kind(ABC):
         Args:
             predictions: As ``run`` returns them.
             labels: As ``run`` returns them.
-            reduction: Whether a row's loss is the mean over its label positions or their sum, which are the same where
-                a row has one label.
+            reduction: Whether a row's loss is the mean or the sum over its label positions, which are the same if a row
+                has one label.
         """
 
     @abstractmethod
     def row_log_likelihoods(self, predictions: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
-        """Return the log-probability of each row's truth, in nats, float32 ``[rows]``, at most 0.
+        """Return the log-probability of each row's true label or target, in nats, float32 ``[rows]``, at most 0.
 
         Args:
             predictions: As ``run`` returns them.
@@ -65,7 +65,7 @@ class Kind(ABC):
                 ``mean``.
 
         Raises:
-            BadInput: If models of this kind give the truth no probability.
+            BadInput: If models of this kind give targets no probability.
         """
 
     @abstractmethod
@@ -74,22 +74,22 @@ class Kind(ABC):
 
     @abstractmethod
     def draw_targets(self, is_forget: np.ndarray, num_labels: int | None, rng: np.random.Generator) -> np.ndarray:
-        """Draw what makes each row's random target, int64 ``[rows]``; see ``retarget``.
+        """Draw the numbers that determine each row's random target, int64 ``[rows]``; see ``retarget``.
 
         Args:
             is_forget: bool ``[rows]``.
-            num_labels: Number of the model's classes, where it has classes.
+            num_labels: Number of the model's classes, if it has classes.
             rng: Source of the draws.
         """
 
     @abstractmethod
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
-        """Return a prepared row with the random target that was drawn for it, never its own class or pairing.
+        """Return a prepared row with the random target drawn for it, which is never its own class or pair.
 
         Args:
             row: The row.
             drawn: Its draw.
-            rows: All rows, for a target that is another row's.
+            rows: All rows, for a target taken from another row.
             num_labels: As for ``draw_targets``.
         """
 

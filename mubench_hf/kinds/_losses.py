@@ -2,7 +2,7 @@
 
 Shapes: ``logits`` float ``[rows, classes]`` with ``labels`` int ``[rows]``, or ``[rows, positions, classes]`` with
 ``[rows, positions]``, where a label of -100 marks a position that is not scored. Every function returns float32
-``[rows]``; a row's value is the mean over its scored positions, where not said otherwise, and 0 if it has none.
+``[rows]``; unless said otherwise, a row's value is the mean over its scored positions, and 0 if it has none.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def row_js(one_logits: Tensor, other_logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _over_positions(values: Tensor, labels: Tensor | None, reduction: Reduction = "mean") -> Tensor:
-    """Return the mean or sum of a row's scored positions; values of rows without positions as they are."""
+    """Return the mean or sum over each row's scored positions; values without positions are returned as they are."""
     if values.ndim == 1:
         return values
     scored = labels != IGNORED

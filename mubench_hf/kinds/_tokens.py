@@ -25,11 +25,11 @@ class TokenKind(Kind):
         return -row_cross_entropy(predictions, labels, reduction)
 
     def row_divergences(self, teacher: Tensor, student: Tensor, labels: Tensor, temperature: float) -> Tensor:
-        """Return the mean of ``T^2 KL_T(teacher || student)`` over each row's label tokens, in nats a token."""
+        """Return the mean of ``T^2 KL_T(teacher || student)`` over each row's label tokens, in nats per token."""
         return row_kl(teacher, student, temperature, labels)
 
     def draw_targets(self, is_forget: np.ndarray, num_labels: int | None, rng: np.random.Generator) -> np.ndarray:
-        """Return a row of D_r for each row, uniform: the one whose target it takes."""
+        """Draw a row of D_r for each row, uniformly: the one whose target it takes."""
         return rng.choice(np.flatnonzero(~is_forget), size=len(is_forget))
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Causal language models: the target goes on where the prompt ends, as in biographies."""
+"""Causal language models: the target continues the prompt, as in biographies."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mubench_hf.kinds._tokens import TokenKind
 
 
 class CausalLM(TokenKind):
-    """A prepared row is prompt and target in one; its labels are -100 over the prompt.
+    """A prepared row is prompt and target together; its labels are -100 over the prompt.
 
-    The logits at a position are of the token after it, so labels are compared one place on.
+    The logits at a position predict the next token, so they are compared with the label one position later.
     """
 
     key = "causal_lm"
 
     def reads(self, model: Any) -> bool:
-        """Return whether the model's class goes on writing a text."""
+        """Return whether the model's class continues a text."""
         return type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
 
     def run(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Tensor, Tensor]:
-        """Return outputs, logits ``[rows, positions - 1, tokens]`` and the label after each."""
+        """Return outputs, logits ``[rows, positions - 1, tokens]`` and the next label at each position."""
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         return outputs, outputs.logits[:, :-1], inputs["labels"][:, 1:]
 

@@ -1,4 +1,4 @@
-"""Classification: one label a row, and logits over the classes."""
+"""Classification: one label per row, and logits over the classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 LABELS = ("labels", "label", "label_ids")
-"""What a row may call its label: the names that ``transformers`` collators know."""
+"""Names that a row's label may have: those that ``transformers`` collators know."""
 
 
 class Classification(Kind):
@@ -48,11 +48,11 @@ class Classification(Kind):
         return row_kl(teacher, student, temperature)
 
     def draw_targets(self, is_forget: np.ndarray, num_labels: int | None, rng: np.random.Generator) -> np.ndarray:
-        """Return offsets from 1 to ``num_labels - 1``, uniform: a label plus its offset is any of the others."""
+        """Draw offsets from 1 to ``num_labels - 1``, uniformly: a label plus its offset is any other class."""
         return rng.integers(1, num_labels, size=len(is_forget))
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
-        """Return the row with the label ``drawn`` places on, modulo the number of classes.
+        """Return the row with its label moved on by ``drawn``, modulo the number of classes.
 
         Raises:
             BadInput: If the row has no label.

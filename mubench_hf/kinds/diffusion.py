@@ -1,4 +1,4 @@
-"""Text-to-image diffusion: the loss is of predicted noise."""
+"""Text-to-image diffusion: the loss is the error of the predicted noise."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Diffusion(Kind):
         return (teacher.float() - student.float()).square().flatten(1).mean(1)
 
     def draw_targets(self, is_forget: np.ndarray, num_labels: int | None, rng: np.random.Generator) -> np.ndarray:
-        """Return a row of D_r for each row, uniform: the one whose image it takes."""
+        """Draw a row of D_r for each row, uniformly: the one whose image it takes."""
         return rng.choice(np.flatnonzero(~is_forget), size=len(is_forget))
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _ROOT = Path(__file__).parent
 
 @cache
 def declared_metrics() -> Mapping[str, Declaration]:
-    """Return what this package's metrics say of themselves, by key, without importing them."""
+    """Return what this package's metrics declare, by key, without importing them."""
     return MappingProxyType({each.file.stem: each for each in declared_modules(_ROOT, "DIRECTION")})
 
 
@@ -92,8 +92,8 @@ def get_metric(reference: str | Path | ModuleType | Metric) -> Metric:
             group ``mubench_hf.metrics``, or the metric itself.
 
     Raises:
-        BadInput: If there is no such metric (the nearest name is suggested), or what is named is no whole metric (the
-            message says what to add).
+        BadInput: If there is no such metric (the nearest name is suggested), or what is named is not a complete metric
+            (the message says what to add).
     """
     return METRICS.get(reference)
 
@@ -122,12 +122,12 @@ def metric_card_file(key: str) -> Path:
 
 
 def metrics_by_score() -> dict[str, Metric]:
-    """Return name of a score, without its split → the metric that returns it, of all metrics known to this process."""
+    """Return name of a score, without its split → the metric that returns it, for all metrics known to the process."""
     return {name: metric for metric in map(METRICS.get, METRICS.keys()) for name in metric.names}
 
 
 def score_metric(score: str, metrics: Mapping[str, Metric]) -> Metric | None:
-    """Return the metric that a score of a run is of: ``test_rouge_1`` is of ``rouge_l``; ``None`` if none is known.
+    """Return the metric that a run's score belongs to: ``test_rouge_1`` to ``rouge_l``; ``None`` if it is unknown.
 
     Args:
         score: Name of the score.

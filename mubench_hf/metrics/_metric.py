@@ -1,4 +1,4 @@
-"""What a metric is: a module with a pure function and constants that describe it."""
+"""Defines a metric: a module with a pure function and constants that describe it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ NEEDED = {
 """Constants that every metric declares, and what to write there."""
 
 RESERVED = ("unlearn_seconds", *(f"{name}_" for name in (*SPLITS, *REFERENCES)))
-"""Scores and beginnings of scores that have a meaning of their own."""
+"""Scores, and beginnings of scores, that already have a meaning."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. What describes it is known without importing its module, which may bring in heavy packages.
+    """One metric. Its description is known without importing its module, which may need heavy packages.
 
     Attributes:
-        key: Its name and that of its pure function and score.
+        key: Its name, and that of its pure function and its score.
         direction: ``higher``, ``lower`` or ``match_retrained``: what the best value is.
         range: Least and largest value, possibly infinite.
         source: Where it comes from.
         header: Title of its column.
-        place: Where its column stands: columns are sorted by it.
+        place: Position of its column: columns are sorted by it.
         digits: Digits after the decimal point that its column shows.
-        also: Names of scores that it returns beside its own; they share its direction and range.
-        doc: What it says, in one line.
+        also: Names of scores that it returns besides its own; they share its direction and range.
+        doc: What it measures, in one line.
         load: Imports its module.
     """
 
@@ -57,12 +57,12 @@ class Metric:
 
     @property
     def compute(self) -> Callable[..., dict[str, float]]:
-        """The pure function. It raises a ValueError that says why where there is no score."""
+        """The pure function. If there is no score, it raises a ValueError that says why."""
         return getattr(self.load(), self.key)
 
     @property
     def row_scores(self) -> Callable[..., dict[str, Any]] | None:
-        """The function that scores each row by itself, float [n] per score, where the module has one."""
+        """The function that scores each row by itself, float [n] per score, if the module has one."""
         return getattr(self.load(), "row_scores", None)
 
     @property
@@ -77,7 +77,7 @@ class Metric:
 
     @cached_property
     def parameters(self) -> Mapping[str, bool]:
-        """Name of each parameter that is filled in → whether it must be; the metric's own settings are not among them.
+        """Name of each parameter that is filled in → whether it is required; the metric's own settings are left out.
 
         Raises:
             BadInput: If the function takes any number of arguments, or a setting after ``*`` has no default.
@@ -106,7 +106,7 @@ class Metric:
             scores: Names of scores that it may ask for.
 
         Raises:
-            BadInput: If the pure function is missing, or a parameter is in no table or of no use beside the others.
+            BadInput: If the pure function is missing, or a parameter is unknown or does not fit with the others.
         """
         if not callable(getattr(self.load(), self.key, None)):
             raise BadInput(
@@ -177,7 +177,7 @@ def describe(constants: Mapping[str, Any], *, key: str, where: str, doc: str, lo
 
 
 def _column(key: str) -> dict[str, Any]:
-    """Return what a metric's column is where it does not say: titled by its key, behind all that have a place."""
+    """Return the defaults of a metric's column: titled by its key, after all columns that have a place."""
     return {"HEADER": key, "PLACE": math.inf, "DIGITS": 3}
 
 

@@ -13,7 +13,7 @@ SOURCE = "arXiv 2406.14796"
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values per sample.
     references (list of int): true classes, 0 to C - 1.
 Returns:
     accuracy (float or None): share of correct rows, in [0, 1].

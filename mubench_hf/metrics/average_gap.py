@@ -16,7 +16,7 @@ _SCORES = ("forget_score", "retain_score", "test_score", "mia_confidence_svc")
 _COLUMNS = (*_SCORES, *(f"retrain_{name}" for name in _SCORES))
 _INPUTS = """
 Args:
-    forget_score (list of float): the unlearned model's score on D_f, one value a run, in [0, 1].
+    forget_score (list of float): the unlearned model's score on D_f, one value per run, in [0, 1].
     retain_score (list of float): its score on D_r.
     test_score (list of float): its score on the test set.
     mia_confidence_svc (list of float): its membership inference success.
@@ -38,7 +38,7 @@ def average_gap(
     retrain_test_score: float,
     retrain_mia_confidence_svc: float,
 ) -> dict[str, float]:
-    """Average gap to the retrained model, as in SalUn; lower is better and 0 is a model that scores like it.
+    """Average gap to the retrained model, as in SalUn; lower is better, and 0 means that the model scores like it.
 
     All arguments are single numbers.
 
@@ -67,7 +67,7 @@ def average_gap(
 
 
 class AverageGap(evaluate.Metric):
-    """`evaluate` face of `average_gap`: one row a run, the result is the mean over runs."""
+    """`evaluate` face of `average_gap`: one row per run; the result is the mean over runs."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

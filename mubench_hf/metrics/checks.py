@@ -1,4 +1,4 @@
-"""What the metrics share: checks of their inputs, and the way from a pure function to what `evaluate` returns.
+"""What the metrics share: checks of their inputs, and the step from a pure function to what `evaluate` returns.
 
 `evaluate.load` and a published Space copy this file along with a metric that says `from .checks import ...`. Like the
 metrics, it imports nothing of the package.
@@ -16,7 +16,7 @@ def check_logits(name: str, values: ArrayLike) -> np.ndarray:
     """Return `values` as float64 [n, C].
 
     Raises:
-        ValueError: if there are no rows, fewer than two classes, no rectangle of numbers, or one is not finite.
+        ValueError: if there are no rows or fewer than two classes, or the values are not rectangular or not finite.
     """
     try:
         logits = np.asarray(values, dtype=np.float64)
@@ -39,7 +39,7 @@ def check_labels(name: str, values: ArrayLike, logits: np.ndarray) -> np.ndarray
     """Return `values` as int64 [n] that index the columns of `logits`, float [n, C].
 
     Raises:
-        ValueError: if there is not one integer for each row of `logits`, or one is no class index.
+        ValueError: if there is not one integer per row of `logits`, or one is not a class index.
     """
     try:
         labels = np.asarray(values)
@@ -59,7 +59,7 @@ def check_same_classes(**groups: ArrayLike) -> None:
     """Check that the logits of all groups, float [n, C] each, have the same number of classes.
 
     Raises:
-        ValueError: if they have not.
+        ValueError: if they differ.
     """
     classes = {name: np.shape(logits)[1] for name, logits in groups.items()}
     if len(set(classes.values())) > 1:
@@ -70,7 +70,7 @@ def check_share(name: str, value: float) -> float:
     """Return `value` as a float in [0, 1].
 
     Raises:
-        ValueError: if it is no such number; None and NaN are none.
+        ValueError: if it is not such a number; None and NaN are not.
     """
     try:
         share = float(value)
@@ -106,7 +106,7 @@ def by_group(predictions: list, references: list, groups: list[str], names: tupl
         predictions: logits of each row, [n, C].
         references: true class of each row, [n].
         groups: `forget`, `retain` or `test` for each row, [n].
-        names: groups that are wanted.
+        names: groups to return.
 
     Raises:
         ValueError: if a group is none of the three.
@@ -123,7 +123,7 @@ def by_group(predictions: list, references: list, groups: list[str], names: tupl
 
 
 def score_or_reason(metric: Callable[..., dict], *args: object, **options: object) -> dict:
-    """Return what a pure function returns; where it raises a ValueError, `None` under its name and the reason."""
+    """Return what a pure function returns; if it raises a ValueError, `None` under its name, and the reason."""
     try:
         return metric(*args, **options)
     except ValueError as error:
@@ -131,7 +131,7 @@ def score_or_reason(metric: Callable[..., dict], *args: object, **options: objec
 
 
 def mean_over_runs(metric: Callable[..., dict], columns: dict[str, list], **options: object) -> dict:
-    """Return the mean of a pure function of single numbers over runs, one row a run, or `None` and the reason.
+    """Return the mean over runs of a pure function of single numbers, one row per run, or `None` and the reason.
 
     Args:
         metric: The pure function.

@@ -13,8 +13,8 @@ SOURCE = "arXiv 1706.08500"
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): features of generated images, d values a row.
-    references (list of list of float): features of real images, d values a row, as many rows.
+    predictions (list of list of float): features of generated images, d values per row.
+    references (list of list of float): features of real images, d values per row, as many rows.
 Returns:
     frechet_distance (float or None): squared Fréchet distance, at least 0.
     frechet_distance_reason (str): why there is no score; present only if it is None.
@@ -22,7 +22,7 @@ Returns:
 
 
 def _check_features(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as float64 [n, d], or raise a ValueError that says what does not fit."""
+    """Return `values` as float64 [n, d], or raise a ValueError that says what is wrong."""
     try:
         features = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -38,7 +38,7 @@ def frechet_distance(generated_features: ArrayLike, real_features: ArrayLike) ->
     """Squared Fréchet distance of two normal distributions fitted to features; lower is better on D_r and D_test.
 
     |m - n|^2 + tr(S + T - 2 (S T)^(1/2)) with means m, n and covariances S, T (divisor rows - 1). It falls with the
-    number of rows, so values compare only where the numbers of rows are equal.
+    number of rows, so compare only values from equal numbers of rows.
 
     Args:
         generated_features: float [n, d], of generated images.

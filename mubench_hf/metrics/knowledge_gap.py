@@ -15,7 +15,7 @@ PLACE = 90
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values per sample.
     references (list of int): true classes, 0 to C - 1.
     groups (list of str): "forget", "retain" or "test" for each row; test rows are not used.
 Returns:
@@ -34,10 +34,10 @@ def knowledge_gap(
 ) -> dict[str, float]:
     """Gap in correctness between D_f and D_r; the retrained model's value is the target.
 
-    The AUC, with "correct" as score and D_f as positive class, is the probability that a row of D_f is right where a
-    row of D_r is wrong, plus half the probability that they agree, which is 0.5 + 0.5 * (acc_f - acc_r). 0.5 says that
-    both sets are known equally well, 0 that all of D_r and nothing of D_f is known. Among equal largest logits the
-    first class counts as predicted.
+    The AUC, with "correct" as score and D_f as positive class, is the probability that a row of D_f is right and a row
+    of D_r wrong, plus half the probability that they agree, which is 0.5 + 0.5 * (acc_f - acc_r). 0.5 means that both
+    sets are known equally well, 0 that all of D_r and nothing of D_f is known. Among equal largest logits the first
+    class counts as predicted.
 
     Args:
         forget_logits: float [n_f, C], unnormalised, finite, C >= 2.

@@ -13,7 +13,7 @@ SOURCE = "arXiv 1911.03347"
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values per sample.
     references (list of int): true classes, 0 to C - 1.
 Returns:
     macro_f1 (float or None): mean of the F1 scores of the classes that are true or predicted somewhere, in [0, 1].
@@ -24,9 +24,9 @@ Returns:
 def macro_f1(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Unweighted mean of each class's F1 score. Higher is better on D_r and D_test; on D_f retraining's is the target.
 
-    The largest logit is the prediction, the first of equal ones. A class that is neither true nor predicted in any row
-    has no F1 score and is left out of the mean, so that a mean over few rows may be one over few classes; a class that
-    is only true or only predicted counts with 0.
+    The largest logit is the prediction; among equal ones, the first. A class that is neither true nor predicted in any
+    row has no F1 score and is left out, so with few rows the mean may be over few classes; a class that is only true or
+    only predicted counts as 0.
 
     Args:
         logits: float [n, C], unnormalised, finite, C >= 2.

@@ -17,11 +17,11 @@ PLACE = 60
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values per sample.
     references (list of int): true classes, 0 to C - 1.
     groups (list of str): "forget", "retain" or "test" for each row.
     seed (int, default 0): draws the rows that the attacker is fitted on.
-    max_fit_rows (int, default 10000): most rows a side that the attacker is fitted on.
+    max_fit_rows (int, default 10000): most rows per side that the attacker is fitted on.
 Returns:
     mia_confidence_svc (float or None): share of the forget rows judged member, in [0, 1].
     mia_confidence_svc_reason (str): why there is no score; present only if it is None.
@@ -54,7 +54,7 @@ def mia_confidence_svc(
         forget_logits: float [n_f, C].
         forget_labels: int [n_f].
         seed: non-negative integer for the draw.
-        max_fit_rows: most rows a side in the fit, whose time grows with their square.
+        max_fit_rows: most rows per side in the fit, whose time grows with their square.
 
     Returns:
         `mia_confidence_svc` in [0, 1].

@@ -17,7 +17,7 @@ ALSO = ("mia_loss_tpr_at_1fpr",)
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values per sample.
     references (list of int): true classes, 0 to C - 1.
     groups (list of str): "forget", "retain" or "test" for each row; retain rows are not used.
 Returns:
@@ -75,7 +75,7 @@ def loss_roc(
         test_labels: int [n_t].
 
     Returns:
-        False and true positive rates, float [k] each, rising from (0, 0) to (1, 1), one point a distinct loss.
+        False and true positive rates, float [k] each, rising from (0, 0) to (1, 1), one point per distinct loss.
 
     Raises:
         ValueError: as `mia_loss_auc`.

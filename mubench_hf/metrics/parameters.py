@@ -1,4 +1,4 @@
-"""What a metric may ask for: every legal name of a parameter, and what it is given under that name."""
+"""What a metric may ask for: every legal name of a parameter, and what it receives under that name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 SPLITS = ("test", "forget", "retain")
 REFERENCES = ("original", "retrain")
-"""Runs whose scores other runs' scores are compared with."""
+"""Runs with whose scores those of other runs are compared."""
 
 SPLIT, RUN, ANY = "one split", "the run", "any"
 
@@ -63,7 +63,7 @@ PARAMETERS = (
     Parameter("seed", ANY, "int", "seed of the run"),
     Parameter("method", ANY, "str", "key of the method, or `original`"),
 )
-"""Every legal name. A metric is called with what its parameters name; where that is missing, there is a reason."""
+"""Every legal name. A metric is called with what its parameters name; if that is missing, there is a reason instead."""
 
 
 def legal_parameters(metrics: Collection[str]) -> dict[str, Parameter]:
@@ -81,7 +81,7 @@ def legal_parameters(metrics: Collection[str]) -> dict[str, Parameter]:
 
 
 def what_is_missing(names: Iterable[str], legal: dict[str, Parameter]) -> str:
-    """Return why there is no score: the parameters that nothing is there for, and whose they are."""
+    """Return why there is no score: the parameters that have no value, and which run lacks it."""
     by_run: dict[str, list[str]] = {}
     for name in names:
         by_run.setdefault(legal[name].of, []).append(name)

@@ -13,7 +13,7 @@ SOURCE = "arXiv 2406.14796"
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits of the classifier on the generated images, C >= 2 a row.
+    predictions (list of list of float): the classifier's unnormalised logits on the generated images, C >= 2 per row.
     references (list of int): classes that the prompts named, 0 to C - 1.
 Returns:
     prompt_accuracy (float or None): share of images seen as their prompt's class, in [0, 1].

@@ -14,7 +14,7 @@ SOURCE = "arXiv 2401.06121"
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits, one row of C >= 2 values a sample.
+    predictions (list of list of float): unnormalised logits, one row of C >= 2 values per sample.
     references (list of int): the class that is true, 0 to C - 1.
 Returns:
     reference_probability (float or None): mean probability of the truth, in [0, 1].
@@ -36,8 +36,8 @@ def row_scores(logits: ArrayLike, labels: ArrayLike) -> dict[str, np.ndarray]:
 def reference_probability(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Mean probability of the truth; higher is better on D_r and D_test.
 
-    For a text, whose truth is a sequence, a row is two classes: the truth, with the geometric mean of its tokens'
-    probabilities, exp(-mean cross-entropy), and all else. On D_f the retrained model's value is the target.
+    For a text, whose truth is a sequence, a row has two classes: all else, and the truth, whose probability is the
+    geometric mean over its tokens, exp(-mean cross-entropy). On D_f the retrained model's value is the target.
 
     Args:
         logits: float [n, C], unnormalised, finite, C >= 2.

@@ -35,7 +35,7 @@ def _check_tokens(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def row_scores(predicted_tokens: ArrayLike, label_tokens: ArrayLike) -> dict[str, np.ndarray]:
-    """Share of right tokens of each row: `token_accuracy`, float64 [n] in [0, 1].
+    """Share of right tokens in each row: `token_accuracy`, float64 [n] in [0, 1].
 
     Raises:
         ValueError: if there are no rows, shapes differ or a row has no scored position.

@@ -14,12 +14,12 @@ PLACE = 100
 _COLUMNS = ("test_score", "forget_score", "original_test_score", "chance")
 _INPUTS = """
 Args:
-    test_score (list of float): the unlearned model's score on the test set, one value a run, in [0, 1].
+    test_score (list of float): the unlearned model's score on the test set, one value per run, in [0, 1].
     forget_score (list of float): its score on D_f.
     original_test_score (list of float): the original model's score on the test set.
     chance (list of float): the score of random answers.
     method (str, optional): key of the method of all these runs, which says how much utility may be lost.
-    allowed_utility_drop (float, optional): share of the original test score that may be lost, in its place.
+    allowed_utility_drop (float, optional): share of the original test score that may be lost, instead of the method's.
 Returns:
     unlearning_score (float or None): mean over the runs, in [0, 1].
     unlearning_score_reason (str): why there is no score; present only if it is None.
@@ -51,8 +51,8 @@ def unlearning_score(
         forget_score: its score on D_f, in [0, 1].
         original_test_score: the original model's score on the test set, in [0, 1].
         chance: the score of random answers, in [0, 1].
-        method: key of the method; without one, the drop is that of all others.
-        allowed_utility_drop: another drop than the method's, in [0, 1].
+        method: key of the method; without one, the drop is 0.2.
+        allowed_utility_drop: drop to use instead of the method's, in [0, 1].
 
     Returns:
         `unlearning_score` in [0, 1].
@@ -79,7 +79,7 @@ def unlearning_score(
 
 
 class UnlearningScore(evaluate.Metric):
-    """`evaluate` face of `unlearning_score`: one row a run, the result is the mean over runs."""
+    """`evaluate` face of `unlearning_score`: one row per run; the result is the mean over runs."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

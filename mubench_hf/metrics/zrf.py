@@ -16,7 +16,7 @@ PLACE = 80
 
 _INPUTS = """
 Args:
-    predictions (list of list of float): unnormalised logits of the unlearned model on D_f, C >= 2 values a row.
+    predictions (list of list of float): unnormalised logits of the unlearned model on D_f, C >= 2 values per row.
     references (list of list of float): unnormalised logits of the incompetent model on the same rows.
 Returns:
     zrf (float or None): 1 minus the mean Jensen-Shannon divergence in bits, in [0, 1].
@@ -32,15 +32,15 @@ def zrf(
     """Zero retrain forgetting score; the retrained model's value is the target.
 
     1 - mean over D_f of JS(p, q), where p and q are the softmax of the unlearned and of an incompetent model (random
-    weights) on the same row, JS(p, q) = (KL(p || m) + KL(q || m)) / 2 in bits, and m = (p + q) / 2. 1 says that the
+    weights) on the same row, JS(p, q) = (KL(p || m) + KL(q || m)) / 2 in bits, and m = (p + q) / 2. 1 means that the
     model answers on D_f just as the incompetent one, 0 that the two share no class. A model that never saw D_f still
     knows something about it, so more is not always better.
 
     Args:
         forget_logits: float [n_f, C], unnormalised, finite, C >= 2; the unlearned model's.
         incompetent_forget_logits: float [n_f, C], the same rows through the incompetent model.
-        incompetent_forget_divergences: float [n_f] in [0, 1], JS in bits of each row, in place of the logits: for
-            sequences, whose distributions (one a token; JS is their mean) are too large to keep.
+        incompetent_forget_divergences: float [n_f] in [0, 1], JS in bits of each row, instead of the logits: for
+            sequences, whose distributions (one per token; JS is their mean) are too large to keep.
 
     Returns:
         `zrf` in [0, 1].

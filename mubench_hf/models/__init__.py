@@ -1,4 +1,4 @@
-"""Registered models, how they are loaded, and what they say of a data set's rows."""
+"""Registered models, how they are loaded, and their outputs on a data set's rows."""
 
 from mubench_hf.models.registry import MODELS, Architecture, ModelSpec, Scale, check_fits, get_model, list_models
 

@@ -22,7 +22,7 @@ AUTO_CLASSES = {
     ("causal_lm", "text"): "AutoModelForCausalLM",
     ("diffusion", "prompt and image"): "mubench_hf.models.text_to_image:TextToImage",
 }
-"""What a task asks for and what it reads → the class that loads a model for it."""
+"""Kind and modality of a task → the class that loads a model for it."""
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -75,7 +75,7 @@ def foreign_model(name: str, task: TaskSpec, reference: str) -> ModelSpec:
             f"{reference} is no registered model, and no auto class reads {task.modality} for {task.kind}. "
             f"Choose a model of `mubench list models` for {task.name}."
         )
-    # Files are named after it; another model whose name is cut to the same has other weights, and so another tag.
+    # Files are named after it. Another model with the same shortened name has other weights, and so another tag.
     safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "model"
     architecture = Architecture(
         name=safe,
@@ -86,7 +86,7 @@ def foreign_model(name: str, task: TaskSpec, reference: str) -> ModelSpec:
         config=_no_config,
         tiny_config=_no_config,
         tiny_processor=_no_config,
-        # A speech model for classification has no vocabulary, which AutoProcessor would ask for.
+        # A speech model for classification has no vocabulary, which AutoProcessor would need.
         processor_class="AutoFeatureExtractor" if task.modality == "audio" else "AutoProcessor",
         kind=task.kind,
     )
@@ -94,10 +94,10 @@ def foreign_model(name: str, task: TaskSpec, reference: str) -> ModelSpec:
 
 
 def writing_kind(reference: str | Path) -> str:
-    """Return whether a model writes texts as ``causal_lm`` or ``seq2seq``: a registered one says so, else its config.
+    """Return the kind of a model that writes texts, ``causal_lm`` or ``seq2seq``: as registered, else from its config.
 
     Raises:
-        BadInput: If it writes none, or has no config that can be read.
+        BadInput: If it writes no texts, or has no config that can be read.
     """
     registered = {name: known for known in map(get_model, list_models()) for name in (known.name, known.hub_id)}
     if str(reference) in registered:
@@ -115,7 +115,7 @@ def writing_kind(reference: str | Path) -> str:
 
 
 def is_foreign(spec: ModelSpec) -> bool:
-    """Return whether a model is not a registered one."""
+    """Return whether a model is not registered."""
     return not spec.scale
 
 
@@ -138,7 +138,7 @@ def weights_digest(reference: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError
 
-    try:  # In the cache of the Hub's client, a file's folder is called like its commit.
+    try:  # In the cache of the Hub's client, a file's folder is named after its commit.
         return Path(hf_hub_download(reference, "config.json")).parent.name
     except (HTTPError, OSError) as error:
         raise BadInput(f"{reference} is no folder here, and cannot be read from the Hub: {_reason(error)}") from error

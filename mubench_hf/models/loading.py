@@ -30,7 +30,7 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
     Args:
         spec: The model.
         label_names: Class names in label order; sets ``num_labels``. Empty for a model that does not classify.
-        seed: Seed of every weight that is not loaded. The caller's random state is left as it was.
+        seed: Seed of every weight that is not loaded. The caller's random state does not change.
 
     Raises:
         BadInput: If the pretrained backbone cannot be loaded.
@@ -66,12 +66,12 @@ def random_model(spec: ModelSpec, **fields: Any) -> PreTrainedModel:
     for name, value in fields.items():
         setattr(config, name, value)
     auto_class = named_class(spec.architecture.auto_class)
-    # A class that no auto class leads to is named itself, and made from a config as any model is.
+    # A class without an auto class is named itself, and made from a config like any model.
     model = auto_class.from_config(config) if hasattr(auto_class, "from_config") else auto_class(config)
     own_head = spec.published and spec.published.config.get("tie_word_embeddings") is False
     head = model.get_output_embeddings() if own_head else None
     if head is not None and head.weight is model.get_input_embeddings().weight:
-        # T5's config class ties every head, but v1.1's checkpoints have one of their own, which loading keeps.
+        # T5's config class ties every head, but v1.1's checkpoints have their own, which loading keeps.
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
     return model
 
@@ -107,7 +107,7 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
             f"There is no processor beside the model {str(name)!r} (a tokenizer, image processor or feature extractor, "
             f"as its save_pretrained writes it): {_first_line(error)}"
         ) from error
-    # A tokenizer has backends of its own, and would keep this name.
+    # A tokenizer has its own backends, and would keep this name.
     if isinstance(processor, PreTrainedTokenizerBase):
         processor = _saved_tokenizer(str(name), revision)
     elif isinstance(processor, ProcessorMixin) and hasattr(processor, "tokenizer"):
@@ -139,12 +139,12 @@ def text_positions(config: Any) -> int:
 def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = None) -> PreTrainedModel:
     """Return a model of the same class and config with fresh weights.
 
-    Every weight is new, class tokens and position embeddings too: the model is built from its config, not by resetting
-    the layers that know how to. Only parts that a model says are never trained stay as they are.
+    Every weight is new, including class tokens and position embeddings: the model is built from its config, not by
+    resetting those layers that can be reset. Only parts that a model declares as never trained are kept.
 
     Args:
         model: Model whose class and config are used; it is not changed.
-        seed: Seed of the weights; the caller's random state is left as it was.
+        seed: Seed of the weights; the caller's random state does not change.
         init_from: Checkpoint to start from instead of random weights (a new head is drawn where shapes differ).
     """
     config = copy.deepcopy(model.config)
@@ -160,7 +160,7 @@ def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = Non
 
 
 def named_class(name: str) -> Any:
-    """Return the class called ``name``: one of ``transformers``, or ``module:Class`` for one from elsewhere."""
+    """Return the class called ``name`` in ``transformers``, or ``module:Class`` from elsewhere."""
     if ":" not in name:
         return getattr(transformers, name)
     module, _, found = name.partition(":")

@@ -1,4 +1,4 @@
-"""What a model says of each row: one forward pass a split, kept on disk where it serves again."""
+"""A model's outputs on each row: one forward pass per split, kept on disk if they are needed again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mubench_hf.models.loading import weights_sha256
 from mubench_hf.utils.files import write_atomic
 
 BATCH_SIZE, BATCH_BYTES = 256, 64 << 20
-"""Most rows and bytes of inputs a forward pass. A function of the rows alone, since on some hardware a row's last bits
+"""Most rows and input bytes per forward pass. Batches depend only on the rows, since on some hardware a row's last bits
 depend on the batch it is in."""
 
 
@@ -29,8 +29,8 @@ class RowOutputs:
     """Logits of every row of a data set.
 
     Attributes:
-        logits: float32 array ``[rows, classes]``, read-only and memory-mapped where it comes from disk.
-        seconds: What computing them took, also when they come from disk.
+        logits: float32 array ``[rows, classes]``, read-only and memory-mapped if it comes from disk.
+        seconds: How long computing them took, also if they come from disk.
     """
 
     logits: np.ndarray
@@ -38,7 +38,7 @@ class RowOutputs:
 
 
 def row_batches(rows: Dataset, batch_size: int | None = None) -> Iterator[list[dict[str, Any]]]:
-    """Yield all rows in order, in lists of ``batch_size``; by default as many as ``BATCH_BYTES`` hold of the first."""
+    """Yield all rows in order, in lists of ``batch_size``; by default as many as ``BATCH_BYTES`` hold, by the first."""
     held: list[dict[str, Any]] = []
     for position in range(len(rows)):
         held.append(rows[position])
@@ -54,10 +54,10 @@ def row_batches(rows: Dataset, batch_size: int | None = None) -> Iterator[list[d
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put a model into eval mode, without gradients and with a random state of its own, for as long as this lasts."""
+    """Put a model into eval mode, without gradients and with its own random state, while inside."""
     was_training = model.training
     model.eval()
-    # Some models draw random numbers even in eval mode: ViLT puts its patches in an order drawn anew.
+    # Some models draw random numbers even in eval mode: ViLT shuffles its patches.
     with torch.inference_mode(), torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -72,7 +72,7 @@ def row_outputs(
 ) -> RowOutputs:
     """Run a classifier over prepared rows in eval mode and return its logits in row order.
 
-    The model keeps its mode and its device, and the caller's random state is left as it was.
+    The model keeps its mode and its device, and the caller's random state does not change.
     """
     start, logits = time.perf_counter(), []
     with evaluating(model):
@@ -88,12 +88,12 @@ def cached_row_outputs(
     cache_dir: str | Path | None,
     collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
 ) -> RowOutputs:
-    """Return ``row_outputs``, computed at most once for a model's weights.
+    """Return ``row_outputs``, computed at most once per set of weights.
 
     Args:
         model: The model; its weights' hash names the table.
         rows: Prepared rows.
-        cache_dir: Folder that belongs to these rows and their preparation; ``None`` computes and keeps nothing.
+        cache_dir: Folder that belongs to these rows and their preparation; ``None`` keeps nothing.
         collator: Makes a batch of rows.
     """
     if cache_dir is None:

@@ -1,4 +1,4 @@
-"""What prepares rows for a text-to-image model: a prompt's tokens and an image's pixels."""
+"""Prepares rows for a text-to-image model: a prompt's tokens and an image's pixels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PromptProcessor:
     """A tokenizer and an image size; saved beside a pipeline's other parts.
 
     Args:
-        tokenizer: Makes a prompt's tokens, filled up to its ``model_max_length``.
-        image_size: Width and height that images are brought to, in pixels.
+        tokenizer: Makes a prompt's tokens, padded to its ``model_max_length``.
+        image_size: Width and height to which images are resized, in pixels.
     """
 
     def __init__(self, tokenizer: Any, image_size: int):
@@ -44,7 +44,7 @@ class PromptProcessor:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, revision: str | None = None, **_: Any) -> PromptProcessor:
-        """Load what belongs to a pipeline, in a folder or a Hub repository.
+        """Load the processor of a pipeline from a folder or a Hub repository.
 
         Raises:
             OSError: If there is none.
@@ -57,7 +57,7 @@ class PromptProcessor:
         else:
             size = json.loads(Path(folder, "unet", "config.json").read_text(encoding="utf-8"))["sample_size"]
             if Path(folder, "vae", "config.json").is_file():
-                # Each block of the autoencoder but the first halves the side.
+                # Each block of the autoencoder except the first halves the side.
                 blocks = json.loads(Path(folder, "vae", "config.json").read_text(encoding="utf-8"))[
                     "block_out_channels"
                 ]

@@ -23,10 +23,10 @@ class Scale:
 
     Attributes:
         hub_id: Hub id of the pretrained checkpoint.
-        parameters: Numbers in the weights of the model with the task's head, of two classes where it is a classifier.
-        licence: The checkpoint's licence as the Hub names it; ``unknown`` where none is established.
-        config: Configuration fields that make the network what it is where the defaults of its config class do not:
-            with them a model of this size is made offline. Most settings of training alone, as dropout, are left out.
+        parameters: Number of parameters of the model with the task's head; for a classifier, with two classes.
+        licence: The checkpoint's licence as the Hub names it; ``unknown`` if none is established.
+        config: Configuration fields that differ from the defaults of the config class, so that a model of this size
+            can be made offline. Most settings that affect only training, such as dropout, are left out.
     """
 
     hub_id: str
@@ -51,11 +51,11 @@ class Architecture:
         scales: Scale's name → the published size.
         config: Called with a scale's fields, makes its configuration.
         tiny_config: Makes the tiny configuration.
-        tiny_processor: Called with the train set's texts (none for a task without), makes the processor that goes with
-            the tiny configuration.
-        tiny_scale: What the tiny scale is called; differs from ``tiny`` only where a published scale has that name.
+        tiny_processor: Called with the train set's texts (an empty list if it has none), makes the processor that goes
+            with the tiny configuration.
+        tiny_scale: Name of the tiny scale; differs from ``tiny`` only if a published scale has that name.
         processor_class: Name of the ``transformers`` auto class that loads its processor.
-        real_processor: Makes the processor of the published input size; ``None`` where it needs a vocabulary.
+        real_processor: Makes the processor of the published input size; ``None`` if it needs a vocabulary.
         kind: What it is trained to do, as tasks name it: ``classification``, ``seq2seq``, ``causal_lm``, ``diffusion``.
     """
 
@@ -83,7 +83,7 @@ class ModelSpec:
 
     Attributes:
         architecture: The architecture.
-        scale: The scale's name; empty for a model that is not registered, which has no others.
+        scale: The scale's name; empty for a model that is not registered.
         published: The published size; ``None`` for the tiny one, which is made from its configuration.
     """
 
@@ -93,7 +93,7 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        """Key of the model, ``vit-base``; of one that is not registered, the name that runs are called after."""
+        """Key of the model, such as ``vit-base``; if it is not registered, the name that runs are named after."""
         return f"{self.architecture.name}-{self.scale}" if self.scale else self.architecture.name
 
     @property
@@ -108,7 +108,7 @@ class ModelSpec:
 
 @cache
 def _models() -> Mapping[str, ModelSpec]:
-    """Collect the models declared in ``models/architectures``, one file a modality."""
+    """Collect the models declared in ``models/architectures``, one file per modality."""
     models = []
     for file in sorted(Path(__file__).parent.glob("architectures/[!_]*.py")):
         for arch in import_module(f"mubench_hf.models.architectures.{file.stem}").ARCHITECTURES:
@@ -140,7 +140,7 @@ MODELS: Registry[ModelSpec] = Registry(
 
 
 def list_models() -> list[str]:
-    """Return the keys of all registered models: this package's by architecture and then scale, then installed ones."""
+    """Return the keys of all registered models: this package's by architecture and scale, then installed ones."""
     return [*_models(), *(name for name in MODELS.names() if not MODELS.owns(name))]
 
 

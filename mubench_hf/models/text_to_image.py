@@ -27,17 +27,17 @@ PARTS = {
 SCHEDULER = ("diffusers", "DDPMScheduler")
 SAMPLER = "DDIMScheduler"
 SAMPLING_STEPS = 20
-"""Steps of the deterministic sampler, without guidance: guidance changes every score, and not monotonically."""
+"""Steps of the deterministic sampler, without guidance, which would change every score, and not monotonically."""
 
 
 class TextToImageConfig(PreTrainedConfig):
     """Configuration of each part.
 
     Args:
-        unet: Of the denoiser, which predicts noise.
-        text_encoder: Of the text encoder.
-        vae: Of the autoencoder; ``None`` for diffusion of the pixels themselves.
-        scheduler: Of the noise schedule.
+        unet: The denoiser, which predicts noise.
+        text_encoder: The text encoder.
+        vae: The autoencoder; ``None`` for diffusion of the pixels themselves.
+        scheduler: The noise schedule.
         trains_text_encoder: Whether the text encoder is trained; a pretrained one is usually left alone.
     """
 
@@ -59,7 +59,7 @@ class TextToImageConfig(PreTrainedConfig):
 
 @dataclass
 class DenoisingOutput(ModelOutput):
-    """What the denoiser says.
+    """The denoiser's output.
 
     Attributes:
         loss: Mean squared error of the predicted noise.
@@ -99,8 +99,8 @@ class TextToImage(PreTrainedModel):
         Args:
             pixel_values: In [-1, 1], ``[rows, channels, height, width]``.
             input_ids: Prompts' tokens, ``[rows, tokens]``.
-            noise_keys: int64 ``[rows]``; time and noise of a row are a function of its key. Default: its place.
-            labels: Not read; classes of the prompts.
+            noise_keys: int64 ``[rows]``; time and noise of a row are a function of its key. Default: its position.
+            labels: Classes of the prompts; not read.
         """
         keys = torch.arange(len(pixel_values)) if noise_keys is None else noise_keys
         clean = self.encode(pixel_values)
@@ -131,7 +131,7 @@ class TextToImage(PreTrainedModel):
 
         Args:
             input_ids: ``[rows, tokens]``.
-            keys: What each image starts from is a function of its key.
+            keys: int64 ``[rows]``; the noise that an image starts from is a function of its key.
         """
         sampler = _class(("diffusers", SAMPLER)).from_config(self.noise_scheduler.config)
         sampler.set_timesteps(min(SAMPLING_STEPS, sampler.config.num_train_timesteps), device=self.device)
@@ -145,7 +145,7 @@ class TextToImage(PreTrainedModel):
         return (state.float().clamp(-1, 1) + 1) / 2
 
     def keep_frozen(self, fresh: TextToImage) -> None:
-        """Give a newly drawn model the parts of this one that are never trained: they are no part of what it learns."""
+        """Give a newly drawn model the parts of this one that are never trained, and so hold nothing it learned."""
         for name in PARTS:
             part = getattr(self, name)
             if part is not None and not any(weight.requires_grad for weight in part.parameters()):
@@ -154,7 +154,7 @@ class TextToImage(PreTrainedModel):
     # Saving and loading, in the layout of a pipeline ------------------------------------------------------------------
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Write each part into a folder of its own, beside a pipeline's index."""
+        """Write each part into its own folder, beside a pipeline's index."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         index: dict[str, Any] = {
@@ -207,7 +207,7 @@ def pipeline_folder(name: str | Path, revision: str | None = None) -> Path:
     """
     if Path(name).is_dir():
         if not Path(name, "model_index.json").is_file():
-            raise OSError(f"{name} has no model_index.json, so it is no text-to-image pipeline.")
+            raise OSError(f"{name} has no model_index.json, so it is not a text-to-image pipeline.")
         return Path(name)
     from huggingface_hub import snapshot_download
 

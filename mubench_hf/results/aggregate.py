@@ -1,4 +1,4 @@
-"""Runs to groups: mean and spread of each score over seeds, beside the retrained model's."""
+"""Runs → groups: mean and spread of each score over seeds, beside the retrained model's."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ class ScoreSummary:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one method that differ in their seeds alone, on one task, variant, model and deletion ratio.
+    """The runs of one method that differ only in their seeds, on one task, variant, model and deletion ratio.
 
     Attributes:
         task: Key of the task.
         variant: ``full`` or ``mini``.
         model: Model name.
-        del_ratio: Percent of the train set that is deleted; ``None`` where the rows are named.
+        del_ratio: Percent of the train set that is deleted; ``None`` if the rows are named.
         method: ``original``, ``retrain`` or an unlearning method.
-        differs: Settings in which the runs differ from the preset or, where results do not say, from the method's
+        differs: Settings in which the runs differ from the preset or, if results do not say so, from the method's
             other groups.
-        external: Part that is not this package's (``method``, ``model``) → its name and SHA-256.
+        external: Part that is not from this package (``method``, ``model``) → its name and SHA-256.
         runs: Names of the runs.
         made_on: What they were made on, each machine once.
         status: ``ok`` if every run is, else for example ``diverged 1/3`` or ``diverged 1/3, failed 1/3``.
-        averaged: Status of the runs behind the means: ``ok``, or ``diverged`` where no run is ok, or ``failed``.
+        averaged: Status of the runs behind the means: ``ok``, or ``diverged`` if no run is ok, or ``failed``.
         status_reasons: Why runs are not ok, each reason once.
         seeds: Seeds of all runs, sorted.
         scores: Score name to its summary over the ``averaged`` runs; empty if all failed.
@@ -76,7 +76,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What the group is called in tables: its method, and what sets it apart."""
+        """The group's name in tables: its method, and what sets it apart."""
         words = ["external"] * ("method" in self.external) + [f"{name}={value}" for name, value in self.differs.items()]
         return f"{self.method} ({', '.join(words)})" if words else self.method
 
@@ -86,7 +86,7 @@ class Group:
         return self.scores.get(key, ScoreSummary(None, None, 0, reasons))
 
     def gap_to_retrain(self, key: str) -> float | None:
-        """Return this group's mean minus the retrained model's, ``None`` where either is missing."""
+        """Return this group's mean minus the retrained model's; ``None`` if either is missing."""
         mean = self.score(key).mean
         return None if mean is None or key not in self.retrain else mean - self.retrain[key]
 
@@ -99,9 +99,9 @@ class Group:
 def aggregate(results: Iterable[RunResult]) -> list[list[Group]]:
     """Summarise runs over seeds, one list of groups for each task, variant, model and deletion ratio.
 
-    Only runs that differ in nothing but their seeds are averaged. Groups of different lists are not comparable. Within
-    one, they stand in the order original, retrain, then methods by name, presets first. A diverged run is averaged with
-    diverged runs only, and only where no run of its group is ok.
+    Only runs that differ in nothing but their seeds are averaged. Groups of different lists are not comparable. The
+    order within a list is original, retrain, then methods by name, presets first. Diverged runs are averaged only with
+    each other, and only if no run of their group is ok.
 
     Args:
         results: Runs in any order.
@@ -110,7 +110,7 @@ def aggregate(results: Iterable[RunResult]) -> list[list[Group]]:
         Lists of groups, sorted by task, variant, model and ratio.
 
     Raises:
-        BadInput: If runs that belong to one list were made from different data or deletion lists, or a run comes twice.
+        BadInput: If runs of one list were made from different data or deletion lists, or a run comes twice.
     """
     tables: dict[tuple[str, str, str, int | None], list[RunResult]] = defaultdict(list)
     for result in results:
@@ -119,10 +119,10 @@ def aggregate(results: Iterable[RunResult]) -> list[list[Group]]:
 
 
 def check_comparable(groups: Sequence[Group]) -> None:
-    """Raise unless all groups belong into one table.
+    """Raise an error unless all groups belong in one table.
 
     Raises:
-        BadInput: If there is no group, or tasks, sources, models or deletion ratios differ.
+        BadInput: If there is no group, or tasks, variants, models or deletion ratios differ.
     """
     if not groups:
         raise BadInput("There are no results to show.")
@@ -140,7 +140,7 @@ def split_metrics(groups: Sequence[Group]) -> list[str]:
 
 
 def main_metric(groups: Sequence[Group]) -> str | None:
-    """Return the task metric whose ``test_``, ``forget_`` and ``retain_`` scores the groups hold, ``None`` if none.
+    """Return the task metric whose ``test_``, ``forget_`` and ``retain_`` scores the groups hold; ``None`` without any.
 
     Raises:
         BadInput: If they hold several.
@@ -157,7 +157,7 @@ def deleted(del_ratio: int | None) -> str:
 
 
 def heading(groups: Sequence[Group], title: str | None = None) -> str:
-    """Return the line that says what ``groups`` were measured on: task, stand-in or not, model, ratio, seeds."""
+    """Return the line that says what ``groups`` were measured on: task, full or mini data, model, ratio, seeds."""
     first = groups[0]
     seeds = sorted(set().union(*(group.seeds for group in groups)))
     task = title or first.task
@@ -206,7 +206,7 @@ def _rows(results: Iterable[RunResult]) -> dict[_Row, list[RunResult]]:
         rest = json.dumps([run.config, others, run.external], sort_keys=True)
         rows[_Row(run.method, run.settings.get("original"), rest)].append(run)
     for row in [row for row in rows if row.original is not None]:
-        # Where one original serves every seed, the run of that original's own seed belongs to the others.
+        # If one original serves every seed, the run with that original's own seed belongs with the others.
         own = rows.get(own_row := row._replace(original=None), [])
         seeds = {run.seed for run in rows[row]}
         if own and all(run.base_model == f"mubench/{row.original}" and run.seed not in seeds for run in own):
@@ -219,22 +219,22 @@ def _rank(method: str) -> int:
 
 
 def _references(rows: Mapping[_Row, list[RunResult]]) -> dict[str | None, dict[str, float]]:
-    """Return the retrained model's means, by the original that it started from; of several, the preset's."""
+    """Return the retrained model's means, by the original that it started from; if there are several, the preset's."""
     found: dict[str | None, dict[str, float]] = {}
     for row in sorted((row for row in rows if row.method == "retrain"), key=lambda row: (len(row.rest), row.rest)):
         means = {key: found.mean for key, found in _summarise(rows[row], "ok").items() if found.mean is not None}
         found.setdefault(row.original, means)
-    if len(found) == 1 and None not in found:  # Originals are compared with the only retrained model there is.
+    if len(found) == 1 and None not in found:  # The original is compared with the only one there is.
         found[None] = next(iter(found.values()))
     return found
 
 
 def _differences(row: _Row, rows: Mapping[_Row, list[RunResult]]) -> dict[str, Any]:
-    """Return what to tell a group by, see ``Group.differs``."""
+    """Return what tells a group from others, see ``Group.differs``."""
     mine = _settings(row, rows)
     alike = [rows[other][0] for other in rows if other.method == row.method and _settings(other, rows) == mine]
     first, found = rows[row][0], dict(mine)
-    # Results of before 0.2 do not state settings, defaults may change between versions, and files keep their names.
+    # Results from before 0.2 state no settings, defaults may change between versions, and files keep their names.
     for name in sorted({name for run in alike for name in run.config}):
         if name not in mine and any(run.config.get(name) != first.config.get(name) for run in alike):
             found[name] = first.config.get(name, "default")
@@ -249,7 +249,7 @@ def _settings(row: _Row, rows: Mapping[_Row, list[RunResult]]) -> dict[str, Any]
 
 
 def origin_text(origin: Mapping[str, str]) -> str:
-    """Return where a part from outside comes from, short enough for a table: its name and the start of its hash."""
+    """Return the origin of a part from outside, short enough for a table: its name and the start of its hash."""
     return f"{origin['name']} {origin['sha256'][:8]}"
 
 
@@ -282,7 +282,7 @@ def _group(runs: list[RunResult], differs: dict[str, Any], retrain: dict[str, fl
 
 
 def _machine(run: RunResult) -> str:
-    """Return what a run was made on, as far as it bears on its times and last digits."""
+    """Return the hardware that a run was made on, as far as it affects times and last digits."""
     threads, processes = run.hardware.get("threads", "?"), run.world_size
     device = run.hardware.get("device", "?")
     name = run.hardware.get("cpu", "?") if device == "cpu" else device
@@ -290,7 +290,7 @@ def _machine(run: RunResult) -> str:
 
 
 def _summarise(runs: list[RunResult], status: str) -> dict[str, ScoreSummary]:
-    """Return each score over the runs of ``status``, none for failed runs: they left nothing to average."""
+    """Return each score over the runs with ``status``; none for failed runs, which left nothing to average."""
     if status == "failed":
         return {}
     averaged = sorted((run for run in runs if run.status == status), key=lambda run: run.seed)

@@ -1,4 +1,4 @@
-"""The columns of a table: which score, under which title, and which way is better. Each metric names its own."""
+"""The columns of a table: which score, under which title, and which way is better. Each metric declares its own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Column:
     Attributes:
         key: Score it shows; a prefix that ends in ``_`` is completed by the task's metric.
         header: Title, without the arrow of its direction.
-        direction: ``higher``, ``lower`` or ``match_retrained``: what the best method has; ``None`` if nobody can say.
+        direction: ``higher``, ``lower`` or ``match_retrained``: what the best method has; ``None`` if unknown.
         digits: Digits after the decimal point.
-        place: Where it stands: columns are sorted by it.
+        place: Its position: columns are sorted by it.
     """
 
     key: str
@@ -53,9 +53,9 @@ TIMES = (
 
 
 def table_columns(groups: Sequence[Group], metric: str | None) -> tuple[Column, ...]:
-    """Return the columns of a table: the task's own score of every split, times, and each other score of a run.
+    """Return the columns of a table: the task's own score on every split, times, and each other score of a run.
 
-    A score that no metric known to this process returns has its name as header, and no direction.
+    A score that belongs to no metric known to this process has its name as header, and no direction.
 
     Args:
         groups: What the table shows.
@@ -82,7 +82,7 @@ def table_columns(groups: Sequence[Group], metric: str | None) -> tuple[Column, 
 
 
 def other_columns(groups: Sequence[Group], metric: str | None) -> tuple[Column, ...]:
-    """Return columns for a task's other scores of its splits: all but the main one's."""
+    """Return the columns of a task's other scores on its splits: all but the main one."""
     known, columns = metrics_by_score(), []
     for name in split_metrics(groups):
         if name != metric:

@@ -31,7 +31,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Draw with matplotlib's defaults, whatever the user configured, and leave the configuration as it was."""
+    """Draw with matplotlib's defaults, whatever the user has configured, and restore the configuration."""
     with matplotlib.style.context(_STYLE):
         yield
 
@@ -42,7 +42,7 @@ def draw_plots(
     """Draw the pictures of one table's results into ``plots`` and return their paths.
 
     Args:
-        results: Results of one task, source, model and ratio.
+        results: Results of one task, variant, model and ratio.
         logits: Folder with their outputs.
         plots: Where the PNG files go.
         title: Title of the task.
@@ -54,7 +54,7 @@ def draw_plots(
     labels = {name: group.label for group in groups for name in group.runs}
     curves: dict[str, list] = {}
     for result in results:
-        if result.scores.get("mia_loss_auc") is not None:  # Else a diverged or failed run has no ranking to draw.
+        if result.scores.get("mia_loss_auc") is not None:  # Runs without one have no ranking to draw.
             outputs = load_logits(result.name, logits)
             arrays = (outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
             curves.setdefault(labels[result.name], []).append(loss_roc(*arrays))
@@ -91,8 +91,8 @@ def plot_mia_roc(
 def forgetting_utility_figure(groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> Figure:
     """Draw the score on the test set over the score on the deletion set, with bars of one standard deviation.
 
-    Lines cross at the retrained model: left of its vertical one a method forgot more than retraining does, below its
-    horizontal one it is less useful. Hollow points are methods with runs that are not ok.
+    Two lines cross at the retrained model: a method left of the vertical one forgot more than retraining does, and one
+    below the horizontal one is less useful. Hollow points are methods with runs that are not ok.
 
     Args:
         groups: One list of ``aggregate``.
@@ -181,12 +181,12 @@ def time_figure(groups: Sequence[Group], title: str | None = None) -> Figure:
 def mia_roc_figure(curves: Mapping[str, Sequence[Curve]], title: str = "", min_fpr: float | None = None) -> Figure:
     """Draw membership inference as ROC curves on log axes, where low false positive rates can be read.
 
-    Each seed is a thin line; with several, their mean true positive rate is the thick one. The grey diagonal guesses.
+    Each seed is a thin line; with several, their mean true positive rate is the thick one. The grey diagonal is chance.
 
     Args:
-        curves: Method to one curve a seed.
+        curves: Method to one curve per seed.
         title: What was attacked; ``aggregate.heading`` makes one.
-        min_fpr: Where the axes start, one over the number of non-members; by default the smallest rate in the curves.
+        min_fpr: Where the axes start: one over the number of non-members; by default the smallest rate in the curves.
 
     Raises:
         BadInput: If there is no curve, or one is not a rising curve of rates from 0 to 1.
@@ -222,7 +222,7 @@ def mia_roc_figure(curves: Mapping[str, Sequence[Curve]], title: str = "", min_f
 
 
 def _figure(width: float, height: float, title: str) -> tuple:
-    """Return a figure of its own canvas, which pyplot never learns of, and its axes."""
+    """Return a figure with its own canvas, which pyplot does not manage, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 76), x=0.01, ha="left", fontsize=11)

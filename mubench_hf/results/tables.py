@@ -24,12 +24,12 @@ OTHER_SCORES = "Other scores"
 REASON_LENGTH = 100
 
 FILE_WIDTH = 120
-"""Characters a line where the table does not go to a terminal."""
+"""Characters per line if the table does not go to a terminal."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as text: ``mean``, ``± std`` and signed ``gap`` to retrain; empty where there is none."""
+    """One number as text: ``mean``, ``± std`` and signed ``gap`` to retrain; each is empty if there is none."""
 
     mean: str
     std: str = ""
@@ -38,7 +38,7 @@ class Cell:
 
 
 class ResultTable:
-    """Renderable that keeps numbers whole at any width: cells in one line, stacked, or in several tables."""
+    """Renderable that never breaks a number, at any width: cells are in one line, stacked, or in several tables."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class ResultTable:
             groups: One list of ``aggregate``.
             title: Title of the task; its key by default.
             metric: The task's metric; needed only where the results hold several.
-            columns: What to show in place of the table's own columns, below which alone notes stand.
+            columns: What to show instead of the table's own columns; such a table has no notes below it.
 
         Raises:
-            BadInput: If the groups do not belong into one table, or ``metric`` is needed.
+            BadInput: If the groups do not belong in one table, or ``metric`` is needed.
         """
         check_comparable(groups)
         metric = metric or main_metric(groups)
@@ -68,7 +68,7 @@ class ResultTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the widest layout that fits."""
         every = range(len(self.columns))
-        unlimited = options.update(width=sys.maxsize)  # a measurement is cut to the width it is given
+        unlimited = options.update(width=sys.maxsize)  # rich cuts a measurement to the width it is given
         for separator, parts in ((" ", 1), ("\n", 1), ("\n", 2), ("\n", 3), ("\n", 4)):
             size = -(-len(every) // parts)
             tables = [self._table(every[start : start + size], separator) for start in range(0, len(every), size)]
@@ -112,7 +112,7 @@ def markdown_table(groups: Sequence[Group], title: str | None = None, metric: st
         metric: The task's metric; needed only where the results hold several.
 
     Raises:
-        BadInput: If the groups do not belong into one table, or ``metric`` is needed.
+        BadInput: If the groups do not belong in one table, or ``metric`` is needed.
     """
     main, *others = _tables(groups, title, metric)
     lines = _markdown_lines(main) + [f"- {_escape(note)}" for note in main.notes]
@@ -122,7 +122,7 @@ def markdown_table(groups: Sequence[Group], title: str | None = None, metric: st
 
 
 def _tables(groups: Sequence[Group], title: str | None, metric: str | None) -> list[ResultTable]:
-    """Return the table and, where a task has other scores of its splits, one of those."""
+    """Return the table and, if a task has other scores on its splits, a second one with these."""
     metric = metric or main_metric(groups)
     columns = other_columns(groups, metric)
     tables = [ResultTable(groups, title, metric)]
@@ -141,9 +141,9 @@ def _markdown_lines(table: ResultTable) -> list[str]:
 
 
 def best_mean(groups: Sequence[Group], column: Column, metric: str | None) -> float | None:
-    """Return the mean of the best unlearning method in a column, ``None`` where nothing can be compared.
+    """Return the mean of the best unlearning method in a column; ``None`` if nothing can be compared.
 
-    Only methods whose every run is ok take part: leaving out a method's diverged seeds would flatter it.
+    Only methods whose runs are all ok take part: leaving out a method's diverged seeds would flatter it.
     """
     key = column.score_key(metric)
     means = [(group.score(key).mean, group.gap_to_retrain(key)) for group in groups if _competes(group)]
@@ -220,7 +220,7 @@ def _notes(groups: Sequence[Group], title: str | None, metric: str | None, colum
 
 
 def _machines(groups: Sequence[Group]) -> Iterator[str]:
-    """Yield, where not all runs were made alike, what each was made on: times then differ for that reason too."""
+    """Yield what each run was made on, if that differs: times then differ for that reason too."""
     labels: dict[str, list[str]] = {}
     for group in groups:
         for machine in group.made_on:
@@ -230,12 +230,12 @@ def _machines(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _missing(groups: Sequence[Group], metric: str | None, columns: Sequence[Column]) -> Iterator[str]:
-    """Yield each reason once, with the cells it stands for."""
+    """Yield each reason once, with the cells it explains."""
     reasons: dict[str, dict[str, list[str]]] = {}
     for column in columns:
         for group in groups:
             score = group.score(column.score_key(metric))
-            # A failed group's reason stands on its own line already.
+            # A failed group's reason already has its own line.
             for reason in score.reasons if group.averaged != "failed" else ():
                 some = f" ({score.count} seed{'s' * (score.count > 1)} shown)" if score.count else ""
                 reasons.setdefault(reason, {}).setdefault(column.header, []).append(group.label + some)

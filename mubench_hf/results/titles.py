@@ -1,4 +1,4 @@
-"""What methods are called for people."""
+"""Readable names of methods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mubench_hf.trainers import get_method
 
 
 def method_title(method: str) -> str:
-    """Return a method's name for people: its key where the method is not known here."""
+    """Return a method's readable name, or its key if the method is not known here."""
     if method == ORIGINAL:
         return "Original"  # It unlearns nothing and has no class of its own.
     try:

@@ -1,4 +1,4 @@
-"""Stated scores beside the same scores computed again: which agree, and how closely they are asked to."""
+"""Compares stated scores with the same scores computed again: which agree, and how closely they must."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import TIME_RATIO, references_of
 
 LAST_DIGITS = 1e-6
-"""What scores of the very same outputs may differ by: another processor rounds the last digits of a sum otherwise."""
+"""How far scores of the very same outputs may differ: another processor rounds the last digits of a sum differently."""
 
 FLIPPED_ROWS, LEAST = 2, 1e-3
-"""What scores of the same weights may differ by: the last bits of a sum turn over a row whose two best answers nearly
-tie, and a score of two splits counts two such rows. Where rows are many it is ``LEAST``."""
+"""How far scores of the same weights may differ: the last bits of a sum can flip a row whose two best answers nearly
+tie, and a score over two splits can count two such rows. With many rows it is ``LEAST``."""
 
 TIMES = ("unlearn_seconds", TIME_RATIO)
-"""Scores that nothing measures again: they are taken from the record, and must be exactly the stated ones."""
+"""Scores that cannot be measured again: they are taken from the record, and must equal the stated ones exactly."""
 
 EXACT, CLOSE, UNKNOWN, WRONG = "exactly", "closely", "unknown", "no"
 
@@ -28,10 +28,10 @@ class ScoreCheck:
 
     Attributes:
         key: Name of the score.
-        stated: The stated value; ``None`` where the result says why there is none.
-        found: The value computed again; ``None`` where there is none.
+        stated: The stated value; ``None`` if the result gives a reason instead.
+        found: The value computed again; ``None`` if there is none.
         agrees: ``exactly``, ``closely`` (within the tolerance), ``unknown`` (not judged), or ``no``.
-        note: What there is to say of it.
+        note: A remark on the comparison.
     """
 
     key: str
@@ -42,7 +42,7 @@ class ScoreCheck:
 
     @property
     def withheld(self) -> bool:
-        """Whether the result states no value where there is one."""
+        """Whether the result states no value although one can be computed."""
         return self.stated is None and self.found is not None
 
     @property
@@ -76,15 +76,15 @@ def check_scores(
 ) -> list[ScoreCheck]:
     """Compare every score that a result states with the same score computed again.
 
-    Two values agree if they differ by at most ``tolerance``, of 1 or of the stated value where that is larger. A score
-    that is in ``scores`` alone, of a metric that came later, was never stated and is not compared.
+    Two values agree if they differ by at most ``tolerance``, relative to the stated value if that is above 1. A score
+    that is only in ``scores``, because its metric was added later, was never stated and is not compared.
 
     Args:
         stated: The result.
         scores: The scores computed again.
         reasons: Why some of those are ``None``.
         tolerance: ``LAST_DIGITS`` for the same outputs; for the same weights see ``weights_tolerance``.
-        missing: Which of ``original`` and ``retrain`` there was no result of when scores were computed again.
+        missing: Which of ``original`` and ``retrain`` had no result when the scores were computed again.
         outside: Scores of metrics that are not known here.
 
     Returns:
@@ -115,12 +115,12 @@ def check_scores(
 
 
 def external_scores(result: RunResult) -> set[str]:
-    """Return the stated scores of metrics that are not this package's, as the result itself says."""
+    """Return the stated scores of metrics from outside this package, as the result itself lists them."""
     return {key for key in result.scores if key in result.metrics or key.partition("_")[2] in result.metrics}
 
 
 def made_alike(result: RunResult) -> bool:
-    """Return whether this process has the processor, the threads and the packages that a result was made with."""
+    """Return whether this process has the same processor, threads and packages as the one that made a result."""
     hardware, versions = describe_environment()
     same = all(result.hardware.get(name) == hardware[name] for name in ("cpu", "machine", "system"))
     return same and result.versions == versions and result.hardware.get("threads", 1) <= hardware["cpu_count"]

@@ -32,7 +32,7 @@ def describe_environment() -> tuple[dict[str, str | int], dict[str, str | None]]
 def git_commit() -> str | None:
     """Return the commit (40 hex digits) of the checkout this package runs from, or ``None`` outside of one."""
     package = Path(mubench_hf.__file__).resolve().parent
-    # An installed copy may lie inside someone else's repository, in its .venv; only a tracked file proves a checkout.
+    # An installed copy may lie in the .venv of someone else's repository; only a tracked file proves a checkout.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     return _git(package, "rev-parse", "--verify", "HEAD")

@@ -1,4 +1,4 @@
-"""The evaluation of a checkpoint into a folder of results, and of results whose scores are not complete."""
+"""Evaluates checkpoints into a folder of results, and fills in scores that earlier results lack."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskData, results: Path) -> RunResult:
     """Measure a finished run's checkpoint, score it, and keep outputs and result in ``results``.
 
-    It is compared with the original and with the retrained model of the same seed as far as ``results`` has them.
+    It is compared with the original and with the retrained model of the same seed if ``results`` has them.
 
     Raises:
         BadInput: If the run is not finished, was made with other data than these, or ``results`` holds another run's
@@ -45,7 +45,7 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
 def measure_checkpoint(
     checkpoint: Path | str, record: RunRecord, data: TaskData, *, keep: bool = False
 ) -> dict[str, np.ndarray]:
-    """Return what a run's scores are computed from, measured with as many threads as the run had.
+    """Return the outputs that a run's scores are computed from, measured with as many threads as the run had.
 
     Args:
         checkpoint: Folder of the run.
@@ -71,7 +71,7 @@ def measure_checkpoint(
         )
     spec = recorded_model(record.run.model, data.task, str(checkpoint))
     model = load_model(checkpoint, spec.architecture.auto_class)
-    threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many share it.
+    threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many threads share it.
     torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))
     try:
         return get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
@@ -109,7 +109,7 @@ def evaluate_run(
 
 
 def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
-    """Return the result of a run that broke off with an error: every score missing, for that reason."""
+    """Return the result of a run that ended in an error: every score is missing, for that reason."""
     reason = reason.strip() or "the run broke off with an error that says nothing"
     keys = sorted(score_names(data.task.metrics))
     shared = {**_shared(record, data.ratio), "status": "failed", "status_reason": reason}
@@ -117,10 +117,10 @@ def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
 
 
 def completed(result: RunResult, results: Path) -> RunResult:
-    """Return a result with the scores that it lacks and its kept outputs allow; what it states stays as it is.
+    """Return a result with missing scores filled in from its kept outputs; stated scores stay as they are.
 
-    A score is lacking where it is of a metric that came later, or compares with a model that was evaluated later. Where
-    the task is not known here, nothing says which scores it has.
+    A score may be missing because its metric was added later, or the model it compares with was evaluated later. If the
+    task is not known here, nothing says which scores it has.
 
     Args:
         result: The result.
@@ -131,7 +131,7 @@ def completed(result: RunResult, results: Path) -> RunResult:
         return result
     metrics = task.metrics
     references = reference_results(result, result.run, results)
-    # What a run can never have, such as the time an original took to forget, has another reason than a lack.
+    # A score that a run can never have, such as an original's time to forget, has a reason of another kind.
     waiting = {
         key for key, why in result.reasons.items() if why.startswith("needs") and references_of(key) & references.keys()
     }
@@ -150,12 +150,12 @@ def completed(result: RunResult, results: Path) -> RunResult:
     merged = {**result.scores, **scores, **stated}
     why = {**result.reasons, **reasons}
     reasons = {key: why[key] for key, value in merged.items() if value is None}
-    # What is stated keeps the metric that it was stated with.
+    # A stated score keeps the metric that it was computed with.
     return replace(result, scores=merged, reasons=reasons, metrics={**_from_outside(merged), **result.metrics})
 
 
 def _from_outside(scores: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the metrics, of those that some scores are of, that are not this package's."""
+    """Return those metrics behind some scores that are not part of this package."""
     known = metrics_by_score()
     metrics = {metric for metric in (score_metric(name, known) for name in scores) if metric}
     origins = {metric.key: METRICS.origin(metric) for metric in metrics}
@@ -163,7 +163,7 @@ def _from_outside(scores: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def _shared(record: RunRecord, del_ratio: int) -> dict[str, Any]:
-    """Return the fields of a result that are those of the run's record."""
+    """Return the fields that a result takes from the run's record."""
     run = record.run.at(del_ratio)
     named = {name: getattr(run, name) for name in ("task", "variant", "model", "method", "del_ratio", "seed")}
     return named | {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}

@@ -1,4 +1,4 @@
-"""A task from any data: what nobody wrote a file for, and is described instead."""
+"""A task from any data, described instead of written as a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 MOST_SECONDS = 10.0
-"""Longest that a sound is made where the train set has longer ones."""
+"""Seconds to which longer sounds are cut."""
 
 
 def task_from_dataset(
@@ -39,20 +39,20 @@ def task_from_dataset(
     settings: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> TaskSpec:
-    """Make a task of any data: classification of text, images or sound, or answers to instructions.
+    """Make a task from any data: classification of text, images or sound, or answers to instructions.
 
     Args:
         data: A Hub id (``org/name``, ``org/name:config``), a folder, a ``.csv``, ``.json``, ``.jsonl`` or ``.parquet``
             file, or a data set. Its split ``train``, or its only one, is trained on.
-        label: Label column: classes, or the texts to write. Classes that are no ``ClassLabel`` are sorted.
-        inputs: Input columns, texts joined by line breaks; may be left out where only one can be meant.
+        label: Label column: classes, or the texts to write. Classes that are not a ``ClassLabel`` are sorted.
+        inputs: Input columns, with texts joined by line breaks; not needed if only one is possible.
         forget: ``"5%"`` for rows drawn by the benchmark's rule; a file of row numbers, row numbers, or
             ``"COLUMN=VALUE"`` for exactly those train rows.
         test: Name of the test split, or other data; default: the split ``test``.
-        hold_out: In place of a test split, the share of train to hold out, ``"20%"``: drawn with a fixed seed, never
-            rows that are named to be forgotten.
-        name: Key of the task, which files are called after; default: the data's own name.
-        kind: ``classification``, ``causal_lm`` or ``seq2seq``; may be left out where columns and model tell.
+        hold_out: Instead of a test split, the share of train to hold out, such as ``"20%"``, drawn with a fixed seed
+            and never from rows that are named to be forgotten.
+        name: Key of the task, after which files are named; default: the data's own name.
+        kind: ``classification``, ``causal_lm`` or ``seq2seq``; not needed if columns and model tell.
         model: The model that runs use unless they name another, see ``resolve_model``.
         settings: Training arguments of every run, which override the usual ones for fine-tuning.
         recipe: Training arguments of the original alone.
@@ -62,7 +62,7 @@ def task_from_dataset(
 
     Raises:
         BadInput: If the data cannot be read, do not tell what the task is, or have no test rows; if a row cannot be
-            used; if a setting or the rows to forget are not there.
+            used; or if a setting or a row to forget does not exist.
     """
     found = read_data(data)
     train, (test_set, where) = train_rows(found), test_rows(found, test, hold_out)
@@ -104,7 +104,7 @@ def _told_by(model: str | Path | None, label: str) -> str:
 
 
 def _key(name: str | None) -> str:
-    """Return a name as files can be called; one ending of a data file is left out."""
+    """Return a name that files can have, without the ending of a data file."""
     if name is None:
         raise BadInput("A data set that is given in Python has no name. Give the task one: name='reviews'.")
     last = re.sub(r"\.(csv|jsonl?|parquet)$", "", name.rpartition("/")[2])
@@ -117,7 +117,7 @@ def _key(name: str | None) -> str:
 def _splits(
     train: Dataset, test: Dataset | None, columns: Columns, label: str, given: GivenRows | None, hold_out: str | None
 ) -> DatasetDict:
-    """Return train and test rows with the task's columns; rows keep their upstream numbers where some are held out."""
+    """Return train and test rows with the task's columns; if rows are held out, all keep their upstream numbers."""
     import numpy as np
     from datasets import DatasetDict
 
@@ -136,7 +136,7 @@ def _splits(
 
 
 def _checked(splits: DatasetDict, columns: Columns, label: str, key: str) -> DatasetDict:
-    """Return the splits with one type a column, once every row has its texts and its class."""
+    """Return the splits with one type per column, after checking that every row has its texts and its class."""
     if columns.kind == "classification":
         splits = with_classes(splits, label)
     for name, feature in splits["train"].features.items():
@@ -149,7 +149,7 @@ def _checked(splits: DatasetDict, columns: Columns, label: str, key: str) -> Dat
 
 
 def _seconds(train: Dataset, columns: Columns) -> float:
-    """Return how long every sound is made: as the longest of train, at most ``MOST_SECONDS``."""
+    """Return the length in seconds of every sound: that of the longest in train, at most ``MOST_SECONDS``."""
     from datasets import Audio
 
     name = columns.inputs[0]

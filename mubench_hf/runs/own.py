@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LABELS = ("labels", "label", "label_ids")
-"""What a row may call its label, as in ``transformers``."""
+"""Names that a row's label may have, as in ``transformers``."""
 
 DEFAULTS = {
     "classification": ("accuracy",),
     "causal_lm": ("rouge_l", "token_accuracy", "reference_probability"),
     "seq2seq": ("rouge_l", "token_accuracy", "reference_probability"),
 }
-"""Kind → the metrics that score a split of it, the main one first."""
+"""Kind → the metrics that score one of its splits, the main one first."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Evaluation:
     """What ``evaluate`` found.
 
     Attributes:
-        scores: Score name → value, ``None`` where it cannot be computed.
-        reasons: Why a score is ``None``, for exactly those.
+        scores: Score name → value, or ``None`` if it cannot be computed.
+        reasons: For each score that is ``None``, why.
         outputs: What the scores are computed from: for each split ``<split>_logits``, ``<split>_labels`` and more.
-        seconds: Wall seconds of unlearning, as they were given.
+        seconds: Wall seconds of unlearning, as given.
     """
 
     scores: dict[str, float | None]
@@ -100,25 +100,25 @@ def evaluate(
     method: str = "custom",
     max_new_tokens: int | None = None,
 ) -> Evaluation:
-    """Score a model: is D_f forgotten, is the rest still known, and can somebody tell?
+    """Score a model: is D_f forgotten, is the rest still known, and can an attacker tell?
 
-    Every score of the benchmark that the model's kind and what is given allow is computed from one forward pass over
-    each set. The model is not changed; it runs on the device that it is on.
+    One forward pass over each set gives every score of the benchmark that the model's kind and the arguments allow.
+    The model is not changed, and stays on its device.
 
     Args:
         model: A classifier, causal language model or encoder-decoder, with or without adapters.
         forget: D_f: any map-style data set whose rows are the model's inputs with ``labels``.
         retain: D_r.
         test: Rows that the model was never trained on.
-        original: The model before unlearning, or its scores: some scores compare with it.
-        retrain: A model retrained without D_f, or its scores: the gold reference of most scores.
+        original: The model before unlearning, or its scores, for the scores that compare with it.
+        retrain: A model retrained without D_f, or its scores, the gold reference of most scores.
         metrics: What to compute, see ``get_metric``; default: every metric that applies.
         processing_class: Tokenizer or processor; a model that writes needs it.
         data_collator: Makes a batch of rows; default: as for ``Trainer``.
         seconds: Wall seconds that unlearning took, such as ``trainer.unlearn_seconds``.
         seed: Seed of the untrained model that ``zrf`` compares with, and of the attacks' draws.
         method: Key of the method, for the scores that judge methods differently.
-        max_new_tokens: Most tokens of a written text; default: as many as the longest label has.
+        max_new_tokens: Most tokens of a written text; default: those of the longest label.
 
     Raises:
         BadInput: If a set is empty or shared with another, a row has no label, the model is of a kind that is not
@@ -138,7 +138,7 @@ def evaluate(
         with TemporaryDirectory() as kept:
             data.cache_dir = Path(kept)
             outputs = get_measure(kind.key).measure(model, data, seed)
-            outputs = {name: np.array(values) for name, values in outputs.items()}  # Some lie in files that now go.
+            outputs = {name: np.array(values) for name, values in outputs.items()}  # Some are in temporary files.
         own = [metric for metric in wanted or () if metric.of_split] or [get_metric(key) for key in DEFAULTS[kind.key]]
         scores, reasons = score(outputs, metrics=own, method=method, seed=seed, seconds=seconds, **references)
         return Evaluation(scores, reasons, outputs, seconds)
@@ -168,12 +168,12 @@ def _is_of(name: str, metrics: Sequence[Metric]) -> bool:
 
 
 class OwnRows(Dataset):
-    """Somebody's rows as the model takes them: columns that it does not know are left out.
+    """The caller's rows as the model takes them, without columns that it does not know.
 
     Args:
         rows: The rows.
-        accepted: Columns that the model takes; ``None`` takes all.
-        labels: What is compared: classes, or texts.
+        accepted: Columns that the model takes; ``None`` for all.
+        labels: What is compared: classes or texts.
     """
 
     def __init__(self, rows: Any, accepted: frozenset[str] | None, labels: np.ndarray):
@@ -191,7 +191,7 @@ class OwnRows(Dataset):
 
 @dataclass
 class OwnData:
-    """Somebody's rows in the shape in which splits are measured, see ``TaskData``."""
+    """The caller's rows in the form in which splits are measured, see ``TaskData``."""
 
     splits: dict[str, OwnRows]
     processor: Any
@@ -233,7 +233,7 @@ def _check_sets(rows: Mapping[str, Any]) -> None:
 
 
 def _accepted(model: Any) -> frozenset[str] | None:
-    """Return the columns that a model takes, ``None`` where its forward pass names none."""
+    """Return the columns that a model takes; ``None`` if its forward pass names none."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     parameters = inspect.signature(bare.forward).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -250,7 +250,7 @@ def _label(split: str, position: int, row: Mapping[str, Any]) -> Any:
 
 
 def _classes(split: str, rows: Any, num_labels: int | None) -> np.ndarray:
-    """Return the class of each row; what is stored is read without preparing the rows, unless a transform makes it."""
+    """Return the class of each row; a stored column is read without preparing the rows, unless a transform makes it."""
     transformed = (getattr(rows, "format", None) or {}).get("type") == "custom"
     labels = None if transformed else column(rows, *LABELS)
     if labels is None:
@@ -263,7 +263,7 @@ def _classes(split: str, rows: Any, num_labels: int | None) -> np.ndarray:
 
 
 def _default_collator(kind: Kind, tokenizer: Any) -> Callable[[list[Any]], Mapping[str, Any]]:
-    """Return what makes a batch where nobody said it: padding where there is a tokenizer, as ``Trainer`` does."""
+    """Return the default collator, which pads if there is a tokenizer, as for ``Trainer``."""
     from transformers import (
         DataCollatorForSeq2Seq,
         DataCollatorWithPadding,

@@ -68,14 +68,14 @@ def run(
 
 
 class Pipeline:
-    """Runs one task's benchmark under one output folder; whatever is finished there is not done again.
+    """Runs one task's benchmark in one output folder; whatever is finished there is not done again.
 
     Args:
         task: The task, see ``get_task``.
         variant: ``full`` or ``mini``.
         out: Output folder.
         model: The model, see ``resolve_model``; default: the source's.
-        methods: The methods, see ``get_method``, beside original and retrain.
+        methods: The methods, see ``get_method``, in addition to original and retrain.
         del_ratio: Percent of train to forget; default: the source's own, 5 for most.
         seeds: Seeds of the runs.
         original_seeds: Seed of the original that the runs of each seed start from, in the order of ``seeds``, or one
@@ -84,7 +84,7 @@ class Pipeline:
 
     Raises:
         BadInput: If a name is unknown, the model does not fit the task, the ratio is not allowed, a seed repeats, or
-            there is not one original for each seed.
+            the originals are neither one for all runs nor one per seed.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Pipeline:
                     part.note("already there")
                     return name
                 evaluate_checkpoint(plan.folder, record, data, self.setup.results)
-            except RuntimeError as error:  # Out of memory, for one: the other runs may still do.
+            except RuntimeError as error:  # Out of memory, for example: the other runs may still succeed.
                 record = load_record(plan.folder)
                 if record is None or step.method == ORIGINAL:
                     raise

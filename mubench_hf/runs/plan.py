@@ -1,4 +1,4 @@
-"""What a run will be, before it is made: its name, its settings, and what in them differs from the preset."""
+"""Plans a run before it is made: its name, its settings, and what in them differs from the preset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer
 
 RECIPE = "recipe.json"
-"""Beside an original's weights: the settings that made it, which ``retrain`` replays."""
+"""File beside an original's weights with the settings that made it, which ``retrain`` replays."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Setup:
         task: The task.
         variant: Where its rows come from.
         model: The model.
-        del_ratio: Percent of train to forget; ``None`` where the rows are named.
+        del_ratio: Percent of train to forget; ``None`` if the rows are named.
         out: Folder with data set, checkpoints and results.
-        external: What of task and model is not this package's, see ``RunRecord``.
+        external: Task and model, if they are not part of this package, see ``RunRecord``.
     """
 
     task: TaskSpec
@@ -55,11 +55,11 @@ class Setup:
         return self.out / "mubench" / name
 
     def original(self, seed: int) -> RunId:
-        """Return the original that a run of this seed starts from, unless it is given another."""
+        """Return the original that a run of this seed starts from by default."""
         return self.run_id(ORIGINAL, seed, tag_of({}, self.external))
 
     def run_id(self, method: str, seed: int, tag: str = "") -> RunId:
-        """Return the name of a run of this table, an original's without a ratio."""
+        """Return the name of a run of this table; that of an original has no ratio."""
         ratio = None if method == ORIGINAL else self.del_ratio
         return RunId(self.task.name, self.variant, self.model.name, method, ratio, seed, tag)
 
@@ -73,18 +73,18 @@ def make_setup(
     del_ratio: Any = None,
     out: Path | str = ".",
 ) -> Setup:
-    """Look up what a person named.
+    """Look up what the user named.
 
     Args:
-        task: See ``get_task``; also the name of a task made from data alone, whose data set is built under ``out``.
+        task: See ``get_task``; also the name of a task made from data, whose data set is built under ``out``.
         variant: ``full`` or ``mini``.
         model: See ``resolve_model``; default: the task's, or that of ``base``.
-        base: Original to start from, a folder or a Hub repository, in place of the one under ``out``.
+        base: Original to start from, a folder or a Hub repository, instead of the one under ``out``.
         del_ratio: Percent of train to forget, 1 to 10; default: the source's own, 5 for most.
         out: Folder with data set, checkpoints and results.
 
     Raises:
-        BadInput: If something named is not there, the model does not fit the task or is not that of ``base``.
+        BadInput: If something named does not exist, or the model does not fit the task or is not that of ``base``.
     """
     learn_tasks(out)
     found = get_task(task)
@@ -97,7 +97,7 @@ def make_setup(
     check_fits(found, spec)
     external = _external(found, spec)
     if base and "model" in external and (record := _record_in(base)):
-        # The weights at hand may be those that the original ended with; what it started from is in its record.
+        # These may be the weights that the original ended with; what it started from is in its record.
         external["model"] = record.external.get("model", external["model"])
     return Setup(found, variant, spec, ratio, Path(out), external)
 
@@ -107,7 +107,7 @@ def _record_in(checkpoint: str | Path) -> RunRecord | None:
 
 
 def _external(task: TaskSpec, model: ModelSpec) -> dict[str, dict[str, str]]:
-    """Return the parts that are not this package's, with their names and hashes."""
+    """Return the parts that do not belong to this package, with their names and hashes."""
     found = {}
     if origin := TASKS.origin(task):
         found["task"] = asdict(origin)
@@ -119,7 +119,7 @@ def _external(task: TaskSpec, model: ModelSpec) -> dict[str, dict[str, str]]:
 
 
 def _model_of(base: str | Path, task: TaskSpec, variant: Variant, model: str | Path | None) -> ModelSpec:
-    """Return the model of an original that a person brings: its own record says, else its own name is the model's."""
+    """Return the model of an original that the user brings: the one in its record, else one named like the original."""
     record = _record_in(base)
     if record is None:
         spec = foreign_model(Path(base).resolve().name if Path(base).is_dir() else str(base), task, str(base))
@@ -136,14 +136,14 @@ def _model_of(base: str | Path, task: TaskSpec, variant: Variant, model: str | P
         spec = recorded_model(record.run.model, task, str(base))
         named = asked.name if asked else spec.name
         if asked and named == spec.name:
-            spec = asked  # With the weights that the original started from, where it is not registered.
+            spec = asked  # If it is not registered, with the weights that the original started from.
     if named != spec.name:
         raise BadInput(f"{base} is a {spec.name}, not a {named}. Leave out one of --model and --base.")
     return spec
 
 
 def recorded_model(name: str, task: TaskSpec, checkpoint: str) -> ModelSpec:
-    """Return the model of a finished run, which may be one that is not registered."""
+    """Return the model of a finished run, which need not be registered."""
     try:
         return resolve_model(name, task)
     except BadInput:
@@ -157,7 +157,7 @@ def setup_of(record: RunRecord, checkpoint: str | Path, out: str | Path, del_rat
         record: The run.
         checkpoint: Its folder.
         out: Folder with its data set.
-        del_ratio: For an original, which is of every ratio: the one that is meant; ``None`` means the source's own.
+        del_ratio: For an original, which serves every ratio: the one to use; ``None`` for the source's own.
 
     Raises:
         BadInput: If its task is not known here, see ``recorded_task``, or the ratio is not allowed.
@@ -177,8 +177,8 @@ class Plan:
         run: Its name.
         trainer: Its method; an original is a ``retrain`` over all rows.
         args: Its settings; ``output_dir`` is its folder.
-        settings: What of them, and of what it starts from, differs from the preset.
-        external: What in it is not this package's, see ``RunRecord``.
+        settings: What differs from the preset, in its settings or in what it starts from.
+        external: Parts that do not belong to this package, see ``RunRecord``.
         start: Checkpoint that it starts from, a folder or a Hub id; ``None`` for random weights.
         base_model: Name of that checkpoint for the record.
     """
@@ -202,7 +202,7 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
     """Return the original that a run starts from: ``base`` if given, the seed's under ``setup.out``, or the Hub's.
 
     Raises:
-        BadInput: If ``base`` is no original or not finished, or one that no Hub has is missing.
+        BadInput: If ``base`` is not an original or not finished, or no original is found in any of these places.
     """
     name = setup.original(seed).name
     folder = Path(base) if base else setup.checkpoint(name)
@@ -224,15 +224,15 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
 
 
 def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any]:
-    """Return the settings of a run before any flag: those of its source, and its recipe or its method's preset.
+    """Return the settings of a run before any flags: its source's, with its recipe or its method's preset.
 
     Args:
         setup: The table.
         method: ``original``, or see ``get_method``.
-        start: The original that the run starts from, whose recipe a method that replays one takes.
+        start: The original that the run starts from; a method that replays a recipe takes this one's.
 
     Raises:
-        BadInput: If that original has no recipe, or the weights that it started from are not at hand.
+        BadInput: If that original has no recipe, or the weights that it started from are not available.
     """
     source = setup.task.source(setup.variant)
     if method == ORIGINAL:
@@ -250,7 +250,7 @@ def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any
 
 
 def _weights_of(setup: Setup) -> str:
-    """Return where the weights lie that an original of a model that is not registered started from."""
+    """Return where the weights are that an original started from, if its model is not registered."""
     started, reference = setup.external["model"], setup.model.hub_id
     if weights_digest(reference) != started["sha256"]:
         raise BadInput(
@@ -261,7 +261,7 @@ def _weights_of(setup: Setup) -> str:
 
 
 def recorded_arguments(setup: Setup, args: UnlearningConfig) -> dict[str, Any]:
-    """Return the settings of a run as it records them: a folder's place on this machine is not one of them."""
+    """Return the settings of a run as it records them, without the paths of folders on this machine."""
     changed = changed_arguments(args)
     if is_foreign(setup.model) and changed.get("init_from") == setup.model.hub_id:
         changed["init_from"] = setup.model.architecture.title
@@ -278,7 +278,7 @@ def make_plan(
         method: ``original``, or see ``get_method``.
         args: The method's config with every setting of the run.
         start: The original that it starts from, see ``find_original``; ``None`` for an original.
-        folder: Folder of the checkpoint; default: the one under ``setup.out`` that is called like the run.
+        folder: Folder of the checkpoint; default: the one under ``setup.out`` that is named like the run.
     """
     trainer = get_method("retrain" if method == ORIGINAL else method)
     settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
@@ -296,7 +296,7 @@ def make_plan(
 
 
 def recorded_name(checkpoint: str) -> str:
-    """Return what a checkpoint is called in records: ``mubench/<name>`` for a run, else its own name."""
+    """Return a checkpoint's name in records: ``mubench/<name>`` for a run, else its own name."""
     if not Path(checkpoint).is_dir():
         return checkpoint
     record = load_record(checkpoint)
@@ -304,7 +304,7 @@ def recorded_name(checkpoint: str) -> str:
 
 
 def _differences(args: UnlearningConfig, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that differ from the preset and bear on the outcome."""
+    """Return the settings that differ from the preset and affect the outcome."""
     usual = changed_arguments(type(args)(**{"output_dir": args.output_dir, "use_cpu": args.use_cpu, **before}))
     mine = changed_arguments(args)
     return {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RECORD = "run.json"
 
 ORIGINAL = "original"
-"""What the run that trains on all rows has in place of a method."""
+"""Stands in place of a method for the run that trains on all rows."""
 
 _NOT_IDENTITY = frozenset(
     [
@@ -50,7 +50,7 @@ _NOT_IDENTITY = frozenset(
         "seed",
     ]
 )
-"""Arguments that say where and how loudly to work, not what comes out; the seed is part of the run's name."""
+"""Arguments that do not affect the outcome, only where files go and what is logged; the seed is in the run's name."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class RunId:
         variant: ``full`` or ``mini``.
         model: Name of the model.
         method: ``original``, or the key of a method.
-        del_ratio: Percent of train to forget; ``None`` for an original, which forgets nothing and whose scores are
-            those at one ratio, see ``at``, and where the rows to forget are named.
+        del_ratio: Percent of train to forget; ``None`` if the rows to forget are named, and for an original, which
+            forgets nothing and is scored at one ratio at a time, see ``at``.
         seed: Seed of the run.
         tag: Eight hex digits that stand for whatever differs from the preset, see ``tag_of``; empty if nothing does.
     """
@@ -83,12 +83,12 @@ class RunId:
 
     @property
     def table_name(self) -> str:
-        """``<task>[-mini]-<model>``, which all runs that can be compared share."""
+        """``<task>[-mini]-<model>``, shared by all runs that can be compared."""
         return f"{self.dataset_name}-{self.model}"
 
     @property
     def name(self) -> str:
-        """``<task>[-mini]-<model>-<method>[-df<ratio>pct]-s<seed>[-x<tag>]``: what the run's result is called."""
+        """``<task>[-mini]-<model>-<method>[-df<ratio>pct]-s<seed>[-x<tag>]``: the name of the run's result."""
         ratio = "" if self.del_ratio is None else f"-df{self.del_ratio}pct"
         return f"{self.table_name}-{self.method}{ratio}-s{self.seed}" + (f"-x{self.tag}" if self.tag else "")
 
@@ -98,7 +98,7 @@ class RunId:
         return replace(self, del_ratio=None).name if self.method == ORIGINAL else self.name
 
     def at(self, del_ratio: int | None) -> RunId:
-        """Return the run as its scores at ``del_ratio`` percent are called."""
+        """Return the run with the name of its scores at ``del_ratio`` percent."""
         return replace(self, del_ratio=del_ratio) if self.method == ORIGINAL else self
 
 
@@ -128,7 +128,7 @@ def reference_names(run: RunId, base_model: str | None, external: Mapping[str, A
         external: See ``RunRecord``.
 
     Returns:
-        ``original``: what it started from, left out where that is no run of this benchmark; ``retrain``: the retrained
+        ``original``: what it started from, left out if that is not a run of this benchmark; ``retrain``: the retrained
         model of the same seed from the same original.
     """
     shared, own = _but_the_method(external), own_original(run, external)
@@ -149,13 +149,12 @@ class RunRecord:
         config: Settings that differ from the method's defaults.
         data_fingerprint: Identifies the rows.
         deletion_sha256: Hash of the deletion list.
-        base_model: Checkpoint the run started from: ``mubench/<name>`` for an original of this benchmark, else a name
-            on the Hub or that of a folder; ``None`` for random weights.
+        base_model: Checkpoint the run started from: ``mubench/<name>`` for an original of this benchmark, else its name
+            on the Hub or that of its folder; ``None`` for random weights.
         base_revision: Hash of that checkpoint's weights.
         settings: What differs from the preset: name of the setting → value. ``original`` is the name of what the run
-            started from, where that is not the original of the same seed with the preset recipe.
-        external: Part that is not this package's (``task``, ``model``, ``method``; of a result also
-            ``metric:<name>``) → its name and SHA-256.
+            started from, if that is not the original of the same seed with the preset recipe.
+        external: Part that is not from this package (``task``, ``model``, ``method``) → its name and SHA-256.
         status: ``running``, ``ok`` or ``diverged``.
         status_reason: Why, if it diverged.
         seconds: Wall seconds of unlearning (of training, for an original).
@@ -183,13 +182,13 @@ class RunRecord:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What two runs must share to be the same run, as plain JSON types."""
+        """What two runs must have in common to be the same run, as plain JSON types."""
         names = ("run", "config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
         return json.loads(json.dumps({name: asdict(self)[name] for name in names}))
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end, be it by divergence."""
+        """Whether the run has ended, even if by divergence."""
         return self.status != "running"
 
     def save(self, folder: Path) -> None:
@@ -226,10 +225,10 @@ def _renamed(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def claim_folder(folder: Path, record: RunRecord) -> RunRecord:
-    """Take ``folder`` for a run; return its record, the earlier one where the same run was here before.
+    """Reserve ``folder`` for a run and return its record: the earlier one if the same run was here before.
 
     Raises:
-        BadInput: If the folder holds another run or files that are no run's. Nothing is changed then.
+        BadInput: If the folder holds another run or other files. Nothing is changed then.
     """
     earlier = load_record(folder)
     if earlier is None:
@@ -246,7 +245,7 @@ def claim_folder(folder: Path, record: RunRecord) -> RunRecord:
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return a phrase for each leaf in which two nested identities differ."""
+    """Return one phrase per leaf in which two nested identities differ."""
     phrases = []
     for key in sorted(found.keys() | wanted.keys()):
         there, asked = found.get(key, "default"), wanted.get(key, "default")
@@ -258,7 +257,7 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
 
 
 def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
-    """Return the settings of a config that differ from its class's defaults and bear on the outcome."""
+    """Return the settings of a config that differ from its class's defaults and affect the outcome."""
     default = type(args)(output_dir=args.output_dir, use_cpu=args.use_cpu)
     changed = {}
     for spec in dataclasses.fields(args):
@@ -269,5 +268,5 @@ def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a setting as JSON has it."""
+    """Return a setting as a JSON type."""
     return json.loads(json.dumps(value.value if isinstance(value, enum.Enum) else value, default=str))

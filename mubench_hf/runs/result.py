@@ -1,4 +1,4 @@
-"""What one run leaves behind: its scores, or why there are none, and everything needed to repeat it."""
+"""The result of one run: its scores, or why there are none, and everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mubench_hf.runs.record import RunId, tag_of
 from mubench_hf.tasks import VARIANTS, Variant
 
 SCHEMA_VERSION = 2
-"""Version 1 called ``variant`` ``source`` and knew no ``settings``, ``external`` and ``metrics``."""
+"""Version 1 called ``variant`` ``source`` and had no ``settings``, ``external`` and ``metrics``."""
 
 STATUSES = ("ok", "diverged", "failed")
 _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
 _NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
-# These become parts of file names and Hub repository names, also when the JSON comes from a stranger.
+# These become parts of file names and Hub repository names, even if the JSON comes from a stranger.
 _NAME_PARTS = ("task", "model", "method")
 _SAFE_NAME = re.compile(r"(?!.*\.py$)[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One evaluated run. Mappings are copied and brought to plain JSON types, so that a reread result is equal.
+    """One evaluated run. Mappings are copied and converted to plain JSON types, so that a result read again is equal.
 
     Attributes:
         task: Key of the task, ``cifar100``.
@@ -36,17 +36,17 @@ class RunResult:
         deletion_sha256: Hash of the deletion list.
         model: Name of the registered model, ``vit-tiny``.
         method: ``original``, ``retrain`` or the key of an unlearning method.
-        del_ratio: Share of the train set that is deleted, in percent, 1 to 10; ``None`` where the rows are named.
+        del_ratio: Share of the train set that is deleted, in percent, 1 to 10; ``None`` if the rows are named.
         seed: Seed of the run.
         status: ``ok``, ``diverged`` (trained, but to a useless model) or ``failed`` (no model to score).
-        scores: Score name to value; ``None`` where it could not be computed. Shares lie in [0, 1], times are seconds.
+        scores: Score name to value; ``None`` if it could not be computed. Shares lie in [0, 1], times are seconds.
         status_reason: Why the status is not ``ok``; ``None`` if it is.
-        reasons: Why a score is ``None``, for exactly those scores.
-        config: Method config and training arguments, where they differ from the defaults.
+        reasons: For each score that is ``None``, why.
+        config: Method config and training arguments that differ from the defaults.
         settings: What differs from the task's preset, see ``RunRecord``.
-        external: Part that is not this package's → its name and SHA-256, see ``RunRecord``.
-        metrics: Metric that is not this package's → its name and SHA-256. It moves no other number, so it is no part
-            of the run's identity.
+        external: Part that is not from this package → its name and SHA-256, see ``RunRecord``.
+        metrics: Metric that is not from this package → its name and SHA-256. It changes no other number, so it is not
+            part of the run's identity.
         base_model: Model the run started from.
         base_revision: Hash of its weights, or its Hub commit.
         hardware: Device, processor names, threads.
@@ -118,7 +118,7 @@ class RunResult:
 
     @property
     def run(self) -> RunId:
-        """Which run it is the result of, at the ratio of its scores."""
+        """The run whose result this is, at the ratio of its scores."""
         return RunId(
             self.task,
             self.variant,
@@ -177,7 +177,7 @@ def _require(holds: bool, name: str, found: object, allowed: str) -> None:
 
 
 def _typed(name: str, annotation: str, value: Any) -> Any:
-    """Return ``value`` if it has the annotated type; a mapping as a copy of plain JSON types."""
+    """Return ``value`` if it has the annotated type; a mapping is copied into plain JSON types."""
     if annotation.startswith("dict"):
         _require(isinstance(value, Mapping), name, value, "a mapping")
         # Scores are converted one by one: they may be NumPy numbers, which JSON does not know.

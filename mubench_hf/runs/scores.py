@@ -1,4 +1,4 @@
-"""A checkpoint's outputs → its scores: one forward pass a split serves every metric."""
+"""A checkpoint's outputs → its scores: one forward pass per split serves every metric."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def score(
     original: Mapping[str, float | None] | None = None,
     retrain: Mapping[str, float | None] | None = None,
 ) -> tuple[Scores, Reasons]:
-    """Return every score of a run, a pure function of outputs, times and the reference models' scores.
+    """Return every score of a run: a pure function of outputs, times and the reference models' scores.
 
     A metric is called with the arguments that its parameters name; one metric's score can be another's argument. All
-    metrics that compare splits or runs are computed, and of those that score one split the task's own and whatever was
-    brought from outside.
+    metrics that compare splits or runs are computed; among those that score one split, only the task's own and those
+    from outside.
 
     Args:
         outputs: What the task's kind measured of the run.
@@ -55,7 +55,7 @@ def score(
     scores["unlearn_seconds"] = None if method == "original" else seconds
     references = {"original": original or {}, "retrain": retrain or {}}
     if method in REFERENCES:
-        references[method] = scores  # A reference is compared with itself.
+        references[method] = scores  # A reference model is compared with itself.
     context = {**outputs, **correctness, **run}
     context |= {f"{split}_score": scores[f"{split}_{of_splits[0].key}"] for split in SPLITS}
     for name, reference in references.items():
@@ -74,7 +74,7 @@ def score_names(metrics: Sequence[str | Metric]) -> set[str]:
 
 
 def references_of(key: str) -> set[str]:
-    """Return which of the original and the retrained model the score ``key`` is a comparison with, if only in part."""
+    """Return with which of the original and the retrained model the score ``key`` compares, even if only in part."""
     if key == TIME_RATIO:
         return {"retrain"}
     known, found, waiting, seen = metrics_by_score(), set(), [key], set()
@@ -107,8 +107,8 @@ def _split_scores(
 ) -> tuple[Scores, Reasons, dict[str, np.ndarray]]:
     """Return the scores of every split, the reasons for those that are missing, and graded correctness.
 
-    A metric reads the outputs of a split that its parameters name. Where it scores rows, the main one says how right
-    each row is: ``<split>_correctness`` ``[rows]``.
+    A metric reads the outputs of a split that its parameters name. If the main one scores rows, its row scores are
+    ``<split>_correctness`` ``[rows]``, which say how right each row is.
     """
     scores, reasons, correctness = {}, {}, {}
     for metric, split in product(metrics, SPLITS):
@@ -127,7 +127,7 @@ def _split_scores(
 
 
 def _run_scores(context: dict[str, Any], metrics: Sequence[Metric], scores: Scores, reasons: Reasons) -> None:
-    """Compute each metric as soon as all it needs is there; what never comes is why it is missing."""
+    """Compute each metric as soon as everything it needs is known; if something never is, that is the reason given."""
     waiting, method = {metric.key: metric for metric in metrics}, context["method"]
     while ready := [metric for metric in waiting.values() if not _lacks(metric, context)]:
         for metric in ready:
@@ -146,7 +146,7 @@ def _run_scores(context: dict[str, Any], metrics: Sequence[Metric], scores: Scor
 
 
 def _called(metric: Metric, context: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return a metric's scores, float []; those of one split row by row, float [rows], where it scores rows.
+    """Return a metric's scores, float []; of a metric that scores rows, float [rows].
 
     Raises:
         ValueError: If there is no score; the message is the reason.

@@ -1,4 +1,4 @@
-"""Results and logits on disk: one JSON and one npz a run, each replaced whole or not at all."""
+"""Results and logits on disk: one JSON and one npz per run, each replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IDENTITY = ("config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
-"""Fields, beside the name, that results of one run share."""
+"""Fields, besides the name, that results of the same run share."""
 
 LOGIT_KEYS = (*(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")), "chance")
 """Arrays that the outputs of every run hold."""
@@ -33,7 +33,7 @@ def save_result(result: RunResult, folder: str | Path) -> Path:
     """Write ``<folder>/<result.name>.json`` and return its path.
 
     Raises:
-        BadInput: If the file holds the result of another run: it is kept as it is.
+        BadInput: If the file holds the result of another run, which is kept.
     """
     check_same_run(result, result.run, folder)
     text = result.to_json().encode()
@@ -41,7 +41,7 @@ def save_result(result: RunResult, folder: str | Path) -> Path:
 
 
 def check_same_run(mine: RunResult | RunRecord, run: RunId, folder: str | Path) -> None:
-    """Check that a folder has no result under a run's name that is another run's.
+    """Check that a folder holds no result of another run under this run's name.
 
     Args:
         mine: The run.
@@ -49,7 +49,7 @@ def check_same_run(mine: RunResult | RunRecord, run: RunId, folder: str | Path) 
         folder: Folder of results.
 
     Raises:
-        BadInput: If it has one, naming what differs.
+        BadInput: If it does, naming what differs.
     """
     file = Path(folder) / f"{run.name}.json"
     if not file.exists():
@@ -79,7 +79,7 @@ class Results(list[RunResult]):
     """Results of runs, in order: a list that can become a table."""
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row per run: what names it, its status, and each score in a column, NaN where it is missing."""
+        """Return one row per run: its name's parts, its status, and one column per score, NaN where it is missing."""
         import pandas as pd
 
         fields = ("task", "variant", "model", "method", "del_ratio", "seed", "status")
@@ -100,7 +100,7 @@ class Results(list[RunResult]):
 def load_results(folder: str | Path) -> Results:
     """Read every ``*.json`` directly in ``folder``, sorted by task, variant, model, ratio, method and seed.
 
-    Tasks that were made from data alone are known by their names afterwards, if their data sets are beside the folder.
+    Afterwards, tasks that were made from data are known by their names if their data sets are beside the folder.
 
     Raises:
         BadInput: If the folder is missing, a file is not a valid result, or two files hold the same run.
@@ -123,7 +123,7 @@ def load_results(folder: str | Path) -> Results:
 
 
 def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Path) -> dict[str, RunResult]:
-    """Return the results that a run's scores are compared with, as far as a folder has them.
+    """Return those results that a run's scores are compared with and that a folder has.
 
     Args:
         mine: The run.
@@ -144,7 +144,7 @@ def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Pat
 
 
 def _at(original: str, del_ratio: int | None) -> str:
-    """Return what the result of an original at a ratio is called, given the name of its checkpoint."""
+    """Return the name of an original's result at a ratio, given the name of its checkpoint."""
     if del_ratio is None:  # Rows that are named have no ratio.
         return original
     before, _, after = original.rpartition(f"-{ORIGINAL}-")
@@ -152,12 +152,12 @@ def _at(original: str, del_ratio: int | None) -> str:
 
 
 def save_logits(name: str, folder: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Write the outputs that membership inference reads to ``<folder>/<name>.npz``; equal arrays give equal bytes.
+    """Write the outputs that scores are computed from to ``<folder>/<name>.npz``; equal arrays give equal bytes.
 
     Args:
         name: The run's ``RunResult.name``.
         folder: Where to write.
-        arrays: What a kind measures: for each split of forget, retain and test ``<split>_logits`` [rows, ...] and
+        arrays: What a kind measures: for each of the splits forget, retain and test ``<split>_logits`` [rows, ...] and
             ``<split>_labels`` [rows, ...]; ``chance``; others as ``<split>_<name>``. Numbers or texts.
 
     Returns:
@@ -206,7 +206,7 @@ def _check_logits(arrays: Mapping[str, np.ndarray]) -> None:
         array = np.asarray(value)
         kinds, shape = ("fiuU", 1) if key not in LOGIT_KEYS else ("fiu", 0 if key == "chance" else 1)
         if array.dtype.kind not in kinds or array.ndim < shape:
-            raise BadInput(f"{key!r} is {array.dtype} of shape {array.shape}; needed are numbers, one row an example.")
+            raise BadInput(f"{key!r} is {array.dtype} of shape {array.shape}; needed are numbers, one row per example.")
     for split in ("forget", "retain", "test"):
         logits, labels = len(arrays[f"{split}_logits"]), len(arrays[f"{split}_labels"])
         if logits != labels:

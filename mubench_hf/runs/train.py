@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[TrainerCallback] = ()) -> RunRecord:
-    """Train one run's checkpoint into its folder, going on where an earlier attempt was cut off.
+    """Train one run's checkpoint in its folder, going on where an earlier attempt was cut off.
 
     Args:
         plan: The run.
         data: The task's prepared rows, if they are loaded already.
-        callbacks: Given to the trainer.
+        callbacks: Passed to the trainer.
 
     Returns:
         The finished run's record. A finished run is returned as it is.
@@ -67,7 +67,7 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
         callbacks=list(callbacks),
     )
     if callbacks and args.disable_tqdm:
-        # They show the progress that Trainer would otherwise print.
+        # The callbacks show the progress that Trainer would otherwise print.
         trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=True)
     record = replace(
@@ -89,10 +89,10 @@ def load_rows(setup: Setup, checkpoint: str | Path | None = None) -> TaskData:
 
     Args:
         setup: The table.
-        checkpoint: Whose own processor prepares them; default: that of the model.
+        checkpoint: The checkpoint whose processor prepares them; default: the model's processor.
 
     Raises:
-        BadInput: If the data set is not there.
+        BadInput: If the data set is missing.
     """
     loader = setup.model.architecture.processor_class
     processor = (
@@ -122,7 +122,7 @@ def _new_record(plan: Plan, manifest: Mapping[str, Any], model: PreTrainedModel 
 
 
 def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:
-    """Return a trainer's two sets; an original's D_r is all of train."""
+    """Return a trainer's two sets; for an original, D_r is all of train."""
     forget, retain = data.splits["forget"], data.splits["retain"]
     if original:
         return {"retain_dataset": JoinedRows(forget, retain)}

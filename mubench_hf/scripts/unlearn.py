@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     seed = seed_flag(flags) if arguments.original_seed is None else arguments.original_seed
     start = find_original(setup, seed, arguments.base)
 
-    # Names are checked by now: only what is to be run waits for torch.
+    # All names have been checked, so that a typo need not wait for torch.
     config_class = get_method(arguments.method).config_class
     defaults = {"output_dir": "", **preset(setup, arguments.method, start)}
     args = parse(config_class, flags, defaults, names=UnlearnArguments)

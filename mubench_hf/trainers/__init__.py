@@ -14,7 +14,7 @@ from mubench_hf.utils.declarations import Declaration, declared_classes
 from mubench_hf.utils.registry import Registry
 
 if TYPE_CHECKING:
-    # For editors and type checkers. A method is found without a line here.
+    # For editors and type checkers; a method is found without being listed here.
     from mubench_hf.trainers._base import UnlearningTrainer as UnlearningTrainer
     from mubench_hf.trainers._batch import Batch as Batch
     from mubench_hf.trainers._config import UnlearningConfig as UnlearningConfig
@@ -59,13 +59,12 @@ __all__ = [
 
 @cache
 def declared_methods() -> Mapping[str, Declaration]:
-    """Return what this package's methods say of themselves, by key, without importing torch.
+    """Return what this package's methods declare, by key, without importing torch.
 
-    A method is a class that assigns ``key`` and ``title`` in its body. Whatever else stands in a file is no business of
-    the registry.
+    A method is a class that assigns ``key`` and ``title`` in its body. The registry ignores anything else in a file.
 
     Raises:
-        BadInput: If two methods have one key.
+        BadInput: If two methods have the same key.
     """
     methods: dict[str, Declaration] = {}
     for found in declared_classes(Path(__file__).parent, "key"):
@@ -131,7 +130,7 @@ def get_method(reference: str | Path | type[UnlearningTrainer]) -> type[Unlearni
 
 
 def _homes() -> dict[str, str]:
-    """Return public name → the module it stands in: parts of a method, and each method's trainer and config."""
+    """Return public name → its module: parts of a method, and each method's trainer and config."""
     homes = dict(_PARTS)
     for each in declared_methods().values():
         homes |= dict.fromkeys((each.name, f"{each.name.removesuffix('Trainer')}Config"), each.file.stem)
@@ -139,12 +138,12 @@ def _homes() -> dict[str, str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when something is asked for that needs it."""
+    """Import torch only when a name is used that needs it."""
     if not name.startswith("__") and name in (homes := _homes()):
         return getattr(import_module(f"{__name__}.{homes[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Return the public names, those of methods included."""
+    """Return the public names, including those of methods."""
     return sorted({*__all__, *_homes()})

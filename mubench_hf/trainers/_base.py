@@ -28,10 +28,10 @@ from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher, Teacher
 
 
 class UnlearningTrainer(Pushing):
-    """Base of all methods: says which rows a method sees, and stops, times and resumes it.
+    """Base of all methods: gives a method its rows, and stops, times and resumes it.
 
     A method sets the class attributes below, says in ``passes`` which rows an epoch walks through, and overrides
-    ``compute_loss``, which ``over_batch`` makes a function of one ``Batch``. That is called in training alone, where
+    ``compute_loss``, which ``over_batch`` makes a function of one ``Batch``. It is called only in training, where
     inputs carry the flag ``is_forget``; ``evaluate`` and ``predict`` always use the task's own loss.
 
     Args:
@@ -44,24 +44,24 @@ class UnlearningTrainer(Pushing):
         kwargs: Everything else ``Trainer`` takes, such as ``data_collator`` or ``callbacks``.
 
     Attributes:
-        key: What the method's runs are named after.
-        aliases: Other names that it is found by.
+        key: The method's key, after which its runs are named.
+        aliases: Other names by which it is found.
         config_class: Its config.
         title: Its name in tables.
         measurement: What it looks at, in the words of the taxonomy: ``loss`` or ``logits``.
-        corruption: How it makes D_f forgotten.
-        retention: What holds D_r.
+        corruption: How it makes the model forget D_f.
+        retention: How it keeps D_r.
         source: The paper.
-        kinds: Keys of the kinds of tasks that it is for; ``None`` for every kind.
+        kinds: Keys of the kinds of tasks that it supports; ``None`` for every kind.
         needs_forget: Whether it reads D_f at all.
         replays_recipe: Whether it is trained with the original's recipe.
         status: ``ok``, or ``diverged`` after a loss that was not finite or too large; the weights are then those
             before that update.
         status_reason: Why, if not ``ok``.
-        unlearn_seconds: Wall seconds of unlearning with its preparation, without evaluation and saving.
+        unlearn_seconds: Wall seconds of unlearning, including its preparation, without evaluation and saving.
 
     Raises:
-        BadInput: If the method is not for models of this kind, a set is empty, the sets share rows (where both carry
+        BadInput: If the method is not for models of this kind, a set is empty, the sets share rows (if both have
             ``index``), or a label is out of the model's range.
     """
 
@@ -80,7 +80,7 @@ class UnlearningTrainer(Pushing):
     loss_is_scaled_for_ga = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep whatever overrides ``compute_loss`` to training."""
+        """Restrict an overridden ``compute_loss`` to training."""
         super().__init_subclass__(**kwargs)
         cls.compute_loss = in_training(cls.compute_loss, UnlearningTrainer.compute_loss)
 
@@ -98,7 +98,7 @@ class UnlearningTrainer(Pushing):
         self.rows = JoinedRows(forget_dataset, retain_dataset)
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
         if self.args.device.type == "cpu":
-            # Launchers set one thread a process, plain Python takes every core: results must not depend on which.
+            # Launchers set one thread per process, plain Python uses every core: results must not depend on which.
             local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             torch.set_num_threads(args.cpu_threads or max(1, cores // local))
@@ -130,7 +130,7 @@ class UnlearningTrainer(Pushing):
                 continue
             labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
             if getattr(rows, "format", {}).get("type") == "custom":
-                continue  # A transform may make other labels of those that are stored.
+                continue  # A transform may change the stored labels.
             if labels is None or classes is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
                 continue
             wrong = np.flatnonzero((labels < 0) | (labels >= classes))
@@ -147,21 +147,21 @@ class UnlearningTrainer(Pushing):
     def method_key(cls) -> str:
         """Return the key that runs are named after: the class's own ``key``, else its name in snake case.
 
-        A class that extends a method is another method: it does not inherit the key.
+        A class that extends a method is a new method, so it does not inherit the key.
         """
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__.removesuffix("Trainer"))
         return vars(cls).get("key") or words.strip("_").lower() or "custom"
 
     @classmethod
     def is_for(cls, kind: str) -> bool:
-        """Return whether the method is for tasks of a kind; without ``kinds`` it is for every kind."""
+        """Return whether the method is for a kind of tasks; without ``kinds`` it is for all."""
         return cls.kinds is None or kind in cls.kinds
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return the passes of epoch ``epoch`` (from 0), in order.
 
         Raises:
-            NotImplementedError: If the method does not say.
+            NotImplementedError: If the method does not define them.
         """
         raise NotImplementedError
 
@@ -188,7 +188,7 @@ class UnlearningTrainer(Pushing):
         accepted = inspect.signature(self.accelerator.unwrap_model(self.model).forward).parameters
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         known = (*accepted, "labels", "label", "label_ids")
-        # A forward with **kwargs names its inputs all the same; without names at all, every column goes through.
+        # A forward with **kwargs still names its inputs; if it names none, every column is passed on.
         return FlaggedCollator(self.data_collator, None if takes_any and len(accepted) <= 1 else known)
 
     def forward(
@@ -215,14 +215,14 @@ class UnlearningTrainer(Pushing):
         """Return the task's own loss of rows in evaluation; a method overrides this with what it minimises in training.
 
         Raises:
-            NotImplementedError: If it does not.
+            NotImplementedError: If it does not override it.
         """
         if IS_FORGET in inputs:
             raise NotImplementedError(f"{type(self).__name__} does not say what it minimises: override compute_loss.")
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _draw_keys(self, rows: Tensor) -> Tensor:
-        """Return a key for whatever is drawn of each row in this epoch, int64 ``[rows]``, whatever batch it is in."""
+        """Return each row's key for random draws in this epoch, int64 ``[rows]``; it does not depend on the batch."""
         return (self.args.seed * 1_000_003 + self.sampler.epoch) * len(self.rows) + rows
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | None:
@@ -234,7 +234,7 @@ class UnlearningTrainer(Pushing):
         return self.accelerator.reduce(counts, "sum") if self.args.world_size > 1 else counts
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Evaluate rows without their flags, by which a batch of training is told."""
+        """Evaluate rows without their flags, since a flag marks a batch of training."""
         inputs = {name: value for name, value in inputs.items() if name not in (IS_FORGET, ROW)}
         return super().prediction_step(model, inputs, *args, **kwargs)
 
@@ -247,8 +247,8 @@ class UnlearningTrainer(Pushing):
     def original_teacher(self, served: np.ndarray | None = None) -> Teacher:
         """Return the original as a teacher of the rows where ``served`` (bool ``[rows]``) is true; for ``prepare``.
 
-        Without ``served`` it is one of all rows. A table may come from an earlier run and covers all rows, so the clock
-        is charged for the rows that this run reads, at the rate at which the table was computed.
+        Without ``served`` it teaches all rows. A table may come from an earlier run and covers all rows, so the clock
+        is charged only for the rows that this run reads, at the rate at which the table was computed.
         """
         if not self._keeps_outputs:
             return LiveTeacher(copy.deepcopy(self.model), self.kind)
@@ -264,7 +264,7 @@ class UnlearningTrainer(Pushing):
         return TableTeacher(outputs.logits)
 
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:
-        """Return ``model`` as a teacher of the D_f rows alone; for ``prepare``."""
+        """Return ``model`` as a teacher of only the D_f rows; for ``prepare``."""
         if not self._keeps_outputs:
             return LiveTeacher(model, self.kind)
         rows = np.flatnonzero(self.rows.is_forget)

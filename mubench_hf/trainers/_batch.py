@@ -19,17 +19,17 @@ from mubench_hf.trainers._teachers import Teacher
 class Batch:
     """One micro-batch after the student's forward pass.
 
-    What is asked of its rows comes back as float32 ``[rows]``. A teacher is asked for the rows that count (``where``,
-    bool ``[rows]``, by default all) and for no others; those get 0.
+    Values per row are float32 ``[rows]``. Only the rows that count (``where``, bool ``[rows]``, by default all) are
+    given to a teacher; the others get 0.
 
     Attributes:
         inputs: The collated batch.
-        predictions: The student's, one entry per row: of a classifier, logits ``[rows, classes]``.
-        labels: What they are compared with: of a classifier, int64 ``[rows]``.
+        predictions: The student's, one entry per row: for a classifier, logits ``[rows, classes]``.
+        labels: What they are compared with: for a classifier, int64 ``[rows]``.
         is_forget: bool ``[rows]``.
         rows: int64 ``[rows]``, positions in the joined data set.
         counts: Number of D_r and of D_f rows in the whole update, ``[2]``.
-        scale: Number of processes, by whose number DDP divides gradients.
+        scale: Number of processes, by which DDP divides gradients.
         kind: How rows of this task are read.
     """
 
@@ -50,12 +50,12 @@ class Batch:
         """Return the task's own loss of each row, at least 0.
 
         Args:
-            teacher: Whose loss; default: the student's.
-            reduction: Whether a row's loss is the ``mean`` over its label tokens or their ``sum``.
+            teacher: The teacher whose loss is returned; default: the student's.
+            reduction: Whether a row's loss is the ``mean`` or the ``sum`` over its label tokens.
             where: The rows that count.
 
         Raises:
-            BadInput: If ``reduction`` is another word.
+            BadInput: If ``reduction`` is neither.
         """
         _check(reduction)
         return self._read(
@@ -68,13 +68,13 @@ class Batch:
         """Return the log-probability of each row's label or target, in nats, at most 0.
 
         Args:
-            teacher: Whose; default: the student's.
+            teacher: The teacher whose log-probability is returned; default: the student's.
             reduction: ``sum`` over a row's label tokens, which is the log-probability of the whole target, or their
                 ``mean``.
             where: The rows that count.
 
         Raises:
-            BadInput: If the model gives its rows no likelihood, or ``reduction`` is another word.
+            BadInput: If the model gives its rows no likelihood, or ``reduction`` is neither.
         """
         _check(reduction)
         return self._read(
@@ -86,7 +86,7 @@ class Batch:
 
         Args:
             teacher: The teacher.
-            temperature: Of both distributions, where the kind has distributions.
+            temperature: Temperature of both distributions, if the kind has distributions.
             where: The rows that count.
         """
         return self._read(
@@ -99,11 +99,11 @@ class Batch:
     def _predicted_by(self, teacher: Teacher | None) -> Tensor:
         if teacher is None:
             return self.predictions
-        # A model cannot run on no rows. They add nothing, whoever predicts them.
+        # A model cannot run on no rows at all, and with none its predictions do not matter.
         return teacher(self.inputs, self.rows) if len(self.rows) else self.predictions.detach()
 
     def _read(self, where: Tensor | None, read: Callable[[Batch], Tensor]) -> Tensor:
-        """Return what ``read`` says of the rows that count, and 0 for the others."""
+        """Return what ``read`` gives for the rows that count, and 0 for the others."""
         if where is None or where.all():
             return read(self)
         found = read(self._only(where))
@@ -138,13 +138,13 @@ def _check(reduction: str) -> None:
 
 
 def mean_where(losses: Tensor, where: Tensor, count: Tensor | None = None) -> Tensor:
-    """Return the sum of ``losses`` at the rows ``where`` is true over ``count`` such rows; 0 where there are none.
+    """Return the sum of ``losses`` over the rows where ``where`` is true, divided by ``count``; 0 without such rows.
 
     Args:
         losses: ``[rows]``.
         where: bool ``[rows]``.
-        count: Number of such rows in the whole optimizer update. Micro-batches and processes that share an update
-            then add up to its mean. Default: their number in this batch.
+        count: Number of such rows in the whole optimizer update, so that micro-batches and processes that share an
+            update add up to its mean. Default: their number in this batch.
     """
     count = where.sum() if count is None else count
     return torch.where(where, losses, 0.0).sum() / count.clamp(min=1)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """A stopwatch for wall seconds that can be paused, and set when a run is resumed."""
+    """A stopwatch for wall seconds that can be paused, and set when a run resumes."""
 
     def __init__(self) -> None:
         self._elapsed = 0.0

@@ -24,12 +24,12 @@ class UnlearningConfig(Documented, TrainingArguments):
         save_strategy: When to save a state that a killed run resumes from.
         save_total_limit: Number of such states to keep.
         logging_strategy: When to log the method's loss.
-        remove_unused_columns: Left off: rows are prepared when read, and other columns are dropped then.
+        remove_unused_columns: Off, because rows are prepared when read, and other columns are dropped then.
         cpu_threads: Threads for work on a CPU; default: the usable cores, shared among its processes.
         max_abs_loss: A loss beyond this, or not finite, stops the run as diverged.
-        cache_teacher_outputs: Compute the original's outputs once, for all rows. Turn off where preparation is random
-            or a method reads few rows of a large set: the original then runs beside the student.
-        teacher_cache_dir: Folder, of one data set and preparation, that keeps these outputs for later runs.
+        cache_teacher_outputs: Compute the original's outputs once, for all rows. Turn this off if preparation is random
+            or a method reads few rows of a large set; the original then runs beside the student.
+        teacher_cache_dir: Folder that keeps these outputs for later runs on the same rows, prepared the same way.
     """
 
     output_dir: str = "unlearned"
@@ -46,7 +46,7 @@ class UnlearningConfig(Documented, TrainingArguments):
         """Check what ``TrainingArguments`` does not.
 
         Raises:
-            BadInput: If the class is no dataclass, or saved states are to be pushed.
+            BadInput: If the class is not a dataclass, or saved states are to be pushed.
         """
         config = type(self)
         if "__dataclass_fields__" not in vars(config) and inspect.get_annotations(config):

@@ -1,4 +1,4 @@
-"""Settings whose help on the command line is what their class's docstring says of them."""
+"""Settings whose help on the command line comes from their class's docstring."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def documented_arguments(doc: str | None) -> dict[str, str]:
 class Documented:
     """Base of a dataclass of arguments: a field's help is its text in the docstring of the class that declares it.
 
-    One that a class only gives another default keeps the help that it has.
+    A field that a class only gives another default keeps its help.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -19,7 +19,7 @@ from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._passes import PassSampler
 
 STATE_FILE = "unlearning_state.json"
-"""Written last into a saved state: a folder without it was interrupted and is not resumed from."""
+"""File written last into a saved state: a folder without it is incomplete and is not resumed from."""
 
 
 class Diverged(RuntimeError):
@@ -43,7 +43,7 @@ class RunLoop(Trainer):
     status_reason: str | None
 
     def prepare(self) -> None:
-        """Do what must be done before the first step, while ``self.model`` is the original; it is timed."""
+        """Do what must be done before the first step, while ``self.model`` is still the original; this is timed."""
 
     @property
     def unlearn_seconds(self) -> float:
@@ -72,7 +72,7 @@ class RunLoop(Trainer):
             self.prepare()
             if resume_from_checkpoint:
                 self.clock.set(json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_text())["seconds"])
-            # Whatever was drawn since the trainer was made must not reach the weights.
+            # Random numbers drawn since the trainer was made must not affect the weights.
             set_seed(self.args.seed)
             self._update_loss = 0.0
             self.status, self.status_reason = "ok", None
@@ -88,7 +88,7 @@ class RunLoop(Trainer):
         """Do one micro-batch; stop the run before the update if the update's loss is not finite or too large.
 
         Raises:
-            Diverged: If it is; ``train`` catches it.
+            Diverged: If that is so; ``train`` catches it.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._update_loss += loss
@@ -129,7 +129,7 @@ class RunLoop(Trainer):
         if not isinstance(model, PreTrainedModel):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        # Some classes save their weights under other names than they have in memory. Trainer would leave those it does
+        # Some classes save weights under other names than they have in memory. Trainer would leave those it does
         # not find as they are and only warn; `from_pretrained` knows both names.
         saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
         model.load_state_dict(saved.state_dict())
@@ -137,7 +137,7 @@ class RunLoop(Trainer):
     # Epochs of unequal length: Trainer takes every epoch to be as long as the first, and these are its only uses. -----
 
     def set_initial_training_values(self, args: UnlearningConfig, dataloader: DataLoader) -> tuple:
-        """Return what ``Trainer`` derives from the loader's length, for epochs that differ in length."""
+        """Return the numbers that ``Trainer`` derives from the loader's length, for epochs that differ in length."""
         epochs, max_steps = self._length()
         batch = self.get_total_train_batch_size(args)
         samples = sum(len(update) for epoch in range(epochs) for update in self.sampler.updates(epoch))
@@ -153,7 +153,7 @@ class RunLoop(Trainer):
             return epochs, self.args.max_steps
         if self.args.num_train_epochs <= 0:
             raise BadInput(
-                f"num_train_epochs is {self.args.num_train_epochs}; a run needs a part of one epoch at least."
+                f"num_train_epochs is {self.args.num_train_epochs}; a run needs at least a part of one epoch."
             )
         epochs = math.ceil(self.args.num_train_epochs)
         updates = [self.sampler.update_count(epoch) for epoch in range(epochs)]
@@ -178,7 +178,7 @@ class RunLoop(Trainer):
 
 
 def last_complete_state(output_dir: str | Path) -> str | None:
-    """Return the folder of the last state in ``output_dir`` that was saved to its end, or ``None``."""
+    """Return the folder of the last complete state in ``output_dir``, or ``None``."""
     files = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")
     folders = sorted((file.parent for file in files), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
     return str(folders[-1]) if folders else None

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def over_batch(objective: Callable[[Any, Batch], Tensor]) -> Callable[..., Any]:
     """Turn ``compute_loss(self, batch)`` into the ``compute_loss`` that ``Trainer`` calls.
 
-    The student runs once and its outputs are returned where they are asked for, so that a method only says what its
-    loss is of a ``Batch``. One that needs more can override ``compute_loss`` with ``Trainer``'s signature instead.
+    The student runs once and its outputs are returned if asked for, so a method only says what its loss is on a
+    ``Batch``. A method that needs more can override ``compute_loss`` with ``Trainer``'s signature instead.
     """
 
     @wraps(objective, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
@@ -42,7 +42,7 @@ def over_batch(objective: Callable[[Any, Batch], Tensor]) -> Callable[..., Any]:
 
 
 def in_training(compute_loss: Callable[..., Any], task_loss: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``compute_loss`` for flagged batches, which are those of training, and ``task_loss`` for all others.
+    """Return a function that is ``compute_loss`` on flagged batches, those of training, and else ``task_loss``.
 
     Raises:
         BadInput: If ``Trainer`` cannot call it.
@@ -61,5 +61,5 @@ def in_training(compute_loss: Callable[..., Any], task_loss: Callable[..., Any])
     def guarded(self: UnlearningTrainer, model: Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         return (compute_loss if IS_FORGET in inputs else task_loss)(self, model, inputs, *args, **kwargs)
 
-    guarded.guard = guarded  # A decorator that copies attributes does not copy this.
+    guarded.guard = guarded  # It names itself, so a copy of it on another function is told apart.
     return guarded

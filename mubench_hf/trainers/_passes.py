@@ -19,8 +19,8 @@ class Pass:
 
     Attributes:
         rows: ``forget``, ``retain``, their shuffled ``union``, or ``balanced``: every D_f row beside one D_r row.
-        batch_size: Rows a process and micro-batch; ``None`` is the trainer's ``per_device_train_batch_size``.
-        retain_fraction: Of a balanced pass: the share of D_r, redrawn for each pass, that its D_r rows come from.
+        batch_size: Rows per process and micro-batch; ``None`` for the trainer's ``per_device_train_batch_size``.
+        retain_fraction: For a balanced pass: the share of D_r, redrawn for each pass, that its D_r rows come from.
     """
 
     rows: Literal["forget", "retain", "union", "balanced"]
@@ -37,18 +37,18 @@ class Pass:
 
 
 class PassSampler(Sampler[list[int]]):
-    """Batches of row positions for one process, in an order that is a function of seed and epoch alone.
+    """Batches of row positions for one process, in an order that depends only on seed and epoch.
 
     The rows of a pass are divided evenly over its optimizer updates, and those of an update evenly over its
-    micro-batches, one for each accumulation step of each process. So no update rests on a few left-over rows, every
-    process takes the same number of steps, and the updates are the same rows however they are divided.
+    micro-batches, one for each accumulation step of each process. So no update consists of a few left-over rows, every
+    process takes the same number of steps, and an update has the same rows however they are divided.
 
     Args:
         is_forget: bool ``[rows]``, the flag of every row.
         passes: Epoch → the passes it makes.
         seed: Seed of the order.
-        batch_size: Default rows a micro-batch.
-        accumulation: Micro-batches a process and update.
+        batch_size: Default rows per micro-batch.
+        accumulation: Micro-batches per process and update.
         world_size: Number of processes.
         rank: This process.
     """
@@ -104,7 +104,7 @@ class PassSampler(Sampler[list[int]]):
                 f"processes x {self.accumulation} gradient accumulation steps. Use at most {size} in all."
             )
         batch_size = self.passes(epoch)[number].batch_size or self.batch_size
-        # Never so many updates that a micro-batch would be empty.
+        # There are never so many updates that a micro-batch would be empty.
         return min(math.ceil(size / (batch_size * shares)), size // shares)
 
     def __len__(self) -> int:

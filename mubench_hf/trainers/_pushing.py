@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 SHOWN = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",
          "gradient_accumulation_steps", "seed")  # fmt: skip
-"""Arguments of every method that the card shows beside the method's own."""
+"""Arguments of every method that the card shows in addition to the method's own."""
 
 
 class Pushing(RunLoop):
-    """Pushes what a run ends with, once: no state on the way, no optimizer, no pickled arguments."""
+    """Pushes what a run ends with, once: no intermediate states, no optimizer, no pickled arguments."""
 
     title: ClassVar[str]
     source: ClassVar[str]
@@ -51,7 +51,7 @@ class Pushing(RunLoop):
         The arguments are those of ``Trainer.push_to_hub``; ``kwargs`` go to ``create_model_card``.
 
         Raises:
-            BadInput: If ``blocking`` is false: what is sent is not kept for later.
+            BadInput: If ``blocking`` is false, since the files to send are not kept for later.
         """
         if not blocking:
             raise BadInput("blocking is False; the trainer waits until the model is pushed. Leave it out.")
@@ -85,13 +85,13 @@ class Pushing(RunLoop):
         Args:
             language: Language of the model.
             license: Its licence.
-            tags: Tags beside those of the method.
+            tags: Tags in addition to those of the method.
             model_name: Title; default: the folder's name.
             finetuned_from: The original; default: the repository that the model was loaded from.
             tasks: The model's task on the Hub, or several.
             dataset_tags: Data sets on the Hub.
-            dataset: Left out, as ``dataset_args`` is: the card tells no scores of them.
-            dataset_args: See ``dataset``.
+            dataset: Ignored, as the card has no scores.
+            dataset_args: Ignored too.
         """
         if not self.is_world_process_zero():
             return
@@ -133,10 +133,10 @@ class Pushing(RunLoop):
         Path(self.args.output_dir, "README.md").write_text(card, encoding="utf-8")
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Send nothing: a saved state holds weights on the way, and optimizers as pickles."""
+        """Send nothing: a saved state holds intermediate weights, and optimizers as pickles."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self.args.should_save:
-            # A pickle, which may hold a token, and nothing reads it.
+            # It is a pickle that may hold a token, and nothing reads it.
             Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Teachers: what a frozen model says of a batch, read from a table or computed beside the student."""
+"""Teachers: a frozen model's predictions of a batch, read from a table or computed beside the student."""
 
 from __future__ import annotations
 

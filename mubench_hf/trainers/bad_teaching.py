@@ -35,8 +35,8 @@ def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) ->
     Source: arXiv 2205.08096, eq. 3.
 
     Args:
-        from_good: Divergences from the original, ``[rows]``; those of D_f are not read.
-        from_bad: Divergences from the incompetent teacher, ``[rows]``; those of D_r are not read.
+        from_good: Divergences from the original, ``[rows]``; those of D_f rows are not read.
+        from_bad: Divergences from the incompetent teacher, ``[rows]``; those of D_r rows are not read.
         is_forget: bool ``[rows]``.
     """
     return torch.where(is_forget, from_bad, from_good)

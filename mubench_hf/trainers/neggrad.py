@@ -15,7 +15,7 @@ from mubench_hf.trainers._passes import Pass
 
 @dataclass
 class NegGradConfig(UnlearningConfig):
-    """Settings of ``neggrad``: few steps at a small rate, since ascent has no bottom and ends in divergence."""
+    """Settings of ``neggrad``: few steps at a small rate, since the loss is unbounded and long ascent diverges."""
 
     learning_rate: float = 1e-5
 
@@ -26,7 +26,7 @@ def neggrad_loss(losses: Tensor) -> Tensor:
 
 
 class NegGradTrainer(UnlearningTrainer):
-    """Maximises the task's loss on D_f only; nothing holds the rest."""
+    """Maximises the task's loss on D_f only; nothing retains D_r."""
 
     key = "neggrad"
     aliases = ("ga", "grad_ascent", "gradient_ascent", "negative_gradient")

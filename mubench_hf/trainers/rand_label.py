@@ -32,12 +32,12 @@ class RandLabelConfig(UnlearningConfig):
 
 
 class RelabelledRows(Dataset):
-    """The joined rows, each of D_f with its random target.
+    """The joined rows, in which each row of D_f has its random target.
 
     Args:
         rows: D_f and D_r.
-        kind: Says what another target is.
-        num_labels: Number of the model's classes, where it has classes.
+        kind: Says what a random target is.
+        num_labels: Number of the model's classes, if it has classes.
         seed: Seed of the draws.
 
     Attributes:
@@ -67,7 +67,7 @@ class RelabelledRows(Dataset):
 class RandLabelTrainer(UnlearningTrainer):
     """Minimises the task's loss over the shuffled union, D_f with random targets.
 
-    A class is drawn uniformly from the row's other classes; where targets are not classes, from those of D_r's rows.
+    A class is drawn uniformly from the classes other than the row's own; other targets are those of random D_r rows.
     """
 
     key = "rand_label"
@@ -85,7 +85,7 @@ class RandLabelTrainer(UnlearningTrainer):
         """Return the rows with random targets; a row keeps its own through an epoch, and by default throughout.
 
         Raises:
-            BadInput: If the loader's workers would not see targets that are drawn anew.
+            BadInput: If the loader's workers would not see newly drawn targets.
         """
         if self.args.redraw_labels and self.args.dataloader_persistent_workers:
             raise BadInput(

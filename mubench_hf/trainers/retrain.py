@@ -45,7 +45,7 @@ class RetrainTrainer(UnlearningTrainer):
         return (Pass("retain"),)
 
     def prepare(self) -> None:
-        """Forget everything: put fresh weights into the model."""
+        """Put fresh weights into the model, which forgets everything."""
         fresh = reinitialised(self.model, self.args.seed, self.args.init_from)
         self.model.load_state_dict(fresh.state_dict())
 

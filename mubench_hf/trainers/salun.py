@@ -28,8 +28,8 @@ class SalUnConfig(RandLabelConfig):
 def saliency_masks(gradients: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
     """Return bool masks of the ``round(density * weights)`` largest ``|gradient|`` over all tensors together.
 
-    One selection finds the threshold. Weights that tie with it are taken in tensor order until the count is exact:
-    where most gradients are zero, a bare threshold would take everything.
+    One selection finds the threshold. Weights that tie with it are taken in tensor order until the count is exact: if
+    most gradients are zero, a threshold alone would take everything.
 
     Args:
         gradients: Name → gradient, any shape; summed over all rows before the absolute value is taken.
@@ -55,8 +55,8 @@ def saliency_masks(gradients: Mapping[str, Tensor], density: float) -> dict[str,
 class SalUnTrainer(RandLabelTrainer):
     """RandLabel under a saliency mask; masked weights stay bit-equal to the original's.
 
-    Masked gradients are zeroed as they are produced, so that clipping sees only the free weights; what weight decay
-    would still move is put back after each step.
+    Masked gradients are zeroed as they are produced, so that clipping sees only the free weights; masked weights, which
+    weight decay would still move, are put back after each step.
     """
 
     key = "salun"
@@ -67,7 +67,7 @@ class SalUnTrainer(RandLabelTrainer):
     source = "arXiv 2310.12508"
 
     def prepare(self) -> None:
-        """Compute the mask at the original's weights and tie the masked weights down."""
+        """Compute the mask at the original's weights and keep the masked weights fixed."""
         self.masks = saliency_masks(self.forget_gradients(), self.args.density)
         for hook in getattr(self, "_hooks", ()):
             hook.remove()

@@ -15,7 +15,7 @@ from mubench_hf.trainers._passes import Pass
 
 @dataclass
 class ScrubConfig(UnlearningConfig):
-    """Settings of ``scrub``. One optimizer serves both directions: its moments carry over, as in the authors' code.
+    """Settings of ``scrub``. One optimizer serves both directions, so its moments carry over, as in the authors' code.
 
     Args:
         msteps: Number of first epochs that begin with a max pass over D_f.

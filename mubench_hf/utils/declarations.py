@@ -12,12 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Declaration:
-    """A class, or a module, and the constants that stand in it.
+    """A class or a module, and the constants that it declares.
 
     Attributes:
         file: Where it is declared.
         name: Name of the class; empty for the module itself.
-        doc: Its docstring, empty where there is none.
+        doc: Its docstring; empty if it has none.
         constants: Name → value of every constant assigned directly in its body.
     """
 
@@ -52,7 +52,7 @@ def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
 
 
 def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
-    """Return what is assigned a constant in a body; ``a, b = 1, 2`` assigns two."""
+    """Return the constants assigned in a body, by name; ``a, b = 1, 2`` assigns two."""
     found: dict[str, Any] = {}
     targets: Sequence[ast.expr]
     for node in body:
@@ -65,7 +65,7 @@ def _constants(body: Sequence[ast.stmt]) -> dict[str, Any]:
         try:
             value = ast.literal_eval(_Infinity().visit(assigned))
         except ValueError:
-            continue  # Computed when the file runs, so nothing to be read here.
+            continue  # It is computed when the file runs, so it cannot be read here.
         for target in targets:
             if isinstance(target, ast.Name):
                 found[target.id] = value

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and disks without room for them."""
+"""Files that are written whole or not at all, and disks without room for them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import BinaryIO
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
-    """Let ``write`` fill a file that takes the place of ``path`` only once it is complete and on disk.
+    """Let ``write`` fill a file that replaces ``path`` only once it is complete and on disk.
 
     Args:
-        path: Where the file ends up; missing folders are made. A failure leaves an older file there as it was.
+        path: Where the file ends up; missing folders are made. If writing fails, an older file there is kept.
         write: Called with the open binary stream.
 
     Returns:
         ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, as several processes may save the same run; plain open() keeps the user's file mode.
+    # The name is unique because several processes may save the same run; plain open() keeps the user's file mode.
     part = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         with open(part, "wb") as stream:
@@ -35,7 +35,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Return whether an error, or what caused it, says that there is no room left; some libraries say so in words."""
+    """Return whether an error, or its cause, says that no room is left; some libraries say so only in words."""
     full = (errno.ENOSPC, errno.EDQUOT)
     if getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error):
         return True

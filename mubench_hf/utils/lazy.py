@@ -1,4 +1,4 @@
-"""Public names of a package that are imported at their first use, declared once for run time and for editors."""
+"""Public names of a package that are imported when first used, declared once for run time and for editors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def lazy_exports(package: str, file: str) -> Exports:
     """Return the ``__getattr__``, ``__dir__`` and ``__all__`` of a package that declares its names for type checkers.
 
     The package's ``__init__`` imports its public names under ``if TYPE_CHECKING:``, which an editor reads and Python
-    skips. Reading the same lines here makes them the one list of what there is.
+    skips. Reading the same lines here makes them the only list of public names.
 
     Args:
         package: Name of the package, its ``__name__``.

@@ -1,4 +1,4 @@
-"""Progress of a run of many parts: one bar over the whole, one over the part at hand."""
+"""Progress of a run of many parts: one bar for the whole, one for the current part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _StepCallback(TrainerCallback):
 
 
 class RunProgress:
-    """Draws progress in a terminal; elsewhere prints one line for each finished part."""
+    """Draws progress in a terminal; elsewhere prints one line per finished part."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True)
@@ -59,7 +59,7 @@ class RunProgress:
 
     @contextmanager
     def over(self, parts: int) -> Iterator[None]:
-        """Show the bars while inside, the whole being ``parts`` parts."""
+        """Show the bars while inside, for a run of ``parts`` parts."""
         self._parts = parts
         with self._bars:
             self._whole = self._bars.add_task("whole run", total=parts)

@@ -1,4 +1,4 @@
-"""Registries that anything can join: the package's own things, installed ones, and what a person names or brings."""
+"""Registries that anyone can extend: the package's own things, installed ones, and those that a person brings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mubench_hf.errors import BadInput, unknown_name
 T = TypeVar("T")
 
 SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What a key may look like: files and Hub repositories are named after it."""
+"""Pattern of a key: files and Hub repositories are named after it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Origin:
     """Where a thing from outside the package comes from; it is recorded with every run that uses the thing.
 
     Attributes:
-        name: ``package.module:Name`` or ``file.py:Name``; never a path, which would say something of the machine.
+        name: ``package.module:Name`` or ``file.py:Name``; never a path, which would tell something about the machine.
         sha256: Hash of the source file that defines it.
     """
 
@@ -41,15 +41,15 @@ class Registry(Generic[T]):
 
     Args:
         what: Kind of thing, for messages: ``method``.
-        group: Group of the entry points by which installed packages add theirs: ``mubench_hf.methods``.
+        group: Entry point group through which installed packages add theirs: ``mubench_hf.methods``.
         own: Returns key → loader of what the package ships. It is called at the first use and imports nothing heavy.
-        accept: Returns the thing that an object is or stands for, ``None`` if it is none.
+        accept: Returns the thing that an object is or stands for, or ``None`` if it is not one.
         key: Returns a thing's key.
-        defined_in: Returns the class, function or module whose source file a thing's hash is of.
-        origin_of: Returns where a thing comes from that says so itself, because no source file defines it.
+        defined_in: Returns the class, function or module whose source file is hashed for a thing.
+        origin_of: Returns the origin of a thing that knows it itself, because no source file defines it.
         aliases: Returns other names of the package's own things: alias → key.
         reserved: Keys that nothing may have.
-        whole_modules: Whether a thing is a module as a whole, so that ``package.module`` and ``file.py`` name one.
+        whole_modules: Whether a thing is a whole module, so that ``package.module`` and ``file.py`` name one.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Registry(Generic[T]):
 
         Args:
             reference: A key, an alias, the thing itself, ``"package.module:Name"`` or ``"path/to/file.py:Name"``. The
-                name may be left out where a file declares one thing alone.
+                name may be left out if the file declares only one thing.
 
         Raises:
-            BadInput: If there is none; the nearest name is suggested. If what is named cannot be imported, is something
-                else, or has the key of one of the package's own.
+            BadInput: If nothing has that name (the nearest one is suggested), or if what is named cannot be imported,
+                is something else, or has the key of one of the package's own things.
         """
         if not isinstance(reference, str | Path):
             return self._bring(reference, origin=None)
@@ -116,7 +116,7 @@ class Registry(Generic[T]):
         )
 
     def check(self, reference: object) -> None:
-        """Check that ``get`` knows a reference, without loading what the package itself ships.
+        """Check that ``get`` knows a reference, without loading the package's own things.
 
         Raises:
             BadInput: As ``get`` does.
@@ -129,11 +129,11 @@ class Registry(Generic[T]):
         return name in self._own() or name in self._brought or name in self._installed()
 
     def owns(self, name: str) -> bool:
-        """Return whether a key is that of one of the package's own."""
+        """Return whether a key belongs to one of the package's own things."""
         return name in self._own()
 
     def origin(self, thing: T) -> Origin | None:
-        """Return where a thing comes from; ``None`` for one of the package's own."""
+        """Return where a thing comes from; ``None`` for one of the package's own things."""
         return self._origins.get(self._key(thing)) if not self.owns(self._key(thing)) else None
 
     # Bringing ---------------------------------------------------------------------------------------------------------
@@ -143,9 +143,9 @@ class Registry(Generic[T]):
 
         Args:
             found: The object.
-            origin: How it was named; ``None`` for an object that was given itself.
+            origin: How it was named; ``None`` if the object itself was given.
             key: The key that it must have.
-            source: Module that declares it; ``None`` where only the object can tell.
+            source: Module that declares it; ``None`` if only the object can tell.
         """
         thing = self._accept(found)
         if thing is None:
@@ -172,13 +172,13 @@ class Registry(Generic[T]):
         return thing
 
     def _installed(self) -> dict[str, metadata.EntryPoint]:
-        """Return the entry points of the group by name; one with a name of the package's own is passed over."""
+        """Return the entry points of the group by name, without those that have the key of one of the package's own."""
         found = {}
         for point in metadata.entry_points(group=self.group):
             if point.name in self._own():
                 warnings.warn(
                     f"The entry point {point.name!r} ({point.value}) of {self.group} has the key of one of this "
-                    f"package's; it is not used. Its package should name it otherwise.",
+                    f"package's and is not used. Its package should give it another name.",
                     stacklevel=3,
                 )
             else:
@@ -213,7 +213,7 @@ class Registry(Generic[T]):
         return *found, module.__name__
 
     def _only_name(self, module: ModuleType, shown: str) -> str:
-        """Return the name of the one thing that a module declares, empty where the module is the thing."""
+        """Return the name of the one thing that a module declares; empty if the module itself is the thing."""
         if self._accept(module) is not None:
             return ""
         names = self._names_in(module)
@@ -223,7 +223,7 @@ class Registry(Generic[T]):
         return names[0]
 
     def _names_in(self, module: ModuleType) -> list[str]:
-        """Return the names under which a module declares things of its own, not those that it imports."""
+        """Return the names of the things that a module declares itself, without those that it imports."""
         return [
             name
             for name, value in vars(module).items()
@@ -243,7 +243,7 @@ class Registry(Generic[T]):
 def source_sha256(defined: Any) -> str:
     """Return the SHA-256 of the file in which a class, function or module is defined.
 
-    What was typed into an interpreter has no file: its text, or else its compiled code, stands for it.
+    Code typed into an interpreter has no file: its text, or else its compiled code, is hashed instead.
     """
     try:
         file = inspect.getsourcefile(defined)
@@ -276,7 +276,7 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _import_file(file: Path) -> ModuleType:
-    """Import a file under a name of its own; a file that did not change is imported once."""
+    """Import a file under a unique name; a file that has not changed is imported only once."""
     if not file.is_file():
         raise BadInput(f"There is no file {file}.")
     digest = hashlib.sha256(str(file.resolve()).encode() + file.read_bytes()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Files that come with the package without being code of it: card templates and the Spaces' apps."""
+"""Files that are shipped with the package but are not part of its code: card templates and the Spaces' apps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from string import Template
 
 
 def shipped_folder(name: str) -> Path:
-    """Return a folder of an installed package, or of the checkout that this is: ``model_cards`` or ``spaces``."""
+    """Return the folder ``model_cards`` or ``spaces`` of the installed package, or of the checkout this runs from."""
     package = Path(str(files("mubench_hf")))
     return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())
 

@@ -83,7 +83,7 @@ def test_an_image_that_would_fill_the_memory_is_refused(monkeypatch):
 def test_sound_of_another_rate_is_named():
     rows = mini_rows("speech_commands")["test"].select(range(2))
     reason = first_unreadable(Audio(sampling_rate=8000), stored(rows, "audio"))
-    assert reason == (0, "it has 16000 samples a second, not 8000")
+    assert reason == (0, "it has 16000 samples per second, not 8000")
 
 
 def test_other_columns_are_not_looked_at():

@@ -167,7 +167,7 @@ def test_answers_are_written_by_the_kind_of_the_model(model, kind, outside, mube
         ({"forget": "town=Rome"}, "Unknown column 'town'"),
         ({"forget": "none.txt"}, "names no rows to forget, and there is no such file"),
         ({"forget": "11%"}, "Deletion ratio '11' cannot be used"),
-        ({"forget": [3, 3]}, "Row 3 stands there twice"),
+        ({"forget": [3, 3]}, "Row 3 is named twice"),
         ({"forget": [200]}, "Row 200 is not in train, which has rows 0 to 199"),
         ({"forget": range(200)}, "All of the 200 train rows would be forgotten"),
         ({"kind": "clasification"}, "Unknown kind .*Did you mean 'classification'"),

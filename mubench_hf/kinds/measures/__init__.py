@@ -1,4 +1,4 @@
-"""How a checkpoint's splits are measured: what its scores are computed from, one file a kind of task."""
+"""How a checkpoint's splits are measured: the outputs that scores are computed from, one file per kind of task."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from mubench_hf.tasks import TaskSpec
 
 INCOMPETENT_SEED = 1_000_003
-"""Added to the run's seed for ZRF's incompetent model: another draw than the one that Bad-T learns from."""
+"""Added to the run's seed for ZRF's incompetent model, so that it is not the one that Bad-T learns from."""
 
 
 def incompetent(model: Any, seed: int) -> Any:
     """Return the untrained model of the same class and config that ZRF compares a run of this seed with."""
-    # What an adapter adds is no part of what an untrained model is.
+    # An untrained model has no adapters.
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     return reinitialised(bare, INCOMPETENT_SEED + seed)
 
@@ -31,8 +31,8 @@ def incompetent(model: Any, seed: int) -> Any:
 def truth_logits(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's loss as logits of two classes, with the truth as class 0.
 
-    Its probability is ``exp(-loss)``, so cross-entropy at label 0 is the loss again: whatever reads logits and labels,
-    such as membership inference, reads rows of any kind.
+    Its probability is ``exp(-loss)``, so the cross-entropy at label 0 is the loss again: whatever reads logits and
+    labels, such as membership inference, can read rows of any kind.
 
     Args:
         losses: ``[rows]``, at least 0.
@@ -48,14 +48,14 @@ def truth_logits(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """What a model says of one row.
+    """A model's answer on one row.
 
     Attributes:
-        loss: The task's own loss, at least 0; ``exp(-loss)`` is how much probability the truth gets. ``None`` where the
-            row has no truth.
-        logits: Of the classes, float32 ``[classes]``; ``None`` where nothing is classified.
-        text: What it writes.
-        image: What it draws, float32 ``[channels, height, width]`` in [0, 1].
+        loss: The task's own loss, at least 0; ``exp(-loss)`` is the probability of the truth. ``None`` if the row's
+            truth is not known.
+        logits: Logits of the classes, float32 ``[classes]``; ``None`` if nothing is classified.
+        text: The text it writes.
+        image: The image it draws, float32 ``[channels, height, width]`` in [0, 1].
     """
 
     loss: float | None
@@ -79,22 +79,22 @@ class Measure(ABC):
 
     @abstractmethod
     def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
-        """Run a checkpoint over every split, with one pass a split, and return what the scores are computed from.
+        """Run a checkpoint over every split, with one pass per split, and return what the scores are computed from.
 
         Args:
             model: The checkpoint; it is not changed.
             data: The task's rows, prepared for it.
             seed: Seed of the run.
-            keep: Whether to keep outputs on disk, where they are small: worth it for an original.
+            keep: Whether to keep outputs on disk if they are small, which is worth it for an original.
 
         Returns:
-            For each split of forget, retain and test ``<split>_logits`` (float32 ``[rows, classes]``) and
-            ``<split>_labels`` (int64 ``[rows]``), which say how much probability a row's truth gets; ``chance``, the
+            For each of the splits forget, retain and test ``<split>_logits`` (float32 ``[rows, classes]``) and
+            ``<split>_labels`` (int64 ``[rows]``), which give the probability of each row's truth; ``chance``, the
             task's score of a model that knows nothing; and what the task's own metrics read, as ``<split>_<name>``.
         """
 
     def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
-        """Return the input columns that a model is shown; what it answers is compared with the others.
+        """Return the input columns that a model is shown; its answer is compared with the others.
 
         Args:
             task: The task.
@@ -104,12 +104,12 @@ class Measure(ABC):
 
     @abstractmethod
     def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
-        """Return what a checkpoint says of one prepared row: the same as ``measure`` says of it, up to rounding.
+        """Return a checkpoint's answer on one prepared row: the same as in ``measure``, up to rounding.
 
         Args:
             model: The checkpoint.
             row: The row.
             data: What it was prepared with.
-            place: Number of the row in its split, in upstream order: what is drawn for a row depends on it.
-            scored: Whether the row has a truth that a loss can be taken of.
+            place: Number of the row in its split, in upstream order; random draws for the row depend on it.
+            scored: Whether the row's truth is known, so that it has a loss.
         """

@@ -1,4 +1,4 @@
-"""What measuring of written text has in common: losses of label tokens, greedy texts, one probability per row."""
+"""What measurements of written text have in common: losses of label tokens, greedy texts, one probability per row."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from mubench_hf.data.prepare import TaskData
 
 BATCH, GENERATION_BATCH = 32, 64
-"""Rows measured at once, where every token has a distribution of its own; and rows generated at once, where only the
-last ones have: texts end at different lengths, and a batch goes on until its last one has."""
+"""Rows measured at once, which need a distribution for every token; and rows generated at once, which need one only for
+the last token, but whose batch goes on until its longest text has ended."""
 
 
 class TokenMeasure(Measure):
     """Measures the loss of each row's label tokens and the text that is decoded greedily.
 
     Attributes:
-        fill_before: Whether shorter prompts of a batch are filled up before their first token, not after their last.
+        fill_before: Whether shorter prompts of a batch are padded before their first token, not after their last.
     """
 
     kind: TokenKind
@@ -38,10 +38,10 @@ class TokenMeasure(Measure):
 
     @abstractmethod
     def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
-        """Return what was generated anew, ``[rows, tokens]``, of what ``generate`` returned."""
+        """Return the newly generated tokens, ``[rows, tokens]``, among those that ``generate`` returned."""
 
     def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
-        """Return, for each split in upstream order, what its rows say and what the model makes of them.
+        """Return, for each split in upstream order, the rows' true targets and the model's outputs on them.
 
         ``<split>_logits`` and ``_labels``: see ``truth_logits``, with the mean loss of a row's tokens.
         ``<split>_predicted_tokens`` and ``_label_tokens``: int32 ``[rows, positions]``, most likely and true token,
@@ -60,7 +60,7 @@ class TokenMeasure(Measure):
         return outputs
 
     def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
-        """Return the text that is written for one row, and the mean loss of its label tokens."""
+        """Return the text that the model writes for one row, and the mean loss of the row's label tokens."""
         text = str(self._texts(model, [row], data)[0])
         if not scored:
             return RowAnswer(None, text=text)
@@ -69,7 +69,7 @@ class TokenMeasure(Measure):
             return RowAnswer(self.kind.row_losses(predictions, labels).item(), text=text)
 
     def _tokens(self, model: Any, rows: Dataset, data: TaskData, other: Any) -> dict[str, np.ndarray]:
-        """Return what one pass over the rows says of their true tokens, compared with ``other`` where it is given."""
+        """Return the model's outputs on the rows' true tokens from one pass, compared with ``other`` if it is given."""
         collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
         with evaluating(model):
             for held in row_batches(rows, BATCH):
@@ -90,7 +90,7 @@ class TokenMeasure(Measure):
 
     def _texts(self, model: Any, rows: Dataset | list[dict[str, Any]], data: TaskData) -> np.ndarray:
         tokenizer, texts = getattr(data.processor, "tokenizer", data.processor), []
-        # A target ends with the tokenizer's end, which some models' own settings do not name; chat models may not pad.
+        # A target ends with the tokenizer's end token, which not all models' settings name; chat models may not pad.
         ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
         ends["pad_token_id"] = ends["eos_token_id"] if ends["pad_token_id"] is None else ends["pad_token_id"]
         # Where prompt and target are one text, they share the model's positions. The prompts at hand do not count, or
@@ -106,7 +106,7 @@ class TokenMeasure(Measure):
         return np.asarray(texts, dtype=np.str_)
 
     def _filled_up(self, prompts: list[list[int]], token: int) -> dict[str, Tensor]:
-        """Return prompts as one batch, shorter ones filled up with ``token``, which the mask hides."""
+        """Return prompts as one batch, shorter ones padded with ``token``, which the mask hides."""
         longest = max(map(len, prompts))
         inputs: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": []}
         for prompt in prompts:
@@ -118,7 +118,7 @@ class TokenMeasure(Measure):
 
 
 def _padded(rows: list[np.ndarray]) -> np.ndarray:
-    """Return rows of different lengths as one array ``[rows, positions]``, filled up with -100."""
+    """Return rows of different lengths as one array ``[rows, positions]``, padded with -100."""
     padded = np.full((len(rows), max(map(len, rows))), IGNORED, dtype=np.int32)
     for line, row in zip(padded, rows, strict=True):
         line[: len(row)] = row

@@ -1,4 +1,4 @@
-"""Causal language models: a text goes on from where its prompt ends."""
+"""Causal language models: a text continues its prompt."""
 
 from __future__ import annotations
 

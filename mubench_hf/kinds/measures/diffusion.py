@@ -23,7 +23,7 @@ LOSS_DRAWS = 4
 """Draws of time and noise over which a row's loss is averaged in evaluation; the same for every model."""
 
 GENERATED = 200
-"""Most images generated a split, for rows evenly spread over it."""
+"""Most images generated per split, for rows evenly spread over it."""
 
 
 class DiffusionMeasure(Measure):
@@ -35,7 +35,7 @@ class DiffusionMeasure(Measure):
         """Return, for each split in upstream order, how well its rows are denoised and what its prompts become.
 
         ``<split>_logits`` and ``_labels``: see ``truth_logits``, with a row's loss over the same draws for every model.
-        Of at most ``GENERATED`` rows, evenly spread, for whose prompts images are generated:
+        Images are generated for the prompts of at most ``GENERATED`` rows, evenly spread. They give
         ``<split>_generated_logits`` (float32 ``[images, classes]``) and ``_generated_features`` of the task's judge,
         ``_generated_labels``, and ``_real_features`` of the rows' own images.
         """
@@ -57,7 +57,7 @@ class DiffusionMeasure(Measure):
         return np.concatenate(losses)
 
     def _mean_losses(self, model: Any, inputs: dict[str, Any], places: Tensor) -> Tensor:
-        """Return the loss of each row, the mean over the draws that belong to its place."""
+        """Return the loss of each row, the mean over the draws that belong to its position."""
         draws = [
             self.kind.row_losses(*self.kind.run(model, self.kind.noised(inputs, places * LOSS_DRAWS + draw))[1:])
             for draw in range(LOSS_DRAWS)
@@ -83,7 +83,7 @@ class DiffusionMeasure(Measure):
         }
 
     def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
-        """Return the prompt's columns: the image is what is to be drawn."""
+        """Return the prompt's columns, since the image is what the model has to draw."""
         from datasets import Image
 
         return tuple(name for name in task.inputs if not isinstance(features[name], Image))

@@ -11,7 +11,7 @@ class Seq2SeqMeasure(TokenMeasure):
     """Generates the target from the encoder's input."""
 
     key = "seq2seq"
-    # Some encoders count positions from the first place, filled up or not.
+    # Some encoders count positions from the first one, whether padded or not.
     fill_before = False
 
     def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:

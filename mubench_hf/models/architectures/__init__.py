@@ -1,1 +1,1 @@
-"""Architectures of the benchmark, one file a modality."""
+"""Architectures of the benchmark, one file per modality."""

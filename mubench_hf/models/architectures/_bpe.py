@@ -14,14 +14,14 @@ PAD_ID, EOS_ID = 0, 1
 
 
 def bpe_tokenizer(texts: Sequence[str], *, size: int = VOCABULARY, append_eos: bool = False) -> Any:
-    """Return a fast tokenizer of byte pairs, a function of ``texts`` and their order alone.
+    """Return a fast byte-pair tokenizer that depends only on ``texts`` and their order.
 
-    Any text comes back from its tokens as it was, also one of characters that are not in ``texts``: all 256 bytes are
-    tokens. Padding is token 0 and the end of a text token 1.
+    Decoding gives back any text as it was, even with characters that are not in ``texts``: all 256 bytes are tokens.
+    Padding is token 0 and the end of a text token 1.
 
     Args:
         texts: Texts of the train set.
-        size: Most tokens in the vocabulary, at least 258; there are fewer where the texts have no pair left.
+        size: Most tokens in the vocabulary, at least 258; there are fewer if the texts have no pairs left.
         append_eos: Whether the tokenizer ends each text itself, as T5's does.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -45,7 +45,7 @@ def bpe_tokenizer(texts: Sequence[str], *, size: int = VOCABULARY, append_eos: b
         tokenizer_object=tokenizer,
         model_max_length=TOKENS,
         model_input_names=["input_ids", "attention_mask"],
-        # Decoded text is the text itself, not one with its spaces tidied up.
+        # Decoding gives the text itself, without tidying up its spaces.
         clean_up_tokenization_spaces=False,
         pad_token=PAD,
         eos_token=EOS,

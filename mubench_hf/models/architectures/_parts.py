@@ -1,4 +1,4 @@
-"""What the files of this folder share: making objects of ``transformers``, and the sizes that come again."""
+"""What the files of this folder share: making objects of ``transformers``, and sizes that recur."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import partial
 from typing import Any
 
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-"""The large transformer of BERT, which many others took over; their base one is the default of its config class."""
+"""The large transformer of BERT, which many others adopted; their base one is the default of their config class."""
 
 
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-"""How pixels are centred and scaled: to [-1, 1], or by what ImageNet's channels have."""
+"""How pixels are centred and scaled: to [-1, 1], or by the mean and deviation of ImageNet's channels."""
 
 
 def maker(name: str, **values: Any) -> Callable[..., Any]:
-    """Return what makes an object of the ``transformers`` class ``name``.
+    """Return a function that makes an object of the ``transformers`` class ``name``.
 
     The class is imported when the object is made, so that listing models does not import torch.
 
     Args:
         name: Name of a configuration or processor class.
-        values: Its keyword arguments; the caller of what is returned may add others.
+        values: Its keyword arguments; a caller of the function may add others.
     """
     return partial(_make, name, values)
 
@@ -31,7 +31,7 @@ def maker(name: str, **values: Any) -> Callable[..., Any]:
 def _make(name: str, values: dict[str, Any], **others: Any) -> Any:
     import transformers
 
-    # A configuration keeps the lists it is given.
+    # Copied, because a configuration keeps the lists it is given.
     return getattr(transformers, name)(**copy.deepcopy({**values, **others}))
 
 

@@ -1,6 +1,6 @@
 """Speech classifiers. Tiny configurations are for one second at 16 kHz, 16,000 samples.
 
-A feature extractor alone prepares the rows: some of these checkpoints have no tokenizer, which a whole processor needs.
+Only a feature extractor prepares the rows: some of these checkpoints have no tokenizer, which a full processor needs.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TINY_ENCODER = {
     "initializer_range": 0.05,
     **NO_DROPOUT,
 }
-"""Of a tiny wav2vec 2.0 or HuBERT: a frame every 40 ms, where the published ones have one every 20 ms."""
+"""For a tiny wav2vec 2.0 or HuBERT: one frame every 40 ms, whereas the published ones have one every 20 ms."""
 
 LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-"""How the larger HuBERTs differ from the base one beside their size; wav2vec 2.0 large does not."""
+"""How the larger HuBERTs differ from the base one besides size; wav2vec 2.0 large does not."""
 
 
 def _speech(name: str, title: str, config: str, extractor: str = "Wav2Vec2FeatureExtractor", **values: Any) -> Any:
@@ -51,7 +51,7 @@ def _speech(name: str, title: str, config: str, extractor: str = "Wav2Vec2Featur
         real_processor=processor,
         **{
             "tiny_config": maker(config, **TINY_ENCODER),
-            # It has no sizes: a tiny model reads what a published one does.
+            # It has no sizes: a tiny model reads the same inputs as a published one.
             "tiny_processor": without_texts(processor),
             **values,
         },

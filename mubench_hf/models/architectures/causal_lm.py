@@ -1,4 +1,4 @@
-"""Language models that write on. The tiny ones read and write bytes in pairs."""
+"""Causal language models. The tiny ones have byte-pair tokenizers."""
 
 from __future__ import annotations
 

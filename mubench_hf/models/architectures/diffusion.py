@@ -53,7 +53,7 @@ def published_config() -> Any:
 
 
 def tiny_config() -> Any:
-    """Return a diffusion of pixels of about 370,000 weights, its text encoder trained with it."""
+    """Return the configuration of a pixel diffusion model with about 370,000 weights, its text encoder trained too."""
     from mubench_hf.models.text_to_image import TextToImageConfig
 
     return TextToImageConfig(

@@ -1,4 +1,4 @@
-"""Encoder-decoders that write a text for a text. The tiny one reads and writes bytes in pairs."""
+"""Encoder-decoders that write a text for a text. The tiny one has a byte-pair tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mubench_hf.models.architectures._parts import maker
 from mubench_hf.models.registry import Architecture, Scale
 
 V1_1 = {"feed_forward_proj": "gated-gelu", "decoder_start_token_id": PAD_ID}
-"""What version 1.1 does otherwise than the first T5; both start to write at the padding token."""
+"""How version 1.1 differs from the first T5; both start to write with the padding token."""
 
 
 def _published(scale: str, parameters: int, width: int, hidden: int, layers: int, heads: int) -> Scale:

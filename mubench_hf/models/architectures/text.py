@@ -1,7 +1,7 @@
 """Text classifiers. Tiny configurations read up to 128 tokens.
 
-Whatever kind of tokenizer an architecture has on the Hub, its tiny one knows whole words, and spells the others by
-their characters.
+Whatever kind of tokenizer an architecture has on the Hub, that of its tiny model has whole words as tokens, and spells
+other words by their characters.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ BIOMEDBERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 def vocabulary(words: Mapping[str, int], size: int) -> dict[str, int]:
     """Return the tokens of a tiny tokenizer and their numbers, a function of the counts alone.
 
-    Special tokens come first, then characters at a word's start and within it, the most frequent ones if they would
-    take up more than half, then whole words by falling count; words that tie stand in alphabetical order.
+    Special tokens come first, then characters at a word's start and within it (only the most frequent ones if all would
+    take up more than half), then whole words by falling count; words that tie are in alphabetical order.
 
     Args:
         words: Word → how often it occurs.

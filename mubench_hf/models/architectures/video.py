@@ -23,7 +23,7 @@ ARCHITECTURES = (
         "VideoMAE",
         modality="video",
         auto_class="AutoModelForVideoClassification",
-        # The checkpoints that were published at all four scales; their head for Kinetics is replaced.
+        # Checkpoints published at all four scales; their head for Kinetics is replaced.
         scales={
             "small": _published("small", 21_880_706, hidden_size=384, num_attention_heads=6, intermediate_size=1536),
             "base": _published("base", 86_228_738),
@@ -48,7 +48,7 @@ ARCHITECTURES = (
             num_hidden_layers=3,
             num_attention_heads=4,
             intermediate_size=128,
-            # At the usual 0.02 a model this small does not get to the motion in a few epochs.
+            # At the usual 0.02 a model this small does not learn the motion in a few epochs.
             initializer_range=0.1,
         ),
         tiny_processor=without_texts(_processor(24, **HALF)),
