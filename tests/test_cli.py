@@ -14,7 +14,7 @@ from mubench_hf.commands import list as overview
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import list_metrics
 from mubench_hf.models import list_models
-from mubench_hf.runs.plan import make_setup
+from mubench_hf.runs.setup import make_setup
 from mubench_hf.tasks import list_tasks
 from mubench_hf.trainers import list_methods
 

@@ -21,9 +21,9 @@ from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
 from mubench_hf.runs.agreement import UNKNOWN
 from mubench_hf.runs.evaluate import evaluate_checkpoint
-from mubench_hf.runs.plan import setup_of
 from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.setup import setup_of
 from mubench_hf.runs.train import load_rows
 from mubench_hf.tasks import get_task
 

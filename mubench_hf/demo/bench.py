@@ -24,7 +24,7 @@ from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models.loading import load_model, saved_processor
 from mubench_hf.results.aggregate import aggregate, heading
-from mubench_hf.runs.plan import recorded_model
+from mubench_hf.runs.setup import recorded_model
 from mubench_hf.tasks import recorded_task
 
 if TYPE_CHECKING:

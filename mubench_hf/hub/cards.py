@@ -10,9 +10,10 @@ from mubench_hf.data.blocks import config_name
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import declared_metrics, get_metric, metric_card_file
 from mubench_hf.results.titles import method_title
-from mubench_hf.runs.plan import RECIPE, recorded_model
+from mubench_hf.runs.plan import RECIPE
 from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.setup import recorded_model
 from mubench_hf.tasks import TaskSpec, get_task
 from mubench_hf.trainers import get_method
 from mubench_hf.utils.shipped import template

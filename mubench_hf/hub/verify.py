@@ -23,9 +23,9 @@ from mubench_hf.runs.agreement import (
     weights_tolerance,
 )
 from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
-from mubench_hf.runs.plan import setup_of
 from mubench_hf.runs.record import RECORD, RunRecord, load_record, reference_names
 from mubench_hf.runs.result import RunResult
+from mubench_hf.runs.setup import setup_of
 from mubench_hf.runs.store import IDENTITY, load_result
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
-from mubench_hf.runs.plan import recorded_model
 from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import references_of, score, score_names
+from mubench_hf.runs.setup import recorded_model
 from mubench_hf.runs.store import check_same_run, has_logits, load_logits, reference_results, save_logits, save_result
 from mubench_hf.tasks import known_task
 

@@ -11,8 +11,9 @@ from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
 from mubench_hf.models import ModelSpec
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
-from mubench_hf.runs.plan import Plan, find_original, make_plan, make_setup, preset
+from mubench_hf.runs.plan import Plan, find_original, make_plan, preset
 from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
+from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.store import Results, load_result, load_results, save_result
 from mubench_hf.runs.train import load_rows, train_run
 from mubench_hf.tasks import TaskSpec, Variant

@@ -21,8 +21,9 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.runs.environment import describe_environment, git_commit
-from mubench_hf.runs.plan import RECIPE, Plan, Setup, recorded_arguments
+from mubench_hf.runs.plan import RECIPE, Plan, recorded_arguments
 from mubench_hf.runs.record import ORIGINAL, RunRecord, claim_folder
+from mubench_hf.runs.setup import Setup
 from mubench_hf.utils.files import write_atomic
 
 if TYPE_CHECKING:

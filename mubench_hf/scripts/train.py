@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import TaskArguments, exit_with, parse
 from mubench_hf.commands._help import show_help
-from mubench_hf.runs.plan import make_plan, make_setup, preset
+from mubench_hf.runs.plan import make_plan, preset
 from mubench_hf.runs.record import ORIGINAL
+from mubench_hf.runs.setup import make_setup
 from mubench_hf.trainers import get_method
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import UnlearnArguments, exit_with, parse, seed_flag
 from mubench_hf.commands._help import show_help
-from mubench_hf.runs.plan import find_original, make_plan, make_setup, preset
+from mubench_hf.runs.plan import find_original, make_plan, preset
+from mubench_hf.runs.setup import make_setup
 from mubench_hf.trainers import METHODS, get_method
 
 

@@ -8,7 +8,7 @@ from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.models import check_fits, get_model, list_models
 from mubench_hf.runs.pipeline import Pipeline
-from mubench_hf.runs.plan import make_setup
+from mubench_hf.runs.setup import make_setup
 from mubench_hf.tasks import VARIANTS, get_task, list_tasks
 
 IMAGE = [name for name in list_models() if get_model(name).architecture.modality == "image"]

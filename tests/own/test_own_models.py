@@ -12,8 +12,8 @@ from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.models.foreign import resolve_model, weights_digest
 from mubench_hf.results.aggregate import aggregate
-from mubench_hf.runs.plan import make_setup
 from mubench_hf.runs.record import load_record
+from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.store import load_results
 from mubench_hf.tasks import get_task
 
