@@ -45,7 +45,7 @@ def decode(audio: Mapping[str, Any]) -> np.ndarray:
 def undecodable(where: str, error: ValueError) -> BadInput:
     """Return the error for a sound that ``decode`` cannot read; ``where`` names its row."""
     return BadInput(
-        f"{where}: column 'audio' cannot be decoded ({error}). Needed: sound with {SAMPLING_RATE:,} samples per second "
+        f"{where}: column 'audio' cannot be decoded ({error}). Needed: sound of {SAMPLING_RATE:,} samples per second "
         "that libsndfile reads, such as WAV or FLAC; check the upstream files."
     )
 
