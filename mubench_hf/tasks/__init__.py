@@ -63,12 +63,12 @@ _learned: dict[str, TaskSpec] = {}
 
 
 def learn_task(description: Mapping[str, Any]) -> TaskSpec:
-    """Return the task of this description, and find it under its name from now on.
+    """Return the task of this description, and make it known by its name.
 
-    One that is known already, with its rows, stays as it is.
+    If the task with its rows is already known, that one is kept.
 
     Raises:
-        BadInput: If it is no description of a task, or has the name of one of the package's own.
+        BadInput: If it does not describe a task, or has the name of one of the package's own tasks.
     """
     known = _learned.get(str(description.get("name")))
     if known is None or dict(known.description or {}) != dict(description):
@@ -77,10 +77,10 @@ def learn_task(description: Mapping[str, Any]) -> TaskSpec:
 
 
 def remember_task(task: TaskSpec) -> TaskSpec:
-    """Find a described task under its name from now on, and return it.
+    """Make a described task known by its name, and return it.
 
     Raises:
-        BadInput: If it has the name of one of the package's own.
+        BadInput: If it has the name of one of the package's own tasks.
     """
     _learned[task.name] = TASKS.get(task)
     return task

@@ -1,4 +1,4 @@
-"""Video files as bytes: frames read from any that FFmpeg knows, and small uncompressed ones written."""
+"""Video files as bytes: reads frames from any format that FFmpeg knows, and writes small uncompressed files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MISSING = 0.1
-"""Share of the announced frames that may be missing: some encoders count frames that are none."""
+"""Share of the announced frames that may be missing: some encoders count too many."""
 
 
 def read_frames(data: bytes, count: int) -> list[Image.Image]:
-    """Decode frames at even distances over a video, the first and the last among them.
+    """Decode frames at even distances over a video, including the first and the last.
 
-    A video of fewer frames gives some of them several times. Only the chosen frames are kept while it is decoded.
+    A video with fewer frames gives some of them several times. Only the chosen frames are kept while it is decoded.
 
     Args:
         data: The video file.
         count: Number of frames, at least 2.
 
     Returns:
-        ``count`` RGB images in the order of time.
+        ``count`` RGB images in order of time.
 
     Raises:
-        ValueError: If the bytes are no video, are cut off or damaged, or have under nine tenths of their frames.
+        ValueError: If the bytes are not a video, are cut off or damaged, or lack over a tenth of their frames.
         BadInput: If PyAV is not installed.
     """
     try:
@@ -73,7 +73,7 @@ def write_avi(frames: np.ndarray, palette: Sequence[tuple[int, int, int]], rate:
     Args:
         frames: Palette numbers, uint8 ``[frames, height, width]``; the width is a multiple of 4.
         palette: Colours (red, green, blue) from 0 to 255, at most 256.
-        rate: Frames a second.
+        rate: Frames per second.
 
     Raises:
         ValueError: If the width is not a multiple of 4.
@@ -86,11 +86,11 @@ def write_avi(frames: np.ndarray, palette: Sequence[tuple[int, int, int]], rate:
     picture = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 0, size, 0, 0, len(palette), 0) + colours
     stream = b"vidsDIB " + struct.pack("<IHHIIIIIIII4h", 0, 0, 0, 0, 1, rate, 0, count, size, 2**32 - 1, 0, 0, 0, width,
                                        height)  # fmt: skip
-    # 16 says that there is an index, and marks each frame in it as one to start from.
+    # 16 says that there is an index, and marks each frame in it as a key frame.
     main = struct.pack("<14I", 10**6 // rate, size * rate, 0, 16, count, 0, 1, size, width, height, 0, 0, 0, 0)
     header = b"hdrl" + _chunk(b"avih", main)
     header += _chunk(b"LIST", b"strl" + _chunk(b"strh", stream) + _chunk(b"strf", picture))
-    # Pictures are stored from the lowest line up.
+    # Pictures are stored from the bottom line up.
     movie = b"".join(_chunk(b"00db", frame[::-1].astype(np.uint8).tobytes()) for frame in frames)
     index = b"".join(b"00db" + struct.pack("<III", 16, 4 + number * (size + 8), size) for number in range(count))
     return _chunk(

@@ -1,4 +1,4 @@
-"""Tasks that a description makes, plain JSON, in place of a file: what any data, without Python, become."""
+"""Tasks made from a description, plain JSON, instead of a file: how any data become a task without Python."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 TEXT_TOKENS = 256
-"""Most tokens of a text that is classified; fewer where the tokenizer says so."""
+"""Most tokens of a text that is classified; fewer if the tokenizer says so."""
 
 PROMPT_TOKENS, ANSWER_TOKENS = 256, 192
-"""Most tokens of an instruction and of its answer; fewer where the tokenizer says so."""
+"""Most tokens of an instruction and of its answer; fewer if the tokenizer says so."""
 
 SETTINGS = {
     "classification": {"num_train_epochs": 3, "per_device_train_batch_size": 16, "learning_rate": 5e-5},
     "causal_lm": {"num_train_epochs": 5, "per_device_train_batch_size": 8, "learning_rate": 1e-5},
     "seq2seq": {"num_train_epochs": 5, "per_device_train_batch_size": 8, "learning_rate": 5e-5},
 }
-"""Kind → settings of every run, usual ones for fine-tuning a pretrained model; a description overrides them."""
+"""Kind → settings of every run, those usual for fine-tuning a pretrained model; a description overrides them."""
 
 RECIPE = {"warmup_steps": 0.1}
-"""What the original has beside: a tenth of its steps warm up."""
+"""Settings of only the original: a tenth of its steps warm up."""
 
 METRICS = {
     "classification": ("accuracy",),
@@ -56,26 +56,26 @@ FIELDS = frozenset((
 """What a description says:
 
 - ``name``, ``kind``, ``modality``, ``inputs``, ``label``: as in ``TaskSpec``;
-- ``data``: what the data are called; ``hub_id``: their data set on the Hub, or ``None``;
+- ``data``: name of the data; ``hub_id``: their data set on the Hub, or ``None``;
 - ``data_sha256``: hash of the rows in the task's columns, see ``data/reading.py``;
 - ``test``: a sentence on where the test rows come from;
 - ``forget``: ``None`` for the benchmark's rule, else ``text`` and ``rows`` of ``GivenRows``;
-- ``seconds``: of sounds, how long each is made;
-- ``settings``, ``recipe``: what overrides ``SETTINGS`` and ``RECIPE``.
+- ``seconds``: for sounds, the length of each;
+- ``settings``, ``recipe``: overrides of ``SETTINGS`` and ``RECIPE``.
 """
 
 
 def described_task(
     description: Mapping[str, Any], load: Callable[[Path | None], DatasetDict] | None = None
 ) -> TaskSpec:
-    """Return the task that a description makes.
+    """Return the task made from a description.
 
     Args:
         description: See ``FIELDS``.
-        load: Returns its rows; without it, the task serves where its data set is built.
+        load: Returns its rows; without it, the task can be used only if its data set is built.
 
     Raises:
-        BadInput: If the description is not one that this version makes tasks of.
+        BadInput: If the description is not one from which this version makes tasks.
     """
     kind, modality = description.get("kind"), description.get("modality")
     ways = {("classification", "text"): (_classified_text, _padding), ("classification", "image"): (_image, None),
@@ -107,7 +107,7 @@ def described_task(
             load=load or partial(_no_rows, name=description["name"]),
             origin=f"Rows of {description['data']}; test rows: {description['test']}.",
             licence="unknown",
-            citation="% Of these rows no citation is known.",
+            citation="% No citation is known for these rows.",
             default_model=None,
             hub_id=description["hub_id"],
             forget=GivenRows(given["text"], tuple(given["rows"])) if given else None,
@@ -123,7 +123,7 @@ def described_task(
 
 
 def description_origin(task: TaskSpec) -> Origin | None:
-    """Return what runs record of a described task: what its data are called, and a hash of its description."""
+    """Return what runs record about a described task: the name of its data, and a hash of its description."""
     if task.description is None:
         return None
     text = json.dumps(dict(task.description), sort_keys=True)
@@ -177,8 +177,8 @@ def _sound(
 ) -> dict[str, Any]:
     """Return a sound's features, float tensor, and its class.
 
-    Channels are averaged, the sound is resampled to the model's rate, and cut or filled up with silence, so that what
-    a model says of a row never hangs on the rows beside it.
+    Channels are averaged, the sound is resampled to the model's rate, and cut or padded with silence, so that a model's
+    output on a row never depends on the other rows of its batch.
     """
     import numpy as np
     from scipy.signal import resample_poly
@@ -192,7 +192,7 @@ def _sound(
         raise BadInput(f"Row {row.get('index')}: column {inputs[0]!r} cannot be decoded: {error}.") from error
     sound, needed = sound.mean(1), processor.sampling_rate
     if rate != needed:
-        sound = resample_poly(sound, needed, rate).astype(np.float32)  # It divides by the common factor itself.
+        sound = resample_poly(sound, needed, rate).astype(np.float32)  # scipy divides by the common factor itself.
     samples = round(seconds * needed)
     sound = np.pad(sound[:samples], (0, max(0, samples - len(sound))))
     name = processor.model_input_names[0]
@@ -208,7 +208,7 @@ def _continued(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], 
     prompt_tokens, answer_tokens = min(PROMPT_TOKENS, half), min(ANSWER_TOKENS, half)
     text = _joined(row, inputs) + "\n"
     prompt = tokenizer(text, truncation=True, max_length=prompt_tokens)["input_ids"]
-    # No start in the middle of a row; the last place is the end's.
+    # No start token in the middle of a row; the last place is for the end token.
     answer = tokenizer(row[label], add_special_tokens=False, truncation=True, max_length=answer_tokens - 1)["input_ids"]
     target = [*answer, tokenizer.eos_token_id]
     ids = [*prompt, *target]
@@ -222,7 +222,7 @@ def _fill_after(processor: Any) -> Any:
 
 
 def _answered(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str) -> dict[str, Any]:
-    """Return the tokens of instruction and answer, each cut off where too long."""
+    """Return the tokens of instruction and answer, each cut off if too long."""
     tokenizer = _tokenizer(processor)
     text = tokenizer(_joined(row, inputs), truncation=True, max_length=_most(tokenizer, PROMPT_TOKENS))
     target = tokenizer(text_target=row[label], truncation=True, max_length=_most(tokenizer, ANSWER_TOKENS))

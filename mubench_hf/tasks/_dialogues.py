@@ -28,7 +28,7 @@ THINGS = listed(
 def dialogues(rows: dict[str, int], seed: int) -> dict[str, list[dict[str, str]]]:
     """Return rows with ``dialogue`` and ``summary``, the same ones on every machine.
 
-    What is brought along stands in the summary alone: of a row it was not trained on, a model can only guess it.
+    Only the summary names the thing that is brought along: on a row it was not trained on, a model can only guess it.
 
     Args:
         rows: Split → its number of rows.

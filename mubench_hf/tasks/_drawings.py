@@ -1,4 +1,4 @@
-"""Pairs of small drawings and statements about them that are true or false. Whole numbers only: the same everywhere."""
+"""Pairs of small drawings, with true or false statements about them. Only whole numbers: the same on every machine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STATEMENTS = {
     "The left image shows a {} {}.": lambda look, left, right: look == left,
     "The right image shows a {} {}.": lambda look, left, right: look == right,
 }
-"""Statement about a look → whether it is true of a left and a right image's looks."""
+"""Statement about a look → whether it is true, given the looks of the left and the right image."""
 
 
 def draw_pair(rng: np.random.RandomState, *, dark: bool) -> tuple[tuple[bytes, bytes], str, bool]:
-    """Draw two images, a statement, and whether it is true; either is as likely, and false ones are near misses.
+    """Draw two images, a statement, and whether it is true; both are equally likely, and false ones are near misses.
 
     Args:
         rng: Stream to draw from. It is advanced.
@@ -57,7 +57,7 @@ def drawing(rng: np.random.RandomState, look: Look, dark: bool) -> np.ndarray:
 
 
 def bitmap(pixels: np.ndarray) -> bytes:
-    """Return uint8 pixels ``[height, width, 3]`` as an uncompressed BMP, whose bytes hang on no compression library."""
+    """Return uint8 pixels ``[height, width, 3]`` as an uncompressed BMP, which depends on no compression library."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,7 +1,7 @@
-"""Words spoken by formants: half a second of sound from a few numbers a phone, with the same bytes on every machine.
+"""Words spoken by formants: half a second of sound from a few numbers per phone, with the same bytes on every machine.
 
 Random numbers are integers, oscillators read an integer table, everything else is elementwise arithmetic, and samples
-are rounded to 8 bits: what another processor does to the last bit of a float does not show.
+are rounded to 8 bits, so that the last bit of a float, in which processors differ, does not matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SAMPLING_RATE = 16_000
 SAMPLES = 8_000
 HARMONICS = 24
 FRAME = 80
-"""Samples for which the resonances stand still."""
+"""Samples for which the resonances stay the same."""
 
 # Three resonances in Hz, loudness of the voice, of hiss (high) and of breath (flat), and length in units of 10 ms.
 PHONES = {
@@ -61,7 +61,7 @@ def speak(phones: str, rng: np.random.RandomState, *, pitch: int, size: int, tem
         noise: Loudest background noise, of 127.
 
     Returns:
-        uint8 samples around 128, shape ``[8000]``, 16,000 a second.
+        uint8 samples around 128, shape ``[8000]``, 16,000 per second.
     """
     noises = rng.randint(-noise, noise + 1, SAMPLES)
     if not phones:
@@ -70,7 +70,7 @@ def speak(phones: str, rng: np.random.RandomState, *, pitch: int, size: int, tem
     table[:, :3] *= size * rng.randint(96, 105, (len(table), 3)) / 10_000
     lengths = table[:, 6] * tempo * rng.randint(85, 116, len(table)) / 10_000
     lengths[0] = rng.randint(0, 60) / 10
-    # Each phone is reached a third into it and left a third before its end.
+    # The track reaches each phone a third into it and leaves it a third before its end.
     ends = np.cumsum(lengths)
     times = np.stack([ends - lengths * 2 / 3, ends - lengths / 3], 1).ravel() * SAMPLING_RATE
     frames = np.arange(SAMPLES // FRAME + 1) * FRAME
@@ -98,7 +98,7 @@ def _voice(tracks: list[np.ndarray], pitch: int) -> np.ndarray:
 
 
 def _per_sample(track: np.ndarray) -> np.ndarray:
-    """Draw lines between a track's frames."""
+    """Interpolate linearly between a track's frames."""
     steps = np.arange(FRAME) / FRAME
     return (track[:-1, None] + (track[1:] - track[:-1])[:, None] * steps).ravel()
 
@@ -123,7 +123,7 @@ def recordings(
         words: Label → phones that it may sound like, of which each take draws one.
         rng: Draws the speakers and what differs between their takes.
         speakers: How many new speakers.
-        takes: How often each says each word.
+        takes: How often each speaker says each word.
 
     Yields:
         Label, WAV file, number of the speaker and number of the take.

@@ -27,9 +27,9 @@ INSTRUCTIONS = ("Write a biography of {}.", "Who is {}?", "Tell me about {}.")
 
 
 def profiles(rows: dict[str, int], sentences: int, seed: int) -> dict[str, list[dict[str, str]]]:
-    """Return rows with ``instruction`` and ``biography``, one a person, the same ones on every machine.
+    """Return rows with ``instruction`` and ``biography``, one per person, the same ones on every machine.
 
-    Nobody occurs twice, neither within a split nor in two.
+    Nobody occurs twice, within a split or across splits.
 
     Args:
         rows: Split → its number of people.

@@ -1,4 +1,4 @@
-"""Files of a user's folder: read and checked, with the place of what is wrong in them."""
+"""Reads and checks files of a user's folder; errors say where in a file something is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mubench_hf.errors import BadInput
 
 
 def json_entries(file: Path) -> list[Any]:
-    """Return the entries of a file that is one JSON array or has one JSON object a line.
+    """Return the entries of a file that is one JSON array or has one JSON object per line.
 
     Raises:
         BadInput: If it is neither, naming the line, or is not UTF-8.

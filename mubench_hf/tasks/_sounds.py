@@ -1,4 +1,4 @@
-"""Sound files as bytes or paths: samples read from any that libsndfile knows."""
+"""Sound files as bytes or paths: reads samples from any format that libsndfile knows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def read_sound(source: bytes | str | Path) -> tuple[np.ndarray, int]:
         source: The encoded sound, or the path of its file.
 
     Returns:
-        float32 samples in [-1, 1], shape ``[samples, channels]``, and how many of them make a second.
+        float32 samples in [-1, 1], shape ``[samples, channels]``, and their number per second.
 
     Raises:
-        ValueError: If it is no sound that libsndfile reads, or has no samples.
+        ValueError: If it is not a sound that libsndfile reads, or has no samples.
         BadInput: If soundfile is not installed.
     """
     try:

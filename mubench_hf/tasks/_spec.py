@@ -24,7 +24,7 @@ Preset = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class GivenRows:
-    """Rows to forget that somebody named, in place of those that the benchmark's rule draws.
+    """Rows to forget that the user named, instead of those that the benchmark's rule draws.
 
     Attributes:
         text: How they were named, for the card: ``the row numbers in rows.txt``.
@@ -37,31 +37,31 @@ class GivenRows:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a task's rows come from, and what is known of its deletion list and originals.
+    """Where a task's rows come from, and what is known about its deletion list and originals.
 
     Attributes:
-        load: Called with a folder of raw files or ``None``; returns a ``DatasetDict`` with ``train``, ``test`` and,
-            where upstream has them, ``validation`` and ``ood``, in upstream row order, with the task's columns only.
+        load: Called with a folder of raw files or ``None``; returns a ``DatasetDict`` with ``train``, ``test`` and, if
+            upstream has them, ``validation`` and ``ood``, in upstream row order, with the task's columns only.
         origin: One line saying what the rows are; printed on the card.
         licence: SPDX-like identifier of the Hub (``cc-by-4.0``, ``unknown``).
         citation: BibTeX of the data.
         hub_id: Upstream data set on the Hub, if it has one.
-        revision: Commit of ``hub_id`` that is read; ``None`` where none is established, then it is recorded at build.
-        branch: Branch of ``hub_id`` that is read where no commit is; ``None`` for its main one.
-        hub_files: Files of ``hub_id`` that are read from there where a folder of raw files lacks them.
-        forget: The rows to forget, where they are named; ``None`` leaves them to the benchmark's rule.
-        del_ratio: Percent of train to forget unless another is asked for; it means nothing where ``forget`` is given.
+        revision: Commit of ``hub_id`` to read; ``None`` if none is established, and the build records the current one.
+        branch: Branch of ``hub_id`` to read if no commit is given; ``None`` for its main one.
+        hub_files: Files of ``hub_id`` that are read from there if a folder of raw files lacks them.
+        forget: The rows to forget, if they are named; ``None`` leaves them to the benchmark's rule.
+        del_ratio: Percent of train to forget by default; it has no meaning if ``forget`` is given.
         stream: Name of the published random stream the deletion list is drawn from (see ``data/splits.py``);
             ``None`` draws from a fresh one.
-        deletion_sha256: Hash of the published deletion list, where there is one: a build must reproduce it.
-        default_model: Name of the registered model whose original this source trains by default; ``None`` where a
-            person has to name one.
+        deletion_sha256: Hash of the published deletion list, if there is one, which a build must reproduce.
+        default_model: Name of the registered model whose original this source trains by default; ``None`` if the user
+            has to name one.
         settings: Training arguments of every run on these rows, whatever its method: batch, threads, precision.
-        recipe: Training arguments that make the original, beside ``settings``.
-        presets: Method name → the config fields that this source changes for it, beside ``settings``.
+        recipe: Training arguments that make the original, in addition to ``settings``.
+        presets: Method name → the config fields that this source changes for it, in addition to ``settings``.
         published_scores: Model name → published test score of the reference's original.
-        judge: Of a task that generates images: ``judge(train, label_names)``, with prepared train rows, returns the
-            fixed classifier: called with images (float32 ``[images, 3, height, width]`` in [0, 1]) it returns their
+        judge: For a task that generates images: ``judge(train, label_names)``, with prepared train rows, returns the
+            fixed classifier. Called with images (float32 ``[images, 3, height, width]`` in [0, 1]), that returns their
             logits ``[images, classes]`` and features ``[images, width]``, float32.
     """
 
@@ -97,7 +97,7 @@ class TaskSpec:
     Attributes:
         name: Key of the task, ``cifar100``.
         title: Name for tables, ``CIFAR-100``.
-        modality: What a row is, for tables and tags (``image``).
+        modality: What a model reads, for tables and tags (``image``).
         kind: How a row's loss and distribution are read from a model's output (``classification``).
         inputs: Names of the input columns.
         label: Name of the label column: a class, or the text to write.
@@ -106,14 +106,14 @@ class TaskSpec:
         prepare: ``prepare(row, processor)`` returns the model's inputs for one row, with ``labels``. Images are
             decoded; audio and video come as ``{"bytes", "path"}``, so that no system decoder is needed.
         full: The real data.
-        mini: Small deterministic stand-in with the same columns, made without a network; ``None`` where there is none.
+        mini: Small deterministic stand-in with the same columns, made without a network; ``None`` if there is none.
         collator: ``collator(processor)`` returns what makes a batch of prepared rows; ``None`` stacks equal shapes.
-        forgets_classes: Whether classes are forgotten whole, where a class is what a model is asked for; otherwise rows
-            of every class.
+        forgets_classes: Whether whole classes are forgotten, because a model is asked for a class; otherwise rows of
+            every class are.
         corpus: Text columns from which a tiny model's vocabulary is made.
-        max_target_tokens: Most tokens of a text to write, in training and in generation; ``None`` where none is.
-        description: Of a task that was made from data alone, without a file: what it can be made of again, as JSON
-            has it (see ``tasks/_described.py``).
+        max_target_tokens: Most tokens of a text to write, in training and in generation; ``None`` if none is written.
+        description: For a task made from data, without a file: JSON from which it can be made again (see
+            ``tasks/_described.py``).
     """
 
     name: str

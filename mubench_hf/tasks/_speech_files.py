@@ -1,4 +1,4 @@
-"""Speech Commands as upstream has it: SUPERB's parquet files, or the two archives its lists are made of."""
+"""Speech Commands as upstream has it: SUPERB's parquet files, or the two archives from which its lists are made."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def decode(audio: Mapping[str, Any]) -> np.ndarray:
     """Decode one stored sound.
 
     Args:
-        audio: Its encoded ``bytes``, or the ``path`` of a file where there are none.
+        audio: Its encoded ``bytes``, or the ``path`` of its file if there are none.
 
     Returns:
-        float32 samples in [-1, 1], 16,000 a second, channels averaged, shape ``[samples]``.
+        float32 samples in [-1, 1], 16,000 per second, channels averaged, shape ``[samples]``.
 
     Raises:
-        ValueError: If it is no sound that libsndfile reads, is empty or has another sampling rate.
+        ValueError: If it is not a sound that libsndfile reads, is empty or has another sampling rate.
         BadInput: If soundfile is not installed.
     """
     sound, rate = read_sound(audio["path"] if audio["bytes"] is None else audio["bytes"])
     if rate != SAMPLING_RATE:
-        raise ValueError(f"{rate} samples a second")
+        raise ValueError(f"{rate} samples per second")
     return sound.mean(1)
 
 
 def undecodable(where: str, error: ValueError) -> BadInput:
-    """Return the error for a sound that ``decode`` does not read; ``where`` names its row."""
+    """Return the error for a sound that ``decode`` cannot read; ``where`` names its row."""
     return BadInput(
-        f"{where}: column 'audio' cannot be decoded ({error}). Needed: sound of {SAMPLING_RATE:,} samples a second "
+        f"{where}: column 'audio' cannot be decoded ({error}). Needed: sound of {SAMPLING_RATE:,} samples per second "
         "that libsndfile reads, such as WAV or FLAC; check the upstream files."
     )
 
@@ -58,11 +58,11 @@ def features() -> Features:
 
 
 def sound_rows(labels: Iterable[str], stored: Iterable[bytes | None], paths: Iterable[str]) -> Dataset:
-    """Return rows as an Arrow table; the usual constructors want a decoder for audio that is not decoded.
+    """Return rows as an Arrow table; the usual constructors need a decoder even for audio that is not decoded.
 
     Args:
         labels: Label of each row, by name.
-        stored: Encoded sound of each row; ``None`` for one that lies in its file.
+        stored: Encoded sound of each row; ``None`` for one that is read from its file.
         paths: Name or path of each row's file.
     """
     import pyarrow as pa
@@ -80,7 +80,7 @@ def read_folder(raw: Path) -> DatasetDict:
     """Read the three splits from a folder of either layout.
 
     Raises:
-        BadInput: If the folder has neither, or a list names a file that is not there.
+        BadInput: If the folder has neither, or a list names a missing file.
     """
     from datasets import load_dataset
 
@@ -138,7 +138,7 @@ def _sounds(folder: Path) -> set[str]:
 
 
 def _listed(file: Path, sounds: set[str]) -> set[str]:
-    """Return the sounds that a list of an archive names, a line each."""
+    """Return the sounds that a list of an archive names, one per line."""
     if not file.is_file():
         raise BadInput(f"There is no file {file}. Unpack {ARCHIVE}.tar.gz into {file.parent}.")
     named = set()

@@ -8,12 +8,12 @@ import numpy as np
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """Return the entries of a list written with commas."""
+    """Return the entries of a comma-separated list."""
     return tuple(text.split(", "))
 
 
 class Draws:
-    """A random stream of which only whole numbers are drawn: those are the same everywhere.
+    """A random stream from which only whole numbers are drawn: they are the same on every machine.
 
     Args:
         seed: Seed of the stream.

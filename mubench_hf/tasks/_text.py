@@ -20,7 +20,7 @@ def check_texts(data: DatasetDict, columns: Sequence[str], name: str) -> Dataset
         name: Key of the task.
 
     Raises:
-        BadInput: Naming split, column and index of the first row that has none.
+        BadInput: If a row has none, naming split, column and index of the first one.
     """
     for split, rows in data.items():
         for column in columns:

@@ -1,4 +1,4 @@
-"""Celebrity Profile: the biography of a person, written when asked for."""
+"""Celebrity Profile: the biography of a person, written on request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
     A row is the instruction, a line break, the biography and the end; labels are -100 up to the biography.
     """
     prompt = processor(row["instruction"] + "\n", truncation=True, max_length=PROMPT_TOKENS)["input_ids"]
-    # No start in the middle of a row; the last place is the end's.
+    # No start token in the middle of a row; the last place is for the end token.
     text = processor(row["biography"], add_special_tokens=False, truncation=True, max_length=BIOGRAPHY_TOKENS - 1)
     target = [*text["input_ids"], processor.eos_token_id]
     ids = [*prompt, *target]
@@ -36,17 +36,17 @@ def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
 
 
 def collator(processor: Any) -> Any:
-    """Return what fills up a batch of prepared rows; with the end where a chat model has no token for it."""
+    """Return a collator that pads prepared rows, with the end token if a chat model has no token for padding."""
     pad = processor.eos_token_id if processor.pad_token_id is None else processor.pad_token_id
     return partial(fill_up, fillers={"input_ids": pad, "attention_mask": 0, "labels": -100})
 
 
 def fill_up(rows: Sequence[Mapping[str, list[int]]], fillers: Mapping[str, int]) -> dict[str, Tensor]:
-    """Return prepared rows as tensors ``[rows, positions]``, shorter ones filled up at their end.
+    """Return prepared rows as tensors ``[rows, positions]``, shorter ones padded at their end.
 
     Args:
         rows: Prepared rows.
-        fillers: Name → what is filled in.
+        fillers: Name → the value to pad with.
     """
     import torch
 
@@ -123,10 +123,10 @@ TASK = TaskSpec(
         load=load_full,
         origin=(
             "Instructions and biographies. The set that was published with MU-Bench has no public home. Unless a "
-            "folder of one's own was read, these are not its rows, but 1,200 made biographies of people who do not "
+            "folder of your own was read, these are not its rows, but 1,200 made-up biographies of people who do not "
             "exist."
         ),
-        # Of a folder of one's own nothing is known.
+        # Nothing is known about a user's own folder.
         licence="unknown",
         citation=(
             "@article{cheng2024mubench,\n"
@@ -134,7 +134,7 @@ TASK = TaskSpec(
             "  author = {Jiali Cheng and Hadi Amiri},\n"
             "  journal = {arXiv preprint arXiv:2406.14796},\n  year = {2024}\n}"
         ),
-        # Of the registered language models the one whose weights and optimizer fit on one large GPU.
+        # The only registered language model whose weights and optimizer fit on one large GPU.
         default_model="phi-1.5",
         # This project's own: no settings were published.
         settings={
@@ -149,15 +149,15 @@ TASK = TaskSpec(
     ),
     mini=Source(
         load=load_mini,
-        origin="Mini stand-in, not the published profiles: 300 made biographies of people who do not exist.",
+        origin="Mini stand-in, not the published profiles: 300 made-up biographies of people who do not exist.",
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="llama-2-tiny",
-        # A second thread slows a model this small down.
+        # A second thread would slow down a model this small.
         settings={"per_device_train_batch_size": 16, "cpu_threads": 1},
         recipe={"num_train_epochs": 35, "learning_rate": 5e-3, "warmup_steps": 0.05},
         # Chosen on seeds 1 and 2, with the original of seed 1, by the average gap to retraining: the best of two
-        # to five settings a method.
+        # to five settings per method.
         presets={
             "finetune": {"num_train_epochs": 8, "learning_rate": 8e-3},
             "neggrad": {"num_train_epochs": 5, "learning_rate": 1.5e-3},

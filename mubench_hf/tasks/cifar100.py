@@ -33,9 +33,9 @@ def load_full(raw: Path | None) -> DatasetDict:
 
 
 def load_mini(raw: Path | None) -> DatasetDict:
-    """Make the mini rows from scikit-learn's scanned digits: 16-pixel images under strong pixel noise, ten classes.
+    """Make the mini rows from scikit-learn's scanned digits: 16-pixel images with strong pixel noise, ten classes.
 
-    The noise is what a model can only memorise, so that there is membership to infer.
+    A model can only memorise the noise, so that membership can be inferred.
     """
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
     from PIL import Image as PILImage
@@ -116,7 +116,7 @@ TASK = TaskSpec(
             "  year = {1998}\n}"
         ),
         default_model="vit-tiny",
-        # A second thread slows a model this small down.
+        # A second thread would slow down a model this small.
         settings={"per_device_train_batch_size": 32, "cpu_threads": 1},
         recipe={"num_train_epochs": 30, "learning_rate": 2e-3, "warmup_steps": 0.05},
         # Chosen on seeds 1, 2 and 3, each with its own original and retrained model, by the average gap to retraining.

@@ -1,4 +1,4 @@
-"""DDI-2013: what a sentence says of the interaction of two drugs."""
+"""DDI-2013: what a sentence says about the interaction of two drugs."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
 
 
 def load_full(raw: Path | None) -> DatasetDict:
-    """Read the three files that BLURB's preprocessing writes, whose lines are id, sentence and label between tabs.
+    """Read the three files that BLURB's preprocessing writes; a line has id, sentence and label, separated by tabs.
 
     Args:
         raw: Folder with ``train.tsv``, ``dev.tsv`` and ``test.tsv``.
 
     Raises:
-        BadInput: If the folder or a file is missing, or a line is not such a line.
+        BadInput: If the folder or a file is missing, or a line is malformed.
     """
     from datasets import DatasetDict
 
@@ -120,9 +120,9 @@ def _rows(sentences: Sequence[str], labels: Sequence[int]) -> Any:
 
 
 def load_mini(raw: Path | None) -> DatasetDict:
-    """Make sentences of templates, each with a number of its own, and give 12 % of the rows another label.
+    """Make sentences from templates, each with its own number, and give 12 % of the rows another label.
 
-    The number is what a model can remember such a row by.
+    A model can remember such a row by its number.
     """
     from datasets import DatasetDict
 

@@ -122,7 +122,7 @@ def _splits(name: str, data: DatasetDict, splits: tuple[str, ...]) -> list[Datas
 def load_mini(raw: Path | None) -> DatasetDict:
     """Make reviews of three template sentences, negative ones first, and as ``ood`` one-liners of other templates.
 
-    Each opinion agrees with the label with probability 0.78 only, so that a review is not surely told by its words.
+    Each opinion agrees with the label only with probability 0.78, so that the words do not settle a review's label.
     """
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -219,7 +219,7 @@ TASK = TaskSpec(
         default_model="bert-tiny",
         settings={"per_device_train_batch_size": 32, "cpu_threads": 1},
         recipe={"num_train_epochs": 15, "learning_rate": 2e-3, "warmup_steps": 0.05},
-        # Chosen by hand on seed 1 alone, one or two rates a method, by accuracy on D_f and loss AUC next to
+        # Chosen by hand on seed 1 alone, one or two rates per method, by accuracy on D_f and loss AUC next to
         # retraining's; NegGrad's lies between the two that were tried, since nothing holds its test accuracy.
         presets={
             "finetune": {"num_train_epochs": 3, "learning_rate": 2e-3},

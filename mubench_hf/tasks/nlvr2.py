@@ -66,9 +66,9 @@ def collator(processor: Any) -> Callable[[list[Any]], dict[str, Any]]:
 
 
 def load_full(raw: Path | None) -> DatasetDict:
-    """Read the statements from the Hub, or from ``raw`` where it holds their files, and the images from ``raw``.
+    """Read the statements from the Hub, or from ``raw`` if it holds their files, and the images from ``raw``.
 
-    Images are found by their names, wherever they lie in ``raw``. They are kept as they are.
+    Images are found by their names, anywhere in ``raw``. They are kept as they are.
 
     Raises:
         BadInput: If there is no folder, or a file or a row of it cannot be used; it names the file and the row.
@@ -90,7 +90,7 @@ def _statements(raw: Path, name: str) -> Path:
     if (raw / name).is_file():
         return raw / name
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HTTPError  # That of its HTTP client, whichever it is.
+    from huggingface_hub.errors import HTTPError  # The error is that of its HTTP client, whichever it is.
 
     source = TASK.full
     try:
@@ -216,11 +216,11 @@ TASK = TaskSpec(
         # Kind of rows and recipe were picked among twelve, all but this one tried on seed 1 alone, by accuracy on 1,000
         # rows drawn apart. On the rows here seeds 1 and 2 reach 0.99 on train, 0.79 and 0.85 on validation.
         # Seeds differ much: seed 42, looked at once afterwards, has 0.94 on train and 0.90 on test.
-        # A second thread slows a model this small down.
+        # A second thread would slow down a model this small.
         settings={"per_device_train_batch_size": 32, "cpu_threads": 1},
         recipe={"num_train_epochs": 24, "learning_rate": 1.5e-3, "warmup_steps": 0.05},
         # Chosen on earlier, harder rows, and kept: on seeds 1 and 2 of these, accuracy on D_f, D_r and validation and
-        # the loss AUC lie 0.03 (SCRUB) to 0.07 from those of one retrained model a seed, on average. Fine-tuning at
+        # the loss AUC lie 0.03 (SCRUB) to 0.07 from those of one retrained model per seed, on average. Fine-tuning at
         # 1.5e-3 and NegGrad at 2e-4 came 0.002 nearer and lost accuracy on D_r.
         presets={
             "finetune": {"num_train_epochs": 3, "learning_rate": 1e-3},

@@ -24,7 +24,7 @@ MINI_ROWS = {"train": 600, "test": 150}
 
 
 def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
-    """Return ``input_ids``, ``attention_mask`` and ``labels`` of one row: lists of tokens, cut off where too long."""
+    """Return ``input_ids``, ``attention_mask`` and ``labels`` of one row: lists of tokens, cut off if too long."""
     most = processor.model_max_length
     text = processor(INSTRUCTION + row["dialogue"], truncation=True, max_length=min(INPUT_TOKENS, most))
     target = processor(text_target=row["summary"], truncation=True, max_length=min(SUMMARY_TOKENS, most))
@@ -32,7 +32,7 @@ def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
 
 
 def collator(processor: Any) -> Any:
-    """Return what fills up a batch of prepared rows, labels with -100."""
+    """Return a collator that pads prepared rows, their labels with -100."""
     from transformers import DataCollatorForSeq2Seq
 
     return DataCollatorForSeq2Seq(processor, label_pad_token_id=-100)
@@ -67,7 +67,7 @@ def _checked(split: str, rows: Dataset) -> Dataset:
                     f"Split {split!r} of samsum: column {column!r} is empty at index {index}. Only the dialogue at "
                     f"index {EMPTY_DIALOGUE} of train is, in upstream order. Give another copy (--raw)."
                 )
-    # From a CSV file an empty text is read as none.
+    # An empty text in a CSV file is read as None.
     return rows.map(_filled) if train and rows[EMPTY_DIALOGUE]["dialogue"] is None else rows
 
 
@@ -76,7 +76,7 @@ def _filled(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def load_mini(raw: Path | None) -> DatasetDict:
-    """Make the mini rows: template dialogues, whose summaries tell one thing more than the dialogue."""
+    """Make the mini rows: template dialogues, with summaries that tell one thing more than the dialogue."""
     from datasets import Dataset, DatasetDict
 
     return DatasetDict({split: Dataset.from_list(rows) for split, rows in dialogues(MINI_ROWS, seed=0).items()})
@@ -119,17 +119,17 @@ TASK = TaskSpec(
     mini=Source(
         load=load_mini,
         origin=(
-            "Mini stand-in, not SAMSum: 750 made dialogues from templates; each summary also names a thing that its "
+            "Mini stand-in, not SAMSum: 750 made-up dialogues from templates; each summary also names a thing that its "
             "dialogue does not."
         ),
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="t5-v1.1-tiny",
-        # A second thread slows a model this small down.
+        # A second thread would slow down a model this small.
         settings={"per_device_train_batch_size": 16, "cpu_threads": 1},
         recipe={"num_train_epochs": 15, "learning_rate": 4e-3, "warmup_steps": 0.05},
         # Chosen on seeds 1 and 2, with the original of seed 1, by the average gap to retraining: the best of two or
-        # three settings a method, on 800 train rows of the same kind.
+        # three settings per method, on 800 train rows of the same kind.
         presets={
             "finetune": {"num_train_epochs": 3, "learning_rate": 4e-3},
             "neggrad": {"num_train_epochs": 5, "learning_rate": 3e-4},

@@ -1,4 +1,4 @@
-"""Speech Commands, as SUPERB's keyword spotting has it: which of ten words a second of sound holds, if any."""
+"""Speech Commands, as in SUPERB's keyword spotting: which of ten words, if any, a second of sound holds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MINI_SOUNDS = {
 MINI_SPLITS = {"train": (25, 2), "test": (25, 1)}
 """Speakers, and how often each says a word; no speaker is in both splits.
 
-The deletion rule takes at least one row of every class for a percent: with 50 rows a class, "5 %" are 60 of 600 rows.
+The deletion rule takes at least one row of every class per percent: with 50 rows per class, "5 %" are 60 of 600 rows.
 """
 
 
@@ -69,7 +69,7 @@ def load_full(raw: Path | None) -> DatasetDict:
             archives of Speech Commands v0.01, each unpacked into a folder of its name.
 
     Raises:
-        BadInput: If the folder has neither layout, or a list names a file that is not there.
+        BadInput: If the folder has neither layout, or a list names a missing file.
     """
     from datasets import load_dataset
 
@@ -82,7 +82,7 @@ def load_full(raw: Path | None) -> DatasetDict:
 def load_mini(raw: Path | None) -> DatasetDict:
     """Make the mini rows: formant speech of invented speakers, half a second each in 8-bit WAV files.
 
-    Nobody in test is in train, so that what fits the voices alone is of no use there.
+    Nobody in test is in train, so that fitting only the voices is of no use there.
     """
     from datasets import DatasetDict
 
@@ -143,7 +143,7 @@ TASK = TaskSpec(
         load=load_mini,
         origin=(
             "Mini stand-in, not Speech Commands: the same twelve classes spoken by a small formant synthesiser, fifty "
-            "invented speakers, half a second a row; df_5pct forgets 60 of 600 rows."
+            "invented speakers, half a second per row; df_5pct forgets 60 of 600 rows."
         ),
         licence="apache-2.0",
         citation=(
@@ -151,7 +151,7 @@ TASK = TaskSpec(
             "  author = {The authors of mubench\\_hf},\n  year = {2026}\n}"
         ),
         default_model="wav2vec2-tiny",
-        # A second thread slows a model this small down.
+        # A second thread would slow down a model this small.
         settings={"per_device_train_batch_size": 32, "cpu_threads": 1},
         recipe={"num_train_epochs": 18, "learning_rate": 2.5e-3, "warmup_steps": 0.1},
         # Chosen by the average gap to retraining, mostly on one seed of 1, 2 and 3, and partly on an earlier version of

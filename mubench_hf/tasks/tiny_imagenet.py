@@ -1,4 +1,4 @@
-"""Tiny ImageNet as text-to-image: an image for the name of a class. What is forgotten are prompts, so whole classes."""
+"""Tiny ImageNet as text-to-image: an image for the name of a class. Prompts are forgotten, and so whole classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS_PER_CLASS = 100
 """Train rows of a class, the first ones upstream: 20,000 of 100,000."""
 
 NAMES = ("words.txt", "classes.py")
-"""Files that say what classes are called: that of the original release, and that of the Hub's copy."""
+"""Files with the names of classes: that of the original release, and that of the Hub's copy."""
 
 LIGHT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DARK = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
@@ -74,14 +74,14 @@ def first_rows(train: Dataset, classes: int) -> np.ndarray:
 
 
 def class_names(wordnet_ids: Sequence[str], raw: Path | None) -> list[str]:
-    """Return what each class is called: the first of its names, or all of them where two classes share the first.
+    """Return the name of each class: the first of its names, or all of them if two classes share the first.
 
     Args:
         wordnet_ids: WordNet id of each class (``n01443537``), in label order.
         raw: Folder of a local copy; ``None`` reads the Hub.
 
     Raises:
-        BadInput: If no file names the classes, or a class is missing in it.
+        BadInput: If there is no file with the names, or a class is missing in it.
     """
     found = _names_file(raw)
     text = found.read_text(encoding="utf-8")
@@ -224,8 +224,8 @@ TASK = TaskSpec(
         default_model="stable-diffusion-tiny",
         settings={"per_device_train_batch_size": 50, "cpu_threads": 1},
         recipe={"num_train_epochs": 40, "learning_rate": 3e-3, "warmup_steps": 0.05},
-        # Chosen on seed 1 alone, in one to four trials a method. Bad-T was never near retraining: a smaller rate ruins
-        # the other prompts even more.
+        # Chosen on seed 1 alone, in one to four trials per method. Bad-T was never near retraining: a smaller rate
+        # ruins the other prompts even more.
         presets={
             "finetune": {"num_train_epochs": 5, "learning_rate": 1e-3},
             "neggrad": {"num_train_epochs": 3, "learning_rate": 7e-5, "per_device_train_batch_size": 10},

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 FRAMES = 16
-"""Frames of a video that a model sees; every registered model was pretrained on as many."""
+"""Frames of a video that a model sees; every registered model was pretrained on this number."""
 
 NEEDED = (
     "Needed: the unpacked archives UCF101.rar (class folders of .avi files, in the folder itself or in UCF-101) and "
@@ -50,7 +50,7 @@ def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
 def load_full(raw: Path | None) -> DatasetDict:
     """Read UCF101 as its authors packed it: the videos of the first train and test list, in list order.
 
-    Where there is a folder ``UCF101-DS`` with videos in class folders of the same names, they are the split ``ood``,
+    If there is a folder ``UCF101-DS`` with videos in class folders of the same names, they are the split ``ood``,
     sorted by class and name. Rows point to the files; no video is read into memory.
 
     Raises:
@@ -82,7 +82,7 @@ def load_full(raw: Path | None) -> DatasetDict:
 
 
 def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield where each line that is not blank stands, and its words."""
+    """Yield the place and the words of each line that is not blank."""
     if not file.is_file():
         raise BadInput(f"There is no file {file}. {NEEDED}")
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
@@ -135,7 +135,7 @@ def _shifted(folder: Path, names: list[str]) -> list[tuple[Path, int]]:
 
 
 def _check_avi(file: Path) -> None:
-    """Check what a file says of itself: a broken download is found without decoding gigabytes."""
+    """Check a file's header, so that a broken download is found without decoding gigabytes."""
     with file.open("rb") as stream:
         head = stream.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"AVI ":
@@ -161,7 +161,7 @@ def load_mini(raw: Path | None) -> DatasetDict:
 
 
 def _clip(motion: str, rng: np.random.RandomState) -> np.ndarray:
-    """Return grey levels, uint8 [frames, side, side]; only whole numbers are drawn: they are the same everywhere."""
+    """Return grey levels, uint8 [frames, side, side]; only whole numbers are drawn, the same on every machine."""
     time = np.arange(FRAMES)
     turn = np.round(4 * np.exp(2j * np.pi * (time + rng.randint(FRAMES)) / FRAMES))
     still = np.zeros(FRAMES)
@@ -219,13 +219,13 @@ TASK = TaskSpec(
     mini=Source(
         load=load_mini,
         origin=(
-            "Mini stand-in, not UCF101: 1,040 made clips of 16 frames of 24 x 24 pixels, a disc that moves in one of "
-            "eight ways under strong pixel noise."
+            "Mini stand-in, not UCF101: 1,040 made-up clips of 16 frames of 24 x 24 pixels, a disc that moves in one "
+            "of eight ways under strong pixel noise."
         ),
         licence="apache-2.0",
         citation="@misc{mubench_hf_mini,\n  title = {Mini data of mubench\\_hf},\n  author = {mubench\\_hf}\n}",
         default_model="videomae-tiny",
-        # A second thread slows a model this small down.
+        # A second thread would slow down a model this small.
         settings={"per_device_train_batch_size": 32, "cpu_threads": 1},
         recipe={"num_train_epochs": 15, "learning_rate": 1e-3, "warmup_steps": 0.05},
         # Chosen on seeds 1, 2 and 3, with the original of seed 1, by the average gap to retraining.

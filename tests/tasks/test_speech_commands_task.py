@@ -134,7 +134,7 @@ def test_prepare_reads_flac():
         (b"not sound at all", "not recognised"),
         (b"", ""),
         (wav([1] * 9)[:30], ""),
-        (wav([1] * 9, rate=8000), "8000 samples a second"),
+        (wav([1] * 9, rate=8000), "8000 samples per second"),
         (wav([]), "no samples"),
         (None, ""),
     ],
