@@ -207,9 +207,10 @@ def _on_hub(retries: Retries, repo: ModelInfo) -> Checkpoint | None:
         return None
     try:
         result = load_result(file)
+        known = known_task(result.task, result.external)
     except BadInput:  # One bad repository hides no other.
         return None
-    if known_task(result.task, result.external) is None:
+    if known is None:
         return None
     # A commit never changes, so the Hub is asked for it once.
     folder = cache(partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha)))

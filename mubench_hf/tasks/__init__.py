@@ -12,7 +12,7 @@ from typing import Any
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks._described import FROM_DATA, described_task, description_origin
 from mubench_hf.tasks._spec import VARIANTS, GivenRows, Preset, Source, TaskSpec, Variant
-from mubench_hf.utils.registry import Registry
+from mubench_hf.utils.registry import Origin, Registry
 
 __all__ = [
     "TASKS",
@@ -110,12 +110,15 @@ def known_task(name: str, external: Mapping[str, Mapping[str, str]]) -> TaskSpec
     Args:
         name: Its key.
         external: What of the run is not this package's, see ``RunRecord``.
+
+    Raises:
+        BadInput: If ``external`` does not say of its task what it must.
     """
     if not TASKS.knows(name):
         return None
-    task, origin = get_task(name), external.get("task")
+    task, origin = get_task(name), _recorded_origin(external)
     here = TASKS.origin(task)
-    return task if origin is None or (here and here.sha256 == origin["sha256"]) else None
+    return task if origin is None or (here and here.sha256 == origin.sha256) else None
 
 
 def recorded_task(name: str, external: Mapping[str, Mapping[str, str]]) -> TaskSpec:
@@ -124,15 +127,27 @@ def recorded_task(name: str, external: Mapping[str, Mapping[str, str]]) -> TaskS
     Raises:
         BadInput: If it is not known here, saying where it came from.
     """
-    task, origin = known_task(name, external), external.get("task")
+    task, origin = known_task(name, external), _recorded_origin(external)
     if task is not None or origin is None:
         return task or get_task(name)
-    place = origin["name"]
-    how = (
-        "Give the output folder that its data set is built in."
-        if place.startswith(FROM_DATA)
-        else f"Its code is in {place} alone, not with the run. In Python, get_task('path/to/{place}') makes it known."
-    )
+    if origin.name.startswith(FROM_DATA):
+        how = "Give the output folder that its data set is built in."
+    else:
+        how = f"Its code is in {origin.name} alone. In Python, get_task('path/to/{origin.name}') makes it known."
     if TASKS.knows(name):
         how = f"Another task of that name is. {how}"
-    raise BadInput(f"The task {name} came from {place} (SHA-256 {origin['sha256'][:8]}) and is not known here. {how}")
+    raise BadInput(
+        f"The task {name} came from {origin.name} (SHA-256 {origin.sha256[:8]}) and is not known here. {how}"
+    )
+
+
+def _recorded_origin(external: Mapping[str, Any]) -> Origin | None:
+    said = external.get("task")
+    if said is None:
+        return None
+    try:
+        return Origin(str(said["name"]), str(said["sha256"]))
+    except (KeyError, TypeError) as error:
+        raise BadInput(
+            f"A run's task is from outside and said to be {said!r}; needed are its name and sha256."
+        ) from error

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from conftest import ROOT
 
 from mubench_hf.cli import dispatch
 from mubench_hf.data import load_split
-from mubench_hf.demo import DemoRuns
+from mubench_hf.demo import DemoRuns, Field
 from mubench_hf.errors import BadInput
 from mubench_hf.hub import dataset_bundle, model_bundle
 from mubench_hf.hub.verify import verify_checkpoint
@@ -93,7 +94,12 @@ def test_a_published_checkpoint_is_checked_beside_its_data_set(
     repo = f"mubench/{checkpoint(out, 'finetune').name}"
     found = verify_checkpoint(repo, out=out)
     assert found.checks and not found.differing
+    shown = DemoRuns.hub()
+    assert shown.tasks() == [name] and shown.ratios(name) == [ratio]
+
     monkeypatch.setattr(TASKS, "_brought", {})
+    with pytest.raises(BadInput, match="mubench has published no original"):
+        DemoRuns.hub()
     with pytest.raises(BadInput, match=f"The task {name} came from data:reviews.csv .* Give the output folder"):
         dispatch(["evaluate", repo, "--out", str(tmp_path)])
 
@@ -157,3 +163,13 @@ def test_the_page_of_the_demo_says_no_none(name, ratio, config, own_runs, monkey
     row, said = app["look"](name, ratio, ["original", "finetune"], "Deleted (D_f)", 2)
     assert "deleted (D_f), row" in row and 'data-method="finetune"' in said
     assert not re.search("None *%", json.dumps(page.blocks.get_config_file(), default=str) + title + row + said)
+
+
+@pytest.mark.parametrize("texts", [4, 5])
+def test_a_row_of_ones_own_is_asked_for_where_there_are_boxes_for_it(texts, own_runs, monkeypatch):
+    monkeypatch.setenv("MUBENCH_RUNS", str(own_runs / "fifths"))
+    app = runpy.run_path(str(ROOT / "spaces" / "demo" / "app.py"))
+    fields = tuple(Field(f"text {number}", "text", f"Text {number}") for number in range(texts))
+    label = Field("mood", "choice", "Mood", ("glad", "sad"))
+    slots = app["slots"](SimpleNamespace(inputs=(*fields, label)))
+    assert slots == ([None, None, *fields, label] if texts == 4 else [None] * 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 
@@ -45,7 +46,7 @@ def shapes(outside, monkeypatch):
 
 UNKNOWN = (
     r"The task shapes came from shapes\.py:TASK \(SHA-256 [0-9a-f]{8}\) and is not known here\. Its code is in "
-    r"shapes\.py:TASK alone, not with the run\. In Python, get_task\('path/to/shapes\.py:TASK'\) makes it known\."
+    r"shapes\.py:TASK alone\. In Python, get_task\('path/to/shapes\.py:TASK'\) makes it known\."
 )
 
 
@@ -95,3 +96,11 @@ def test_a_data_set_of_an_external_task_is_published_by_its_file(outside, mubenc
     (outside / "shapes.py").write_text(FILE.format(like="imdb"))
     dispatch(["build", "shapes.py:TASK", "--mini", "--out", "out"])
     assert "datasets/mubench/shapes-mini (" in mubench("publish", "dataset", "shapes.py:TASK", "--mini", "--out", "out")
+
+
+@pytest.mark.parametrize("said", ["shapes.py", {"name": "shapes.py:TASK"}, 7])
+def test_a_record_that_does_not_say_what_its_task_is(said, outside):
+    folder, record, _ = checkpoint(outside / "out")
+    dataclasses.replace(record, external={"task": said}).save(folder)
+    with pytest.raises(BadInput, match="task is from outside and said to be .*; needed are its name and sha256"):
+        dispatch(["evaluate", str(folder), "--out", "out"])
