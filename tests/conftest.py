@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what is imported by now: accelerate calls it whenever a training ends."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -57,55 +67,59 @@ def brought_is_forgotten(monkeypatch) -> None:
         monkeypatch.setattr(registry, "_origins", dict(registry._origins))
 
 
-@pytest.fixture(scope="session")
-def bench(tmp_path_factory) -> Path:
-    """Folder with the mini data set and a quickly trained original. Tests do not change it: they copy it."""
-    from mubench_hf.cli import dispatch
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that one test process makes, with the quick settings, and all of them read: they copy it."""
     from mubench_hf.tasks import cifar100
 
-    out = tmp_path_factory.mktemp("bench")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar100, "TASK", cifar100.TASK)
-        quicken()
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done = out.with_suffix(".done")
+    with FileLock(out.with_suffix(".lock")), pytest.MonkeyPatch.context() as patch:
+        if not done.exists():
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            patch.setattr(cifar100, "TASK", cifar100.TASK)
+            quicken()
+            make(out)
+            done.touch()
+    return out
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory) -> Path:
+    """Folder with the mini data set and a quickly trained original."""
+    from mubench_hf.cli import dispatch
+
+    def make(out: Path) -> None:
         dispatch(["build", "cifar100", "--mini", "--out", str(out)])
         dispatch(["train", "--task", "cifar100", "--mini", "--out", str(out), "--disable_tqdm", "true"])
-    return out
+
+    return made_once(tmp_path_factory, "bench", make)
 
 
 @pytest.fixture
 def own_bench(bench, tmp_path) -> Path:
     """A copy of ``bench`` that a test may change."""
-    import shutil
-
     return Path(shutil.copytree(bench, tmp_path / "bench"))
+
+
+def quick_run(tmp_path_factory, name: str, **choice) -> Path:
+    """Return the output folder of a quick run."""
+    from mubench_hf.runs.pipeline import Pipeline
+
+    return made_once(tmp_path_factory, name, lambda out: Pipeline("cifar100", variant="mini", out=out, **choice).run())
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """Output folder of a quick run of one method over three seeds. Tests do not change it: they copy it."""
-    from mubench_hf.runs.pipeline import Pipeline
-    from mubench_hf.tasks import cifar100
-
-    out = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar100, "TASK", cifar100.TASK)
-        quicken()
-        Pipeline("cifar100", variant="mini", out=out, methods=["finetune"]).run()
-    return out
+    """Output folder of a quick run of one method over three seeds."""
+    return quick_run(tmp_path_factory, "finished", methods=["finetune"])
 
 
 @pytest.fixture(scope="session")
 def every_method(tmp_path_factory) -> Path:
-    """Output folder of a quick run of the paper's methods with seed 5. Tests do not change it: they copy it."""
-    from mubench_hf.runs.pipeline import Pipeline
-    from mubench_hf.tasks import cifar100
-
-    out = tmp_path_factory.mktemp("every_method")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar100, "TASK", cifar100.TASK)
-        quicken()
-        Pipeline("cifar100", variant="mini", out=out, seeds=[5]).run()
-    return out
+    """Output folder of a quick run of the paper's methods with seed 5."""
+    return quick_run(tmp_path_factory, "every_method", seeds=[5])
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from processes import run_python
 
 from mubench_hf import task_from_dataset
 from mubench_hf.data import build, load_split
@@ -41,7 +40,7 @@ def test_csv_runs_from_the_command_line_and_another_process_reads_its_folder(rev
         f"dispatch(['evaluate', 'out/mubench/{run.name}', '--out', 'out'])\n"
         f"dispatch(['run', 'reviews', '--model', '{tiny_bert}', '--out', 'out', *{SHORT}])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, cwd=outside)
+    done = run_python(script, env=env, cwd=outside)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reviews · tiny-bert · 5% deleted · seed 1") == 3
     assert done.stderr.count("already there") == 3 or done.stdout.count("already there") == 3

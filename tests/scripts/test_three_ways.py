@@ -12,6 +12,8 @@ from processes import run_python
 
 from mubench_hf.runs.pipeline import PAPER_METHODS
 
+pytestmark = pytest.mark.slow  # each start of a program of one's own imports torch
+
 FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--original_seed", "42",
          "--num_train_epochs", "2", "--per_device_train_batch_size", "64",
          "--evaluate", "false", "--disable_tqdm", "true"]  # fmt: skip
@@ -60,9 +62,7 @@ def in_python(method: str, bench: Path, out: Path) -> None:
     trainer.model.save_pretrained(out)
 
 
-@pytest.mark.parametrize(
-    "method", [name if name == "scrub" else pytest.param(name, marks=pytest.mark.slow) for name in PAPER_METHODS]
-)
+@pytest.mark.parametrize("method", PAPER_METHODS)
 def test_three_ways_make_the_same_weights(method, own_bench, tmp_path, offline_env):
     done = run_python(MUBENCH, "unlearn", "--method", method, *FLAGS, env=offline_env, cwd=own_bench)
     assert done.returncode == 0, done.stderr
@@ -101,7 +101,6 @@ def test_two_processes_share_a_run(own_bench, offline_env):
     check_shared(own_bench)
 
 
-@pytest.mark.slow
 def test_torchrun_starts_two_processes(own_bench, offline_env):
     torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d",
                 "--rdzv_endpoint", "localhost:0", "-m", "mubench_hf.scripts.unlearn"]  # fmt: skip
