@@ -52,8 +52,8 @@ Trainer._save_optimizer_and_scheduler = save
 """,
     "before a checkpoint is called finished": """
 from mubench_hf.runs import train
-def finish(folder, model, processor, record, args, _finish=train._finish):
-    model.save_pretrained(folder)
+def finish(plan, model, processor, record):
+    model.save_pretrained(plan.folder)
     die()
 train._finish = finish
 """,
