@@ -177,6 +177,7 @@ print(json.dumps([list(key), {row.group.method: row.verified for row in rows}, [
 """
 
 
+@pytest.mark.slow
 def test_the_data_set_on_the_hub_is_read_like_a_folder(tmp_path, hub, hub_env):
     results = table(tmp_path / "made")
     marked(tmp_path / "board", results)

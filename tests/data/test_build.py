@@ -215,6 +215,7 @@ module.build(mubench_hf.tasks.get_task("cifar100"), variant="mini", out=Path(sys
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_kill_half_way_leaves_nothing_half_made(task, mini_out, tmp_path):
     killed = run_python(KILLED, str(tmp_path), env=dict(os.environ), cwd=tmp_path)

@@ -142,7 +142,10 @@ def test_sound_folder_runs_at_another_rate(outside, mubench):
     assert get_task("calls").description["seconds"] == 0.2
 
 
-@pytest.mark.parametrize(("model", "kind"), [("llama-2-tiny", "causal_lm"), ("t5-v1.1-tiny", "seq2seq")])
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [("llama-2-tiny", "causal_lm"), pytest.param("t5-v1.1-tiny", "seq2seq", marks=pytest.mark.slow)],
+)
 def test_answers_are_written_by_the_kind_of_the_model(model, kind, outside, mubench, draw):
     rows = [{"question": f"who is {number}?", "answer": f"a {draw.random()} person"} for number in range(112)]
     (outside / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -74,7 +74,7 @@ def test_roberta_reads_as_many_tokens_as_are_counted():
         model(ids)
 
 
-@pytest.mark.parametrize("positions", [512, 48])
+@pytest.mark.parametrize("positions", [pytest.param(512, marks=pytest.mark.slow), 48])
 def test_answers_are_written_without_a_pad_token(positions, outside, draw, mubench):
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -19,6 +19,7 @@ def content(bundle):
     return {path: file if isinstance(file, bytes) else file.read_bytes() for path, file in bundle.files.items()}
 
 
+@pytest.mark.slow
 def test_a_run_is_pushed_as_it_is_published(own_bench, hub_here, capsys):
     argv = [*UNLEARN, "--hub_token", WRITER, "--out", str(own_bench)]
     dispatch([*argv, "--hub_private_repo", "true"])
