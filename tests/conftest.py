@@ -14,6 +14,8 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Each test process has one core: further threads of BLAS and torch would wait for each other, and burn the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:

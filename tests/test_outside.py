@@ -97,6 +97,7 @@ def test_a_method_and_a_metric_from_files(finished, folder, offline_env, capsys)
     assert len(names) == 2, "an edited method makes other runs"
 
 
+@pytest.mark.slow
 def test_unlearn_and_python_take_a_file_or_a_class(folder):
     dispatch(["build", "cifar100", "--mini"])
     dispatch(["train", "--task", "cifar100", "--mini", "--disable_tqdm", "true"])

@@ -77,6 +77,7 @@ def test_names_are_looked_up_at_once(offline_env):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_check_sees_a_heavy_import(offline_env):
     """The settings of a method are those of ``TrainingArguments`` too, and to show them takes torch."""
     argv = [*UNLEARN, "scrub", "--help"]

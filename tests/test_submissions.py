@@ -143,6 +143,7 @@ def test_scores_of_a_metric_from_outside_are_left_to_a_note(own_run, judge):
     assert note.endswith("their metric is not known here: brilliance")
 
 
+@pytest.mark.slow
 def test_times_are_taken_as_stated_but_agree_with_each_other(own_run, judge):
     file = one(own_run)
     scores = load_result(file).scores

@@ -184,6 +184,7 @@ print(json.dumps([results, any(name.startswith("mubench_hf") for name in sys.mod
 """
 
 
+@pytest.mark.slow
 def test_evaluate_loads_files_folders_and_spaces_without_the_package(hub, hub_env, load, tmp_path, monkeypatch):
     """It copies the checks along with a metric. Only a Space needs the Hub; the cache is empty."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)

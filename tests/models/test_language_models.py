@@ -63,6 +63,7 @@ def test_seeds_and_new_weights(spec):
     )
 
 
+@pytest.mark.slow
 def test_it_learns_answers_by_heart(spec, rng):
     tokenizer = load_processor(spec, [text for pair in PAIRS for text in pair])
     model = fresh_model(spec, (), int(rng.integers(2**31))).train()
