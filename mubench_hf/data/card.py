@@ -94,6 +94,7 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
         upstream=where,
         licence=source.licence,
         config="df" if blocks is WHOLE else "df_5pct",
+        media=_media_text(task),
         configs="" if blocks is WHOLE else "  # df_1pct ... df_10pct",
         rule=RULES[deletion["rule"]].format(
             stream=_stream_text(deletion["stream"]), text=source.forget.text if source.forget else ""
@@ -112,6 +113,15 @@ def render_card(task: TaskSpec, *, variant: Variant, manifest: Mapping[str, Any]
     )
 
 
+def _media_text(task: TaskSpec) -> str:
+    """Return how sound or video is read, which `datasets` does not do by itself; empty for other rows."""
+    if task.modality not in READERS:
+        return ""
+    feature, package, read = READERS[task.modality]
+    (name,) = task.inputs
+    return MEDIA.format(name=name, feature=feature, package=package, read=read)
+
+
 def _published(source: Source) -> str:
     if source.forget:
         return "It is not a list of MU-Bench."
@@ -125,6 +135,28 @@ def _shared_text(manifest: Mapping[str, Any]) -> str:
     count = manifest.get("forget_rows_in_test", 0)
     return f" **{count:,} of its rows have a twin in the test split**, which a model may know them by." if count else ""
 
+
+READERS = {
+    "audio": ("Audio", "soundfile", "samples, rate = soundfile.read(file)"),
+    "video": ("Video", "av", "frames = [frame.to_image() for frame in av.open(file).decode(video=0)]"),
+}
+"""Modality → feature of its column, package that reads a stored file without ``torchcodec``, and how."""
+
+MEDIA = """
+`datasets` decodes `{name}` by `torchcodec`, which is to be installed beside it (`pip install torchcodec`, and FFmpeg).
+Without it, take the stored files as they are and read them with, for example, `{package}`:
+
+```python
+import io
+
+import {package}
+from datasets import {feature}
+
+splits = splits.cast_column("{name}", {feature}(decode=False))
+file = io.BytesIO(splits["forget"][0]["{name}"]["bytes"])
+{read}
+```
+"""
 
 RULES = {
     "given": "The rows to forget were named: {text}.",

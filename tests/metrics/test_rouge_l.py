@@ -1,5 +1,9 @@
+import string
+import unicodedata
+
 import numpy as np
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from mubench_hf.metrics.rouge_l import RANGE, rouge_l, row_scores
 
@@ -48,6 +52,94 @@ def test_limits(texts):
     assert rouge_l(references, references) == {"rouge_l": 1.0, "rouge_1": 1.0, "rouge_2": 1.0}
     assert rouge_l(["nothing shared"] * 20, references) == {"rouge_l": 0.0, "rouge_1": 0.0, "rouge_2": 0.0}
     assert rouge_l([""] * 20, references)["rouge_l"] == 0
+
+
+ALPHABETS = {
+    "Cyrillic": "абвгдежзийклмнопрстуфхцчшщъыьэюяёїґ",
+    "Greek": "αβγδεζηθικλμνξοπρτυφχψω",
+    "Arabic": "ابتثجحخدذرزسشصضطظعغفقكلمنهوي٠١٢٣",
+    "Hebrew": "אבגדהוזחטיכלמנסעפצקרשת",
+    "Devanagari": ["क", "की", "न्", "हिं", "दी", "में", "सौ", "१"],
+    "Tamil": ["க", "கா", "ழ்", "மி", "தொ"],
+    "Hangul": "가나다라마바사아자차카타파하",
+    "Georgian": "აბგდევზთიკლმნო",
+    "accented Latin": "áàâäãåçéèêëíìîïñóòôöõøúùûüýÿßœæłşğ",
+}
+"""Script → its letters, lower case, each with its marks."""
+
+UNSPACED = {
+    "Han": "她住在基辅写书天地人山水火木金土日月々",
+    "kana": "あいうえおかきくけこアイウエオカキクケコー",
+    "Thai": ["ก", "ขี่", "คู้", "ง", "จั", "เ", "แ", "ๆ", "๑"],
+    "Khmer": ["ក", "ខា", "គិ", "ង"],
+}
+"""The same for scripts without spaces between words, where each letter is a word."""
+
+SEPARATORS = [" ", ", ", " — ", "…", "。", "、", "؟ ", "। ", "«", "_", "\n", " 👍 ", "❤\ufe0f", "'", "’"]
+
+
+def scored_by_construction(rng, words):
+    """Check the scores of texts that are put together from known words against the formulas."""
+    rows = [[list(rng.choice(words, rng.integers(1, 9))) for _ in range(15)] for _ in range(2)]
+    said, true = ([f"{rng.choice(SEPARATORS)}".join(row) for row in side] for side in rows)
+    found = row_scores(said, true)
+    for row, (one, other) in enumerate(zip(*rows, strict=True)):
+        expected = f_measure(common_subsequence(one, other), len(one), len(other))
+        assert found["rouge_l"][row] == pytest.approx(expected), (said[row], true[row])
+        for n in (1, 2):
+            assert found[f"rouge_{n}"][row] == pytest.approx(f_measure(*common_grams(one, other, n)))
+    return said
+
+
+@pytest.mark.parametrize("script", ALPHABETS)
+def test_words_of_other_scripts(script, rng):
+    words = ["".join(rng.choice(list(ALPHABETS[script]), rng.integers(1, 5))) for _ in range(9)]
+    words = [unicodedata.normalize("NFC", word) for word in words]
+    said = scored_by_construction(rng, words)
+    assert rouge_l(said, said)["rouge_l"] == 1
+    apart = [unicodedata.normalize("NFD", text).upper() for text in said]
+    if script not in ("accented Latin", "Greek"):  # Upper case has no ß, and lower case two sigmas.
+        assert rouge_l(apart, said)["rouge_1"] == 1
+
+
+@pytest.mark.parametrize("script", UNSPACED)
+def test_letters_of_scripts_without_spaces(script, rng):
+    letters = list(UNSPACED[script])
+    rows = [[list(rng.choice(letters, rng.integers(2, 9))) for _ in range(9)] for _ in range(2)]
+    joined = [["".join(row) for row in side] for side in rows]
+    found = row_scores(*joined)["rouge_l"]
+    for row, (one, other) in enumerate(zip(*rows, strict=True)):
+        assert found[row] == pytest.approx(f_measure(common_subsequence(one, other), len(one), len(other)))
+    scored_by_construction(rng, letters)
+
+
+def test_ascii_texts_score_as_rouge_score_says(rng):
+    letters = [*string.printable, *"   "]
+    said, true = (["a" + "".join(rng.choice(letters, rng.integers(0, 60))) for _ in range(200)] for _ in range(2))
+    theirs, mine = RougeScorer(["rougeL", "rouge1", "rouge2"]), row_scores(said, true)
+    for row, (one, other) in enumerate(zip(said, true, strict=True)):
+        expected = theirs.score(other, one)
+        for name, key in (("rouge_l", "rougeL"), ("rouge_1", "rouge1"), ("rouge_2", "rouge2")):
+            assert mine[name][row] == expected[key].fmeasure, (one, other)
+
+
+def test_what_is_not_seen_makes_no_other_word():
+    pairs = [
+        ("می\u200cخواهم", "میخواهم"),
+        ("co\u00adoperate", "cooperate"),
+        ("caf\u0065\u0301", "café"),
+        ("1\ufe0f", "1"),
+    ]
+    assert rouge_l(*map(list, zip(*pairs, strict=True)))["rouge_l"] == 1
+
+
+def test_rows_without_a_word_have_no_score(load):
+    said, true = ["fine", "👍🏽!"], ["fine", " … "]
+    with pytest.raises(ValueError, match="neither text of row 1 has a word"):
+        rouge_l(said, true)
+    result = load("rouge_l").compute(predictions=said, references=true)
+    assert result["rouge_l"] is None and "row 1" in result["rouge_l_reason"]
+    assert rouge_l(["👍"], ["fine"])["rouge_l"] == rouge_l(["fine"], ["👍"])["rouge_l"] == 0
 
 
 def test_arrays_of_texts_are_welcome(texts):
