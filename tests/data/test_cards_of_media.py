@@ -11,10 +11,11 @@ from mubench_hf.data import build
 from mubench_hf.tasks import get_task
 from mubench_hf.tasks._clips import write_avi
 from mubench_hf.tasks._formants import wav_bytes
+from mubench_hf.tasks._sounds import read_sound
 
 
 def sound(rng):
-    return wav_bytes(rng.uniform(-0.5, 0.5, 400))
+    return wav_bytes(rng.integers(0, 256, 400).astype(np.uint8))
 
 
 def clip(rng):
@@ -41,10 +42,10 @@ def test_the_code_of_the_card_reads_a_row(name, column, feature, make, rng, tmp_
     found = {}
     exec(code, found)
     if column == "audio":
-        assert found["rate"] == 16_000 and found["samples"].shape == (400,)
+        samples, rate = read_sound(found["file"].getvalue())
+        assert found["rate"] == rate == 16_000 and np.allclose(found["samples"], samples[:, 0]) and len(samples) == 400
     else:
         assert [np.asarray(frame).shape for frame in found["frames"]] == [(8, 8, 3)] * 3
-    assert found["splits"]["forget"].features[column] == replace(feature, decode=False)
 
 
 def test_other_cards_say_nothing_of_it(made_up, tmp_path):
