@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,29 +86,20 @@ class JoinedRows(Dataset):
 
 
 class FlaggedCollator:
-    """Collates the model's inputs with the user's collator, and the flags beside them as tensors."""
+    """Collates rows with a user's collator, which does not see the flags, and puts them beside it as tensors."""
 
-    def __init__(
-        self,
-        collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
-        accepted: Sequence[str] | None = None,
-    ):
-        self.collator, self.accepted = collator, accepted
+    def __init__(self, collator: Callable[[list[Any]], Mapping[str, Any]] = default_data_collator):
+        self.collator = collator
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return one batch; columns the model does not take are left out."""
+        """Return one batch."""
         flags = {
             IS_FORGET: torch.tensor([row[IS_FORGET] for row in rows]),
             ROW: torch.tensor([row[ROW] for row in rows]),
         }
-        inputs = [
-            {name: value for name, value in row.items() if name not in flags and self._accepts(name)} for row in rows
-        ]
+        inputs = [{name: value for name, value in row.items() if name not in flags} for row in rows]
         return {**self.collator(inputs), **flags}
 
     def without_flags(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return one batch of the model's inputs alone."""
+        """Return one batch without the flags."""
         return {name: value for name, value in self(rows).items() if name not in (IS_FORGET, ROW)}
-
-    def _accepts(self, name: str) -> bool:
-        return self.accepted is None or name in self.accepted

@@ -49,7 +49,8 @@ def get_kind(name: str) -> Kind:
 
 def kind_of(model: Any) -> Kind:
     """Return the kind of a model, with or without adapters: the one that knows its class, else classification."""
-    # A `peft` model has its own class, which wraps the model that it adapts.
-    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    from mubench_hf.models.bare import bare_model
+
+    model = bare_model(model)
     kinds = (get_kind(name) for name in list_kinds() if name != "classification")
     return next((kind for kind in kinds if kind.reads(model)), get_kind("classification"))

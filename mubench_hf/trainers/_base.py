@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 import re
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from mubench_hf.kinds import kind_of
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
+from mubench_hf.trainers._columns import with_columns
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._objective import in_training
 from mubench_hf.trainers._passes import Pass, PassSampler
@@ -97,6 +97,10 @@ class UnlearningTrainer(Pushing):
         self._check(model, forget_dataset, retain_dataset)
         self.rows = JoinedRows(forget_dataset, retain_dataset)
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
+        # One collator for training, evaluation and prediction: what one of them leaves out, all of them do.
+        self.data_collator = with_columns(
+            self.data_collator, self.model, self.label_names, only_inputs=args.remove_unused_columns
+        )
         if self.args.device.type == "cpu":
             # Launchers set one thread per process, plain Python uses every core: results must not depend on which.
             local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -185,11 +189,15 @@ class UnlearningTrainer(Pushing):
     @property
     def collator(self) -> FlaggedCollator:
         """Collates rows of the joined data set."""
-        accepted = inspect.signature(self.accelerator.unwrap_model(self.model).forward).parameters
-        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
-        known = (*accepted, "labels", "label", "label_ids")
-        # A forward with **kwargs still names its inputs; if it names none, every column is passed on.
-        return FlaggedCollator(self.data_collator, None if takes_any and len(accepted) <= 1 else known)
+        return FlaggedCollator(self.data_collator)
+
+    def _remove_unused_columns(self, dataset: Any, description: str | None = None) -> Any:
+        """Return a table with all its columns: its transform may read them, and ``data_collator`` leaves them out."""
+        return dataset
+
+    def _get_collator_with_removed_columns(self, data_collator: Any, description: str | None = None) -> Any:
+        """Return the collator, which has been given the columns meant for it once and for all."""
+        return data_collator
 
     def forward(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | None

@@ -24,7 +24,8 @@ class UnlearningConfig(Documented, TrainingArguments):
         save_strategy: When to save a state that a killed run resumes from.
         save_total_limit: Number of such states to keep.
         logging_strategy: When to log the method's loss.
-        remove_unused_columns: Off, because rows are prepared when read, and other columns are dropped then.
+        remove_unused_columns: Give a data_collator of your own only the columns that the model takes, in training and
+            evaluation; by default it is given all. The collators of transformers are never given others.
         cpu_threads: Threads for work on a CPU; default: the usable cores, shared among its processes.
         max_abs_loss: A loss beyond this, or not finite, stops the run as diverged.
         cache_teacher_outputs: Compute the original's outputs once, for all rows. Turn this off if preparation is random

@@ -159,23 +159,15 @@ def test_collator_keeps_the_flags_apart(rng):
     assert batch["labels"].tolist() == [0, 1, 2, 3, 0]
 
 
-def test_collator_leaves_out_what_is_not_accepted(rng):
-    given = []
-    collator = FlaggedCollator(lambda batch: given.extend(batch) or {}, ["x", "labels", "unused"])
-    assert set(collator(rows_of(3, rng))) == {IS_FORGET, ROW}
-    assert all(set(row) == {"x", "labels"} for row in given) and len(given) == 3
-
-
 def test_collator_without_flags(rng):
     rows = rows_of(4, rng)
-    collator = FlaggedCollator(default_data_collator, ["x", "labels"])
-    plain, flagged = collator.without_flags(rows), collator(rows)
-    assert set(plain) == {"x", "labels"} == set(flagged) - {IS_FORGET, ROW}
+    plain, flagged = FlaggedCollator().without_flags(rows), FlaggedCollator()(rows)
+    assert set(plain) == {"x", "labels", "id"} == set(flagged) - {IS_FORGET, ROW}
     assert torch.equal(plain["x"], flagged["x"])
 
 
 def test_collator_leaves_rows_as_they_are(rng):
     rows = rows_of(3, rng)
     before = [dict(row) for row in rows]
-    FlaggedCollator(default_data_collator, ["x"])(rows)
+    FlaggedCollator()(rows)
     assert [row.keys() for row in rows] == [row.keys() for row in before]

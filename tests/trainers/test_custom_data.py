@@ -69,13 +69,13 @@ class Points(torch.utils.data.Dataset):
 class Collator:
     """Keeps what it was given."""
 
-    def __init__(self):
-        self.columns = set()
+    def __init__(self, keeps_notes=False):
+        self.columns, self.keeps_notes = set(), keeps_notes
 
     def __call__(self, rows):
         self.columns |= {frozenset(row) for row in rows}
         batch = {"x": torch.stack([row["x"] for row in rows]), "labels": torch.tensor([row["labels"] for row in rows])}
-        if "note" in rows[0]:
+        if self.keeps_notes:
             batch["note"] = [row["note"] for row in rows]
         return batch
 
@@ -97,8 +97,8 @@ def test_users_model_rows_and_collator(method, rng, make):
     trainer = make(method, world, kwargs={"data_collator": collator}, learning_rate=0.01)
     trainer.train()
     assert trainer.status == "ok"
-    # The flags and what the model does not take are no business of the user's collator.
-    assert collator.columns == {frozenset({"x", "labels"})}
+    # The flags are no business of the user's collator; every other column may be.
+    assert collator.columns == {frozenset({"x", "labels", "note", "nested"})}
     before, masks = dict(world.original().named_parameters()), getattr(trainer, "masks", None)
     for name, weight in trainer.model.named_parameters():
         # The saliency mask may leave nothing of a small tensor to move.
@@ -114,7 +114,7 @@ def test_default_collator(method, rng, make):
 
 @pytest.mark.parametrize("method", methods_for("classification"))
 def test_a_model_that_takes_anything_gets_every_column(method, rng, make):
-    collator = Collator()
+    collator = Collator(keeps_notes=True)
     trainer = make(method, World(rng, Anything), kwargs={"data_collator": collator})
     trainer.train()
     assert trainer.status == "ok"

@@ -25,6 +25,8 @@ HOOKS = {  # None: an attribute.
     "training_step": {"model", "inputs", "num_items_in_batch"},
     "create_optimizer": set(),
     "get_train_dataloader": set(),
+    "_remove_unused_columns": {"dataset", "description"},
+    "_get_collator_with_removed_columns": {"data_collator", "description"},
     "train": {"resume_from_checkpoint"},
     "loss_is_scaled_for_ga": None,
 }
@@ -79,6 +81,8 @@ def test_the_guard_sees_every_class_between():
         ("get_batch_samples", "self._get_num_items_in_batch("),
         ("_maybe_log_save_evaluate", "self._save_checkpoint("),
         ("train", "self._load_from_checkpoint("),
+        ("_get_dataloader", "self._remove_unused_columns("),
+        ("_get_dataloader", "self._get_collator_with_removed_columns("),
         ("training_step", "self.loss_is_scaled_for_ga"),
         ("prediction_step", "self.compute_loss("),
         ("_save_checkpoint", "self._push_from_checkpoint("),
