@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
+from transformers import TrainerCallback
 
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers.rand_label import RandLabelConfig, RandLabelTrainer
@@ -52,6 +53,17 @@ def saliency_masks(gradients: Mapping[str, Tensor], density: float) -> dict[str,
     return {name: part.view_as(gradients[name]) for name, part in zip(gradients, parts, strict=True)}
 
 
+class PutBack(TrainerCallback):
+    """Puts masked weights back after each step, whichever optimizer made it."""
+
+    def __init__(self, trainer: SalUnTrainer):
+        self.trainer = trainer
+
+    def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Called by ``Trainer`` right after the optimizer's step."""
+        self.trainer.put_back()
+
+
 class SalUnTrainer(RandLabelTrainer):
     """RandLabel under a saliency mask; masked weights stay bit-equal to the original's.
 
@@ -76,6 +88,8 @@ class SalUnTrainer(RandLabelTrainer):
             parameters[name].register_hook(lambda gradient, mask=mask: gradient * mask)
             for name, mask in self.masks.items()
         ]
+        self.remove_callback(PutBack)
+        self.add_callback(PutBack(self))
         self._tied = [(parameters[name], mask, parameters[name].detach().clone()) for name, mask in self.masks.items()]
 
     def forget_gradients(self) -> dict[str, Tensor]:
@@ -96,15 +110,8 @@ class SalUnTrainer(RandLabelTrainer):
         model.train(was_training)
         return gradients
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Create the optimizer and have it put masked weights back after each step."""
-        made_before = self.optimizer is not None
-        optimizer = super().create_optimizer(*args, **kwargs)
-        if not made_before:
-            optimizer.register_step_post_hook(lambda *_: self._put_back())
-        return optimizer
-
     @torch.no_grad()
-    def _put_back(self) -> None:
+    def put_back(self) -> None:
+        """Give masked weights the values that they had before the first step."""
         for weight, mask, original in self._tied:
             torch.where(mask, weight, original, out=weight)

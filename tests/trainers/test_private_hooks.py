@@ -23,7 +23,6 @@ HOOKS = {  # None: an attribute.
     "compute_loss": {"model", "inputs", "return_outputs", "num_items_in_batch"},
     "prediction_step": {"model", "inputs", "prediction_loss_only"},
     "training_step": {"model", "inputs", "num_items_in_batch"},
-    "create_optimizer": set(),
     "get_train_dataloader": set(),
     "_remove_unused_columns": {"dataset", "description"},
     "_get_collator_with_removed_columns": {"data_collator", "description"},
@@ -93,6 +92,14 @@ def test_the_guard_sees_every_class_between():
 )
 def test_hook_is_called(caller, call):
     assert call in inspect.getsource(getattr(Trainer, caller))
+
+
+def test_a_callback_hears_of_each_step_at_once():
+    source = inspect.getsource(Trainer._run_epoch)
+    places = [
+        source.index(call) for call in ("self.optimizer.step()", ".on_optimizer_step(", "self.lr_scheduler.step()")
+    ]
+    assert places == sorted(places)
 
 
 def test_what_the_hooks_return():

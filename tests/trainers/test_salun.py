@@ -120,6 +120,45 @@ def test_trained_on_from_where_it_ended(world, make, weights_of):
     assert moved > 0.4 * sum(mask.numel() for mask in trainer.masks.values())
 
 
+class Signs(torch.optim.Optimizer):
+    """An optimizer of a user's own, with a step that has nothing to do with others'."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.mul_(0.99).sub_(group["lr"] * torch.sign(torch.ones_like(weight)))
+
+
+def own_optimizers(model):
+    """Ways to bring an optimizer: made, made with a scheduler, or as a class."""
+    adam = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    momentum = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9, weight_decay=0.1)
+    return {
+        "made": {"optimizers": (adam, None)},
+        "with a scheduler": {"optimizers": (momentum, torch.optim.lr_scheduler.ConstantLR(momentum))},
+        "a class": {"optimizer_cls_and_kwargs": (torch.optim.AdamW, {"lr": 1e-2, "weight_decay": 0.1})},
+        "their own": {"optimizers": (Signs(model.parameters(), 1e-3), None)},
+    }
+
+
+@pytest.mark.parametrize("brought", ["made", "with a scheduler", "a class", "their own"])
+def test_masked_weights_stay_under_any_optimizer(brought, world, make, weights_of):
+    model = world.original()
+    before = weights_of(model)
+    trainer = make("salun", world, model=model, kwargs=own_optimizers(model)[brought], max_steps=2, max_grad_norm=0)
+    for _ in range(2):
+        trainer.train()
+        for name, weight in model.named_parameters():
+            mask = trainer.masks[name]
+            assert torch.equal(weight[~mask], before[name][~mask]), name
+        before = weights_of(model)
+    assert any((weight != world.original().state_dict()[name]).any() for name, weight in before.items())
+
+
 def test_the_mask_is_the_originals(world, make):
     trainer = make("salun", world, learning_rate=0.01)
     expected = by_sorting({name: grad.abs() for name, grad in trainer.forget_gradients().items()}, 0.5)
