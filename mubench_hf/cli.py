@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from mubench_hf import __version__
-from mubench_hf.commands._arguments import exit_with
+from mubench_hf.commands._ending import exit_with
 from mubench_hf.errors import unknown_name
 
 USAGE = """usage: mubench COMMAND ...
@@ -55,12 +53,7 @@ def dispatch(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """Entry point of the console script; bad input exits with code 2."""
-    # A reader that closes the pipe early, such as head, is no error.
-    try:
-        exit_with(dispatch, sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    exit_with(dispatch)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,32 @@ import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+LONGEST_WORD, LONGEST_LINE = 200, 1500
+"""Characters of a word and of a line beyond which ``shown`` leaves out the middle."""
+
 
 class BadInput(ValueError):
     """An input that cannot be used. The command line prints only its message and exits with code 2."""
+
+
+def shown(text: object) -> str:
+    """Return text from people, files or a Hub as one line of bounded length that no terminal obeys.
+
+    Whatever is not printable (control characters, escape codes, bidirectional marks, halves of surrogate pairs) is
+    written as in a Python string, white space becomes single spaces, and the middle of what is very long is left out.
+    """
+    words = ("".join(map(_printable, word)) for word in str(text).split())
+    return _shortened(" ".join(_shortened(word, LONGEST_WORD) for word in words), LONGEST_LINE)
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]}…{text[len(text) - longest // 2 + 1 :]}"
 
 
 def unknown_name(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from mubench_hf.commands._ending import exit_with as exit_with  # Every command ends by it.
 from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric
 from mubench_hf.tasks import Variant
-from mubench_hf.utils.files import disk_is_full
 
 
 @dataclass
@@ -148,26 +146,3 @@ def seed_flag(flags: Sequence[str]) -> int:
     parser.add_argument("--seed", default="42")
     seed = parser.parse_known_args(list(flags))[0].seed
     return int(seed) if seed.isdecimal() else 42
-
-
-def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
-    """Call ``main`` with the command line; bad input or a full disk is one line on standard error and exit code 2.
-
-    Raises:
-        SystemExit: With code 2, on bad input or a full disk.
-    """
-    try:
-        main(sys.argv[1:] if argv is None else argv)
-    except Exception as error:
-        if isinstance(error, BadInput):
-            line = str(error)
-        elif disk_is_full(error):
-            line = (
-                f"The disk is full: {error}. What was finished before is kept. Make room and give the same command; "
-                "it goes on from there."
-            )
-        else:
-            raise
-        if int(os.environ.get("RANK", 0)) == 0:
-            print(f"mubench: {' '.join(line.split())}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -26,6 +26,11 @@ def add_flags(
             _add(to, kind, each, hints[each.name])
 
 
+def add_mini(to: argparse.ArgumentParser, text: str = "The small stand-in data, which need no network.") -> None:
+    """Add the flag that chooses a task's mini source; ``variant`` is ``full`` without it."""
+    to.add_argument("--mini", dest="variant", action="store_const", const="mini", default="full", help=text)
+
+
 def _add(to: argparse.ArgumentParser | argparse._ArgumentGroup, kind: type, each: Field, hint: Any) -> None:
     default = each.default_factory() if each.default_factory is not MISSING else each.default
     reading, dashed = _reading(hint), each.name.replace("_", "-")

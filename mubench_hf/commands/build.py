@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import CommandParser
 from mubench_hf.commands._data import add_data_flags, asked_tasks
+from mubench_hf.commands._flags import add_mini
+from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.blocks import config_name, ratio_of
 from mubench_hf.data.build import build
 
@@ -14,20 +16,14 @@ def main(argv: Sequence[str]) -> None:
     """Build the data set of one task, or of several."""
     parser = CommandParser("build", "Write a task's data set, with its deletion splits as configurations.")
     parser.add_argument("tasks", nargs="*", help="Key of a task, or several; all: every task.")
-    parser.add_argument(
-        "--mini",
-        dest="variant",
-        action="store_const",
-        const="mini",
-        default="full",
-        help="The small stand-in data, which need no network.",
-    )
+    add_mini(parser)
     parser.add_argument("--out", default=".", help="Folder that gets mubench/<data set>.")
     parser.add_argument("--raw", help="Folder of upstream files to read instead of the Hub.")
     parser.add_argument("--model", help="With --data whose label is a text to write: the model that will write it.")
     add_data_flags(parser)
     given = vars(parser.parse_args(list(argv)))
     variant, out, raw = given.pop("variant"), given.pop("out"), given.pop("raw")
+    check_folder("--out", out)
     for task in asked_tasks(given, variant, out):
         folder = build(task, variant=variant, out=out, raw=raw)
         config = config_name(ratio_of(task, variant))

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
+from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.verify import Verification, verify_checkpoint
@@ -81,6 +82,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--del_ratio", help="For originals: the percent of train to evaluate them at; default: 5.")
     add_metrics(parser)
     arguments = parser.parse_args(list(argv))
+    check_folder("--out", arguments.out)
     bring_metrics(arguments.metrics)
     ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]

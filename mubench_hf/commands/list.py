@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mubench_hf.commands._arguments import CommandParser, exit_with
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.metrics import METRICS, get_metric, list_metrics
 from mubench_hf.metrics.parameters import parameter_table
@@ -184,7 +184,9 @@ def main(argv: Sequence[str]) -> None:
     """
     from rich.console import Console
 
-    wanted = list(argv) or list(TABLES)
+    parser = CommandParser("list", "Show what is registered.")
+    parser.add_argument("names", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; default: all of them.")
+    wanted = parser.parse_args(list(argv)).names or list(TABLES)
     for name in wanted:
         if name not in TABLES:
             raise unknown_name("list", name, TABLES)
@@ -192,13 +194,13 @@ def main(argv: Sequence[str]) -> None:
         Console().print(terminal_table(name))
 
 
-def rewrite() -> None:
+def rewrite(argv: Sequence[str]) -> None:
     """Write the tables into Markdown files."""
-    parser = argparse.ArgumentParser(description=rewrite.__doc__)
+    parser = CommandParser("list", "Write the tables into Markdown files.")
     parser.add_argument("files", nargs="+", type=Path)
-    for file in parser.parse_args().files:
+    for file in parser.parse_args(list(argv)).files:
         file.write_text(with_tables(file.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    rewrite()
+    exit_with(rewrite)

@@ -13,6 +13,7 @@ from rich.syntax import Syntax
 from rich.tree import Tree
 
 from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.commands._flags import add_mini
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, unknown_name
@@ -118,14 +119,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("names", nargs="+", help="Tasks, metrics or Spaces (all: every one), or checkpoint folders.")
     parser.add_argument("--org", default="mubench", help="Organisation or user on the Hub.")
     parser.add_argument("--push", action="store_true", help="Publish; without it nothing is sent.")
-    parser.add_argument(
-        "--mini",
-        dest="variant",
-        action="store_const",
-        const="mini",
-        default="full",
-        help="For data sets: the small stand-ins.",
-    )
+    add_mini(parser, "For data sets: the small stand-ins.")
     parser.add_argument("--out", help="Folder with data sets and results; a checkpoint's default: the one it lies in.")
     parser.add_argument("--del_ratio", help="Originals: percent of train at which scores are published; default: 5.")
     arguments = parser.parse_args(list(argv))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
 from mubench_hf.commands._data import add_data_flags, asked_tasks
+from mubench_hf.commands._flags import add_mini
+from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.trainers import METHODS
 
@@ -26,14 +28,7 @@ def main(argv: Sequence[str]) -> None:
         "run", "Make data, originals, retrained models and unlearned models; evaluate them; show a table and plots."
     )
     parser.add_argument("tasks", nargs="*", help="Key of a task, or several, each into OUT/<task>; all: every task.")
-    parser.add_argument(
-        "--mini",
-        dest="variant",
-        action="store_const",
-        const="mini",
-        default="full",
-        help="The small stand-in data, which need no network.",
-    )
+    add_mini(parser)
     parser.add_argument("--out", default="mubench-run", help="Output folder; what is finished there is not done again.")
     parser.add_argument("--model", help="A registered model, a Hub id or a folder; default: the task's.")
     parser.add_argument("--methods", nargs="+", help="Methods, or file.py:Trainer; default: the paper's six.")
@@ -49,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     add_data_flags(parser)
     arguments = vars(parser.parse_args(list(argv)))
+    check_folder("--out", arguments["out"])
     out, model = Path(arguments.pop("out")), arguments["model"]
     # Names are checked before anything that takes seconds to import.
     if arguments["del_ratio"] is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
+from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import Group, aggregate, split_metrics
 from mubench_hf.results.tables import markdown_table, print_table
 from mubench_hf.runs.evaluate import completed
@@ -33,6 +34,8 @@ def main(argv: Sequence[str]) -> None:
         folders = " ".join(Path(folder).name for folder in arguments.folders)
         print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
     results = [result for folder in arguments.folders for result in _complete(_results_folder(Path(folder)))]
+    if not results:
+        raise BadInput(f"There are no results in {', '.join(arguments.folders)}. Name output folders of `mubench run`.")
     for groups in aggregate(results):
         title, metric = _named(groups)
         if arguments.markdown:

@@ -50,6 +50,26 @@ class Bundle:
     same: Callable[[bytes], bool]
     left_out: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check the repository's name.
+
+        Raises:
+            BadInput: If the Hub allows no such name.
+        """
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
+        org, *names = self.repo_id.split("/")
+        try:
+            validate_repo_id(self.repo_id)
+        except HFValidationError:
+            names = []
+        if not org or len(names) != 1:
+            raise BadInput(
+                f"{self.repo_id!r} cannot be the name of a repository. Allowed: an organisation and a name of letters, "
+                "digits, '.', '_' and '-', such as mubench/cifar100."
+            )
+
     @property
     def name(self) -> str:
         """The repository as people write it: ``datasets/mubench/cifar100``; a model without a prefix."""

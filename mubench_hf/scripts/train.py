@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import TaskArguments, exit_with, parse
 from mubench_hf.commands._help import show_help
+from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import make_plan, preset
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.setup import make_setup
@@ -20,9 +21,12 @@ def main(argv: Sequence[str]) -> None:
     """
     show_help("train", "Train an original on all rows of a task.", TaskArguments, argv, method="retrain")
     arguments, flags = parse(TaskArguments, argv, rest=True)
+    check_folder("--out", arguments.out)
     setup = make_setup(arguments.task, variant=arguments.variant, model=arguments.model, out=arguments.out)
     config_class = get_method("retrain").config_class
     args = parse(config_class, flags, {"output_dir": "", **preset(setup, ORIGINAL)}, names=TaskArguments)
+    for name in ("output_dir", "teacher_cache_dir"):
+        check_folder(f"--{name}", getattr(args, name) or None)
     plan = make_plan(setup, ORIGINAL, args, folder=args.output_dir or None)
 
     from mubench_hf.commands._push import requested_push

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mubench_hf.commands._arguments import UnlearnArguments, exit_with, parse, seed_flag
 from mubench_hf.commands._help import show_help
+from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import find_original, make_plan, preset
 from mubench_hf.runs.setup import make_setup
 from mubench_hf.trainers import METHODS, get_method
@@ -19,6 +20,7 @@ def main(argv: Sequence[str]) -> None:
     """
     show_help("unlearn", "Unlearn with one method and evaluate the result.", UnlearnArguments, argv)
     arguments, flags = parse(UnlearnArguments, argv, rest=True)
+    check_folder("--out", arguments.out)
     METHODS.check(arguments.method)
     setup = make_setup(
         arguments.task,
@@ -35,6 +37,8 @@ def main(argv: Sequence[str]) -> None:
     config_class = get_method(arguments.method).config_class
     defaults = {"output_dir": "", **preset(setup, arguments.method, start)}
     args = parse(config_class, flags, defaults, names=UnlearnArguments)
+    for name in ("output_dir", "teacher_cache_dir"):
+        check_folder(f"--{name}", getattr(args, name) or None)
     plan = make_plan(setup, arguments.method, args, start=start, folder=args.output_dir or None)
 
     from mubench_hf.commands._push import requested_push

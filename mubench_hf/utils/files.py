@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_CUT_SHORT = re.compile(
+    "|".join(
+        [
+            *(re.escape(os.strerror(number)) for number in _FULL),  # `safetensors`
+            r"inline_container\.cc.*unexpected pos|PytorchStreamWriter failed",  # `torch.save`
+            r"\d+ requested and \d+ written|Not enough free space to write",  # NumPy
+        ]
+    )
+)
+"""What libraries say when the disk took less than they wrote."""
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
@@ -35,8 +49,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Return whether an error, or its cause, says that no room is left; some libraries say so only in words."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    if getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error):
+    """Return whether an error, or what it was raised from, says that no room is left; some say so only in words."""
+    if getattr(error, "errno", None) in _FULL or _CUT_SHORT.search(str(error)):
         return True
-    return error.__cause__ is not None and disk_is_full(error.__cause__)
+    before = error.__cause__ or error.__context__
+    return before is not None and disk_is_full(before)

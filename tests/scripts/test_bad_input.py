@@ -49,6 +49,10 @@ def refusal(argv: list[str], capsys) -> str:
         (["evaluate", "nowhere"], "neither a folder nor the name of a repository"),
         (["evaluate", "mubench/nowhere"], "There is no folder mubench/nowhere, and HF_HUB_OFFLINE is set"),
         (["evaluate", "."], "has no run.json"),
+        (["table", "."], "There are no results in ."),
+        (["publish", "metric", "accuracy", "--org", "../x"], "'../x/accuracy' cannot be the name of a repository"),
+        (["publish", "space", "demo", "--org", "a--b"], "cannot be the name of a repository"),
+        (["build", "imdb", "--mini", "--out", "/dev/null/x"], "/dev/null is a file"),
     ],
 )
 def test_names_and_ratios(argv, said, tmp_path, monkeypatch, capsys):
