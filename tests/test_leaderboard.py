@@ -13,7 +13,6 @@ import sys
 import pytest
 from made_up import table
 
-from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard import read_folder
 from mubench_hf.leaderboard.board import TableKey, read_board
@@ -34,6 +33,7 @@ from mubench_hf.leaderboard.views import (
     side_by_side,
     summary,
 )
+from mubench_hf.utils.files import file_sha256
 
 KEY = TableKey("cifar100", "mini", "vit-tiny", 5)
 

@@ -91,7 +91,7 @@ def verify_folder(folder: Path, data: Path | None) -> None:
     if verdict.problems:
         _print_problems(verdict)
         raise SystemExit(1)
-    from mubench_hf.data.parquet import file_sha256
+    from mubench_hf.utils.files import file_sha256
 
     marks = {entry.result.name: (entry.digest, file_sha256(entry.outputs)) for entry in verdict.verified}
     file = write_marks(folder, marks)

@@ -18,10 +18,11 @@ from mubench_hf.data.benchmark import EVAL, render_eval
 from mubench_hf.data.blocks import GIVEN, block_ends, source_blocks
 from mubench_hf.data.card import HELD_OUT, RETAIN_FILE, render_card, split_file
 from mubench_hf.data.manifest import FORMAT, MANIFEST, fingerprint, is_built
-from mubench_hf.data.parquet import block_features, column, file_sha256, write_parquet
+from mubench_hf.data.parquet import block_features, column, write_parquet
 from mubench_hf.data.twins import count_twins
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
+from mubench_hf.utils.files import file_sha256
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

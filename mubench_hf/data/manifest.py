@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant, learn_task
+from mubench_hf.utils.files import file_sha256
 
 FORMAT = 1
 """Version of the folder's layout."""

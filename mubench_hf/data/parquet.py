@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,9 +100,3 @@ def block_features(rows: Dataset, columns: tuple[str, ...]) -> Features:
 def column(rows: Dataset, name: str) -> pa.ChunkedArray:
     """Return one column in row order; no other column is read."""
     return rows.select_columns([name]).with_format("arrow")[:][name]
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

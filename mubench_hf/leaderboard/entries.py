@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mubench_hf.data.parquet import file_sha256
 from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard.marks import MARKS, read_marks
 from mubench_hf.metrics import metrics_by_score, score_metric
@@ -17,6 +16,7 @@ from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method
+from mubench_hf.utils.files import file_sha256
 
 LARGEST_RESULT = 256 * 1024
 """Bytes of one result file; those of the benchmark have a few thousand."""

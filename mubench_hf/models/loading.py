@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -190,10 +190,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def weights_sha256(model: torch.nn.Module) -> str:
-    """Return a hash over the names, shapes, types and bytes of all weights and buffers."""
+def weights_sha256(model: torch.nn.Module, leave_out: Collection[str] = ()) -> str:
+    """Return a hash over the names, shapes, types and bytes of all weights and buffers but those that are left out."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if name in leave_out:
+            continue
         data = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {tuple(data.shape)} {data.dtype}\n".encode())
         digest.update(data.flatten().view(torch.uint8).numpy())

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.foreign import is_foreign, weights_digest
-from mubench_hf.runs.record import ORIGINAL, RunId, changed_arguments, load_record, plain, tag_of
+from mubench_hf.runs.record import ORIGINAL, RunId, load_record, tag_of
 from mubench_hf.runs.setup import Setup
 from mubench_hf.trainers import METHODS, get_method
+from mubench_hf.trainers._identity import changed_arguments, plain
 
 if TYPE_CHECKING:
     from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import Variant
+from mubench_hf.trainers._identity import differences
 from mubench_hf.utils.files import write_atomic
-
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
 
 RECORD = "run.json"
 
 ORIGINAL = "original"
 """Stands in place of a method for the run that trains on all rows."""
-
-_NOT_IDENTITY = frozenset(
-    [
-        "output_dir",
-        "teacher_cache_dir",
-        "disable_tqdm",
-        "run_name",
-        "report_to",
-        "log_level",
-        "log_level_replica",
-        "save_total_limit",
-        "save_strategy",
-        "save_steps",
-        "logging_strategy",
-        "logging_steps",
-        "eval_strategy",
-        "eval_steps",
-        "push_to_hub",
-        "hub_model_id",
-        "hub_token",
-        "hub_strategy",
-        "hub_private_repo",
-        "hub_revision",
-        "hub_always_push",
-        "resume_from_checkpoint",
-        "seed",
-    ]
-)
-"""Arguments that do not affect the outcome, only where files go and what is logged; the seed is in the run's name."""
 
 
 @dataclass(frozen=True)
@@ -236,37 +203,9 @@ def claim_folder(folder: Path, record: RunRecord) -> RunRecord:
             raise BadInput(f"{folder} holds files that are not a run's. Move them or choose another --output_dir.")
         record.save(folder)
         return record
-    differences = _differences(earlier.identity, record.identity)
-    if differences:
+    phrases = differences(earlier.identity, record.identity)
+    if phrases:
         raise BadInput(
-            f"{folder} holds another run ({'; '.join(differences)}). Move it, or choose another --output_dir or --out."
+            f"{folder} holds another run ({'; '.join(phrases)}). Move it, or choose another --output_dir or --out."
         )
     return earlier
-
-
-def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return one phrase per leaf in which two nested identities differ."""
-    phrases = []
-    for key in sorted(found.keys() | wanted.keys()):
-        there, asked = found.get(key, "default"), wanted.get(key, "default")
-        if isinstance(there, dict) and isinstance(asked, dict):
-            phrases += _differences(there, asked, f"{prefix}{key}.")
-        elif there != asked:
-            phrases.append(f"{prefix}{key} is {there}, not {asked}")
-    return phrases
-
-
-def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
-    """Return the settings of a config that differ from its class's defaults and affect the outcome."""
-    default = type(args)(output_dir=args.output_dir, use_cpu=args.use_cpu)
-    changed = {}
-    for spec in dataclasses.fields(args):
-        value = getattr(args, spec.name)
-        if spec.init and spec.name not in _NOT_IDENTITY and value != getattr(default, spec.name):
-            changed[spec.name] = plain(value)
-    return changed
-
-
-def plain(value: Any) -> Any:
-    """Return a setting as a JSON type."""
-    return json.loads(json.dumps(value.value if isinstance(value, enum.Enum) else value, default=str))

@@ -96,6 +96,8 @@ class UnlearningTrainer(Pushing):
         self.kind = kind_of(model)
         self._check(model, forget_dataset, retain_dataset)
         self.rows = JoinedRows(forget_dataset, retain_dataset)
+        given = {"forget": forget_dataset, "retain": retain_dataset}
+        self.sets = {name: rows for name, rows in given.items() if rows is not None}
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
         # One collator for training, evaluation and prediction: what one of them leaves out, all of them do.
         self.data_collator = with_columns(

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers import Trainer, set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, TrainOutput
 
+from mubench_hf.data.fingerprint import rows_sha256
 from mubench_hf.errors import BadInput
+from mubench_hf.models.loading import weights_sha256
+from mubench_hf.models.restoring import moving_tensors, restore_weights, save_weights
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._identity import moving_arguments
 from mubench_hf.trainers._passes import PassSampler
-
-STATE_FILE = "unlearning_state.json"
-"""File written last into a saved state: a folder without it is incomplete and is not resumed from."""
+from mubench_hf.trainers._states import (
+    START_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    SavedState,
+    last_state,
+    mark_state,
+    read_state,
+    state_of,
+)
 
 
 class Diverged(RuntimeError):
@@ -54,30 +65,28 @@ class RunLoop(Trainer):
         """Unlearn.
 
         Args:
-            resume_from_checkpoint: A saved state's folder, or ``True`` for the last complete one in ``output_dir``
-                (from the start if there is none). ``self.model`` must hold the original's weights either way.
+            resume_from_checkpoint: A saved state's folder, or ``True`` for the last whole one in ``output_dir`` (from
+                the start if there is none). ``self.model`` must hold the original's weights either way.
             kwargs: As for ``Trainer.train``.
 
         Raises:
-            BadInput: If the folder holds no complete state.
+            BadInput: If the state is damaged, or another run's: of another method, with other settings, rows, seed or
+                original.
         """
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_complete_state(self.args.output_dir)
-        if resume_from_checkpoint and not Path(resume_from_checkpoint, STATE_FILE).is_file():
-            raise BadInput(
-                f"{resume_from_checkpoint} has no {STATE_FILE}, so it was not saved to its end by an unlearning "
-                "trainer. Give another state, or True for the last complete one."
-            )
+        keeps_states = self.args.save_strategy != SaveStrategy.NO
+        self.identity = self._identify() if keeps_states or resume_from_checkpoint else {}
+        state = self._state_to_resume(resume_from_checkpoint)
+        self._take_start(state)
         with self.clock.running():
             self.prepare()
-            if resume_from_checkpoint:
-                self.clock.set(json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_text())["seconds"])
+            if state:
+                self.clock.set(state.seconds)
             # Random numbers drawn since the trainer was made must not affect the weights.
             set_seed(self.args.seed)
             self._update_loss = 0.0
             self.status, self.status_reason = "ok", None
             try:
-                output = super().train(resume_from_checkpoint or None, **kwargs)
+                output = super().train(str(state.folder) if state else None, **kwargs)
             except Diverged as error:
                 output = self._stop_diverged(str(error))
         if self.status == "ok" and not all(weight.isfinite().all() for weight in self.model.parameters()):
@@ -116,23 +125,80 @@ class RunLoop(Trainer):
             super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.args.should_save:
+            (folder / STATE_FILE).unlink(missing_ok=True)  # An earlier run's, whose files are about to be replaced.
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            folder = Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-            part = folder / f"{STATE_FILE}.part"
-            part.write_text(json.dumps({"seconds": self.unlearn_seconds}))
-            part.replace(folder / STATE_FILE)
+            if not self._is_sharded:
+                save_weights(self._in_memory, folder / WEIGHTS_FILE)
+            if self._start:
+                save_file(self._start, folder / START_FILE)
+            mark_state(folder, self.identity, self.unlearn_seconds)
+
+    # Whose a state is, and putting one back ---------------------------------------------------------------------------
+
+    @property
+    def _in_memory(self) -> torch.nn.Module:
+        """The model as its author wrote it, without what processes and compilation wrap around it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    @property
+    def _is_sharded(self) -> bool:
+        """Whether each process holds a part of the model alone, which these libraries save and load themselves."""
+        return self.is_deepspeed_enabled or self.is_fsdp_enabled
+
+    def _identify(self) -> dict[str, Any]:
+        """Return what two runs have in common if one may go on from the other's states, as plain JSON types."""
+        model = self._in_memory
+        # Adapters may have been drawn a moment ago: a state brings those that its run started from.
+        brought = moving_tensors(model).keys() if getattr(model, "peft_config", None) else ()
+        return {
+            "method": self.method_key(),
+            "settings": moving_arguments(self.args),
+            "seed": self.args.seed,
+            "processes": self.args.world_size,
+            "rows": {name: rows_sha256(rows) for name, rows in self.sets.items()},
+            "original": weights_sha256(model, leave_out=brought),
+        }
+
+    def _state_to_resume(self, asked: str | bool | None) -> SavedState | None:
+        if not asked:
+            return None
+        return last_state(self.args.output_dir, self.identity) if asked is True else state_of(asked, self.identity)
+
+    def _take_start(self, state: SavedState | None) -> None:
+        """Note the adapters that the run starts from; if it goes on, put those in that it started from."""
+        model = self._in_memory
+        self._start: dict[str, Tensor] = {}
+        if not getattr(model, "peft_config", None) or self._is_sharded:
+            return
+        if state:
+            restore_weights(model, state.folder / START_FILE)
+        self._start = {name: tensor.detach().cpu().clone() for name, tensor in moving_tensors(model).items()}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        model = model or self.model
-        if not isinstance(model, PreTrainedModel):
+        if self._is_sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            restore_weights(self._in_memory, Path(resume_from_checkpoint, WEIGHTS_FILE))
+
+    def _load_best_model(self) -> None:
+        if self._is_sharded:
+            super()._load_best_model()
+        else:
+            state = read_state(self.state.best_model_checkpoint)
+            restore_weights(self._in_memory, state.folder / WEIGHTS_FILE)
+
+    def _find_best_state(self) -> None:
+        """Find the best state of a run that goes on in a folder that was moved; ``Trainer`` would forget about it."""
+        best = self.state.best_global_step
+        if not self.args.load_best_model_at_end or not best or self.state.best_model_checkpoint:
             return
-        # Some classes save weights under other names than they have in memory. Trainer would leave those it does
-        # not find as they are and only warn; `from_pretrained` knows both names.
-        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
-        model.load_state_dict(saved.state_dict())
+        folder = Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{best}")
+        read_state(folder)
+        self.state.best_model_checkpoint = str(folder)
 
     # Epochs of unequal length: Trainer takes every epoch to be as long as the first, and these are its only uses. -----
 
@@ -162,6 +228,7 @@ class RunLoop(Trainer):
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         super()._init_training_state(*args, **kwargs)
+        self._find_best_state()
         epoch, left = 0, self.state.global_step
         while left >= self.sampler.update_count(epoch):
             left, epoch = left - self.sampler.update_count(epoch), epoch + 1
@@ -175,10 +242,3 @@ class RunLoop(Trainer):
             "steps_in_epoch": updates * self.args.gradient_accumulation_steps,
         }
         super()._run_epoch(epoch=epoch, **{**kwargs, **lengths})
-
-
-def last_complete_state(output_dir: str | Path) -> str | None:
-    """Return the folder of the last complete state in ``output_dir``, or ``None``."""
-    files = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")
-    folders = sorted((file.parent for file in files), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
-    return str(folders[-1]) if folders else None

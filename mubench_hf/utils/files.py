@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import uuid
@@ -46,6 +47,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def disk_is_full(error: BaseException) -> bool:

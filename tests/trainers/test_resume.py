@@ -15,7 +15,8 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model
 from mubench_hf.trainers import UnlearningConfig, get_method
-from mubench_hf.trainers._loop import STATE_FILE, last_complete_state
+from mubench_hf.trainers._states import STATE_FILE, read_state, state_folders
+from mubench_hf.utils.sealed import sealed
 
 # Weight decay, a schedule, clipping, accumulation and dropout: all that a run carries along.
 SETTINGS = {
@@ -29,6 +30,18 @@ SETTINGS = {
 
 class CutOff(Exception):
     pass
+
+
+def last_complete_state(output_dir):
+    """Return the last state that is whole, whoever's it is."""
+
+    def whole(folder):
+        try:
+            return read_state(folder)
+        except BadInput:
+            return None
+
+    return next((str(folder) for folder in state_folders(output_dir) if whole(folder)), None)
 
 
 def switched_on(method):
@@ -132,11 +145,11 @@ def test_a_state_that_was_not_saved_to_its_end_is_passed_over(dropout_world, mak
     assert last_complete_state(tmp_path / "nowhere") is None
 
 
-def test_last_state_is_the_one_with_the_highest_number(tmp_path):
+def test_states_are_tried_from_the_highest_number_down(tmp_path):
     for number in (9, 10, 100, 20):
         (tmp_path / f"checkpoint-{number}").mkdir()
-        (tmp_path / f"checkpoint-{number}" / STATE_FILE).write_text("{}")
-    assert last_complete_state(tmp_path) == str(tmp_path / "checkpoint-100")
+    (tmp_path / "checkpoint-best").mkdir()
+    assert [folder.name for folder in state_folders(tmp_path)] == [f"checkpoint-{n}" for n in (100, 20, 10, 9)]
 
 
 def test_the_mark_is_written_last(dropout_world, make, monkeypatch, tmp_path):
@@ -187,7 +200,7 @@ def test_clock_goes_on(dropout_world, make, tmp_path):
     mark = Path(last_complete_state(tmp_path / "run"), STATE_FILE)
     saved = json.loads(mark.read_text())["seconds"]
     assert 0 < saved <= first.unlearn_seconds
-    mark.write_text(json.dumps({"seconds": 5000.0}))
+    mark.write_text(json.dumps(sealed({**json.loads(mark.read_text()), "seconds": 5000.0})))
     again = make("neggrad", dropout_world, **saving)
     again.train(resume_from_checkpoint=True)
     assert 5000 < again.unlearn_seconds < 5060

@@ -1,0 +1,86 @@
+"""Which settings of a config affect a run's outcome, and how two runs differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+NOT_IDENTITY = frozenset(
+    [
+        "output_dir",
+        "teacher_cache_dir",
+        "disable_tqdm",
+        "run_name",
+        "report_to",
+        "log_level",
+        "log_level_replica",
+        "save_total_limit",
+        "save_strategy",
+        "save_steps",
+        "logging_strategy",
+        "logging_steps",
+        "eval_strategy",
+        "eval_steps",
+        "push_to_hub",
+        "hub_model_id",
+        "hub_token",
+        "hub_strategy",
+        "hub_private_repo",
+        "hub_revision",
+        "hub_always_push",
+        "resume_from_checkpoint",
+        "seed",
+    ]
+)
+"""Arguments that do not affect the outcome, only where files go and what is logged; the seed is in the run's name."""
+
+
+NEUTRAL = NOT_IDENTITY | frozenset((
+    "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id", "log_on_each_node",
+    "logging_first_step", "logging_nan_inf_filter", "include_num_input_tokens_seen", "skip_memory_metrics",
+    "prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object", "eval_accumulation_steps",
+    "batch_eval_metrics", "per_device_eval_batch_size", "save_only_model", "save_on_each_node",
+    "enable_jit_checkpoint", "use_cpu", "local_rank", "ddp_timeout", "ddp_backend", "do_train", "do_eval", "do_predict",
+    "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
+    "dataloader_multiprocessing_context",
+))  # fmt: skip
+"""Arguments that a killed run may go on with changed: they move no weight."""
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return one phrase per leaf in which two nested identities differ."""
+    phrases = []
+    for key in sorted(found.keys() | wanted.keys()):
+        there, asked = found.get(key, "default"), wanted.get(key, "default")
+        if isinstance(there, dict) and isinstance(asked, dict):
+            phrases += differences(there, asked, f"{prefix}{key}.")
+        elif there != asked:
+            phrases.append(f"{prefix}{key} is {there}, not {asked}")
+    return phrases
+
+
+def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
+    """Return the settings of a config that differ from its class's defaults and affect the outcome."""
+    default = type(args)(output_dir=args.output_dir, use_cpu=args.use_cpu)
+    changed = {}
+    for spec in dataclasses.fields(args):
+        value = getattr(args, spec.name)
+        if spec.init and spec.name not in NOT_IDENTITY and value != getattr(default, spec.name):
+            changed[spec.name] = plain(value)
+    return changed
+
+
+def moving_arguments(args: TrainingArguments) -> dict[str, Any]:
+    """Return the settings of a config that a run must go on with as it began, defaults included."""
+    names = [spec.name for spec in dataclasses.fields(args) if spec.init and spec.name not in NEUTRAL]
+    return {name: plain(getattr(args, name)) for name in names}
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as a JSON type."""
+    return json.loads(json.dumps(value.value if isinstance(value, enum.Enum) else value, default=str))
