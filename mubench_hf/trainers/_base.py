@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows, column
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import kind_of
+from mubench_hf.models.adapters import carry_gradients, check_trainable
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
@@ -24,7 +25,7 @@ from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._objective import in_training
 from mubench_hf.trainers._passes import Pass, PassSampler
 from mubench_hf.trainers._pushing import Pushing
-from mubench_hf.trainers._teachers import LiveTeacher, TableTeacher, Teacher
+from mubench_hf.trainers._teachers import LiveTeacher, StartTeacher, TableTeacher, Teacher
 
 
 class UnlearningTrainer(Pushing):
@@ -61,8 +62,9 @@ class UnlearningTrainer(Pushing):
         unlearn_seconds: Wall seconds of unlearning, including its preparation, without evaluation and saving.
 
     Raises:
-        BadInput: If the method is not for models of this kind, a set is empty, the sets share rows (if both have
-            ``index``), or a label is out of the model's range.
+        BadInput: If the method is not for models of this kind, nothing of the model can be trained or its adapter's
+            checkpoint would not hold all that is (see ``check_trainable``), a set is empty, the sets share rows (if
+            both have ``index``), or a label is out of the model's range.
     """
 
     key: ClassVar[str]
@@ -93,6 +95,7 @@ class UnlearningTrainer(Pushing):
         **kwargs: Any,
     ):
         args = args or self.config_class()
+        check_trainable(model)
         self.kind = kind_of(model)
         self._check(model, forget_dataset, retain_dataset)
         self.rows = JoinedRows(forget_dataset, retain_dataset)
@@ -103,6 +106,8 @@ class UnlearningTrainer(Pushing):
         self.data_collator = with_columns(
             self.data_collator, self.model, self.label_names, only_inputs=args.remove_unused_columns
         )
+        if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+            carry_gradients(self.model)
         if self.args.device.type == "cpu":
             # Launchers set one thread per process, plain Python uses every core: results must not depend on which.
             local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -261,6 +266,10 @@ class UnlearningTrainer(Pushing):
         is charged only for the rows that this run reads, at the rate at which the table was computed.
         """
         if not self._keeps_outputs:
+            partly = not all(weight.requires_grad for weight in self.model.parameters())
+            # Sharded weights cannot be exchanged: then, as for a model that is trained whole, there is a copy.
+            if partly and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+                return StartTeacher(self.model, self.kind)
             return LiveTeacher(copy.deepcopy(self.model), self.kind)
         with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
             outputs = cached_row_outputs(

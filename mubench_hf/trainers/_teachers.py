@@ -1,8 +1,9 @@
-"""Teachers: a frozen model's predictions of a batch, read from a table or computed beside the student."""
+"""Teachers: a frozen model's predictions of a batch, from a table, from a copy, or from the student as it started."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,3 +53,45 @@ class LiveTeacher:
     def __call__(self, inputs: Mapping[str, Any], rows: Tensor) -> Tensor:
         """Return the model's predictions of the batch."""
         return self.kind.run(self.model, inputs)[1]
+
+
+class StartTeacher:
+    """Runs the student with the values that its weights have when this is made: the original, without a second model.
+
+    For models that train a part of their weights, such as adapters: only that part and the buffers are kept twice. A
+    fresh adapter changes nothing, so this is the model with its adapter off; an adapter that was trained before is a
+    part of the original.
+
+    Args:
+        model: The student before its first step; it is as it was after each call.
+        kind: How its rows are read.
+    """
+
+    def __init__(self, model: torch.nn.Module, kind: Kind):
+        self.model, self.kind = model, kind
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self.moving = [*trained, *model.buffers()]
+        self.start = [tensor.detach().clone() for tensor in self.moving]
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Any], rows: Tensor) -> Tensor:
+        """Return the original's predictions of the batch."""
+        with self._at_start():
+            return self.kind.run(self.model, inputs)[1]
+
+    @contextmanager
+    def _at_start(self) -> Iterator[None]:
+        """Exchange the storage of what training moves, and evaluate, while inside."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        now = [tensor.data for tensor in self.moving]
+        try:
+            # No value is copied, so that what autograd keeps of the student's own forward pass stays valid.
+            for tensor, start in zip(self.moving, self.start, strict=True):
+                tensor.data = start
+            self.model.eval()
+            yield
+        finally:
+            for tensor, value in zip(self.moving, now, strict=True):
+                tensor.data = value
+            for module, training in modes:
+                module.training = training

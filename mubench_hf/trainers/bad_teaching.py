@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mubench_hf.models.bare import bare_model
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._batch import Batch
@@ -45,7 +46,8 @@ def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) ->
 class BadTeachingTrainer(UnlearningTrainer):
     """Distils two teachers over batches of half D_f, half D_r rows.
 
-    The incompetent teacher has the original's architecture and fresh random weights from the run's seed.
+    The incompetent teacher has the original's architecture, without adapters, and fresh random weights everywhere from
+    the run's seed.
     """
 
     key = "bad_teaching"
@@ -62,7 +64,7 @@ class BadTeachingTrainer(UnlearningTrainer):
     def prepare(self) -> None:
         """Make both teachers."""
         self.good = self.original_teacher(~self.rows.is_forget)
-        self.bad = self.forget_teacher(reinitialised(self.model, self.args.seed))
+        self.bad = self.forget_teacher(reinitialised(bare_model(self.model), self.args.seed))
 
     @over_batch
     def compute_loss(self, batch: Batch) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mubench_hf.models.loading import reinitialised
+from mubench_hf.models.fresh import renew
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
@@ -29,6 +29,9 @@ class RetrainTrainer(UnlearningTrainer):
     """Trains on D_r alone from a fresh initialisation drawn from the run's seed.
 
     Without a deletion set it trains on all rows, which is how an original is made.
+
+    Frozen weights are kept, as a backbone that was trained on other rows: a retrained model has forgotten D_f only if
+    they never saw it. So a model with adapters is a gold reference only if its base did not see D_f.
     """
 
     key = "retrain"
@@ -45,9 +48,12 @@ class RetrainTrainer(UnlearningTrainer):
         return (Pass("retain"),)
 
     def prepare(self) -> None:
-        """Put fresh weights into the model, which forgets everything."""
-        fresh = reinitialised(self.model, self.args.seed, self.args.init_from)
-        self.model.load_state_dict(fresh.state_dict())
+        """Put fresh values into all weights that are trained, which forget everything; frozen weights stay.
+
+        Raises:
+            BadInput: If they have no fresh values, see ``renew``.
+        """
+        renew(self.model, self.args.seed, self.args.init_from)
 
     @over_batch
     def compute_loss(self, batch: Batch) -> Tensor:
