@@ -174,14 +174,9 @@ def _upstream(task: TaskSpec, variant: Variant, raw: Path | str | None) -> dict[
     source = task.source(variant)
     from_hub = raw is None or not all(Path(raw, name).is_file() for name in source.hub_files)
     revision = source.revision if from_hub else None
-    if source.hub_id and not revision and from_hub:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HTTPError  # The error is that of its HTTP client, whichever it is.
-
-        try:
-            revision = HfApi().dataset_info(source.hub_id, revision=source.branch).sha
-        except (HTTPError, OSError):
-            revision = None  # The rows came from the cache, and the Hub cannot be reached.
+    if not revision and from_hub:
+        # A branch is no commit: the rows came from the cache, and the Hub cannot be reached.
+        revision = found if (found := source.commit()) != source.branch else None
     return {"id": source.hub_id, "revision": revision, "raw": raw is not None}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mubench_hf.data.sound_folder import is_sound_folder, read_sound_folder
 from mubench_hf.errors import BadInput
+from mubench_hf.tasks._commits import dataset_commit
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -67,7 +68,9 @@ def read_data(data: Any) -> FoundData:
     if path.is_dir():
         return FoundData(_folder(path), path.resolve().name)
     if on_hub:
-        return FoundData(_load(str(data), on_hub["id"], name=on_hub["config"]), str(data), on_hub["id"])
+        commit = dataset_commit(on_hub["id"])
+        splits = _load(str(data), on_hub["id"], name=on_hub["config"], revision=commit)
+        return FoundData(splits, str(data), on_hub["id"])
     raise BadInput(f"There are no data at {data}. {ALLOWED}.")
 
 
@@ -80,12 +83,12 @@ def _folder(path: Path) -> DatasetDict:
     return read_sound_folder(path) if is_sound_folder(path) else _load(str(path), str(path.resolve()))
 
 
-def _load(shown: str, *args: Any, **kwargs: Any) -> DatasetDict:
+def _load(shown: str, path: str, *, revision: str | None = None, **kwargs: Any) -> DatasetDict:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
     try:
-        return load_dataset(*args, **kwargs)
+        return load_dataset(path, revision=revision, **kwargs)
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise BadInput(f"{shown} cannot be read as a data set: {reason} {ALLOWED}.") from error

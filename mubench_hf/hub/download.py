@@ -88,7 +88,7 @@ def published_result(repo: str) -> RunResult | None:
 
     with _clear_errors(repo, None):
         try:
-            return load_result(_ask(hf_hub_download, repo, RESULT))
+            return load_result(_ask(hf_hub_download, repo, RESULT, revision=None))
         except (EntryNotFoundError, RepositoryNotFoundError):
             return None
 

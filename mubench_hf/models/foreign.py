@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.errors import BadInput, unknown_name
+from mubench_hf.models.checked import check_folder
 from mubench_hf.models.registry import MODELS, Architecture, ModelSpec, Scale, get_model, list_models
+from mubench_hf.models.sources import reading, source_of
 
 if TYPE_CHECKING:
     from mubench_hf.tasks import TaskSpec
@@ -107,10 +109,10 @@ def writing_kind(reference: str | Path) -> str:
         return kind
     from transformers import AutoConfig
 
-    try:
-        config = AutoConfig.from_pretrained(str(reference), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The model {reference} has no config that can be read: {_reason(error)}") from error
+    with reading(f"The model {reference} has no config that can be read"):
+        source = source_of(reference)
+        check_folder(source.folder)
+        config = AutoConfig.from_pretrained(source.name, **source.pinned)
     return "seq2seq" if config.is_encoder_decoder else "causal_lm"
 
 
@@ -135,17 +137,8 @@ def weights_digest(reference: str) -> str:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HTTPError
-
-    try:  # In the cache of the Hub's client, a file's folder is named after its commit.
-        return Path(hf_hub_download(reference, "config.json")).parent.name
-    except (HTTPError, OSError) as error:
-        raise BadInput(f"{reference} is no folder here, and cannot be read from the Hub: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    with reading(f"{reference} is no folder here, and cannot be read from the Hub"):
+        return str(source_of(reference).revision)
 
 
 def _no_config(*_: object, **__: object) -> None:

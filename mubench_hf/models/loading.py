@@ -14,8 +14,9 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from mubench_hf.errors import BadInput
+from mubench_hf.models.checked import check_built, check_folder
 from mubench_hf.models.registry import ModelSpec
-from mubench_hf.utils.files import disk_is_full
+from mubench_hf.models.sources import Source, reading, source_of
 
 POSITIONS_AFTER_PADDING = frozenset((
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
@@ -42,17 +43,27 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
         torch.manual_seed(seed)
         if spec.hub_id:
             auto_class = named_class(spec.architecture.auto_class)
-            try:
-                return auto_class.from_pretrained(
-                    spec.hub_id, ignore_mismatched_sizes=True, trust_remote_code=False, **labels
-                )
-            except (OSError, ValueError) as error:
-                if disk_is_full(error):
-                    raise
-                raise BadInput(
-                    f"{spec.hub_id} cannot be loaded by {auto_class.__name__}: {_first_line(error)}"
-                ) from error
+            with reading(f"{spec.hub_id} cannot be loaded by {auto_class.__name__}"):
+                return pretrained(auto_class, spec.hub_id, **labels)
         return random_model(spec, **labels)
+
+
+def pretrained(loader: Any, name: str, **fields: Any) -> PreTrainedModel:
+    """Return the backbone that others trained, with a new head where its shapes differ.
+
+    Args:
+        loader: Class, or auto class, whose ``from_pretrained`` loads it.
+        name: Folder or Hub repository.
+        fields: Further arguments of ``from_pretrained``, such as ``config``.
+
+    Raises:
+        BadInput: If what is there asks for code of others or for absurd sizes.
+    """
+    source = source_of(name)
+    check_folder(source.folder)
+    return loader.from_pretrained(
+        source.name, ignore_mismatched_sizes=True, use_safetensors=source.is_safe, **source.pinned, **fields
+    )
 
 
 def random_model(spec: ModelSpec, **fields: Any) -> PreTrainedModel:
@@ -96,32 +107,28 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
     Raises:
         BadInput: If there is none.
     """
-    try:
-        processor = named_class(processor_class).from_pretrained(
-            str(name), revision=revision, backend="pil", trust_remote_code=False
-        )
-    except (OSError, ValueError, TypeError) as error:
-        if disk_is_full(error):
-            raise
-        raise BadInput(
-            f"There is no processor beside the model {str(name)!r} (a tokenizer, image processor or feature extractor, "
-            f"as its save_pretrained writes it): {_first_line(error)}"
-        ) from error
-    # A tokenizer has its own backends, and would keep this name.
-    if isinstance(processor, PreTrainedTokenizerBase):
-        processor = _saved_tokenizer(str(name), revision)
-    elif isinstance(processor, ProcessorMixin) and hasattr(processor, "tokenizer"):
-        processor.tokenizer = _saved_tokenizer(str(name), revision)
+    with reading(
+        f"There is no processor beside the model {str(name)!r} (a tokenizer, image processor or feature extractor, "
+        "as its save_pretrained writes it)"
+    ):
+        source = source_of(name, revision)
+        check_folder(source.folder)
+        processor = named_class(processor_class).from_pretrained(source.name, backend="pil", **source.pinned)
+        # A tokenizer has its own backends, and would keep this name.
+        if isinstance(processor, PreTrainedTokenizerBase):
+            processor = _saved_tokenizer(source)
+        elif isinstance(processor, ProcessorMixin) and hasattr(processor, "tokenizer"):
+            processor.tokenizer = _saved_tokenizer(source)
     for where in ("is_local", "local_files_only"):
         getattr(getattr(processor, "tokenizer", processor), "init_kwargs", {}).pop(where, None)
     return processor
 
 
-def _saved_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+def _saved_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     """Return a tokenizer that makes no more tokens of a text than the model beside it has positions."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **source.pinned)
     try:
-        config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned)
     except (OSError, ValueError):
         return tokenizer  # It is a part of a pipeline, whose model is elsewhere.
     # Some models without a table of positions have none of these or -1.
@@ -151,7 +158,8 @@ def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = Non
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if init_from:
-            fresh = type(model).from_pretrained(init_from, config=config, ignore_mismatched_sizes=True)
+            with reading(f"{init_from} cannot be loaded by {type(model).__name__}"):
+                fresh = pretrained(type(model), init_from, config=config)
         else:
             fresh = type(model)(config)
             if hasattr(model, "keep_frozen"):
@@ -173,21 +181,28 @@ def frozen(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def load_model(name: str | Path, auto_class: str, revision: str | None = None) -> PreTrainedModel:
-    """Load a checkpoint from a folder or a Hub repository.
+    """Load a checkpoint from a folder or a Hub repository: safetensors alone, whole, and no code of others.
 
     Raises:
-        BadInput: If there is no checkpoint there.
+        BadInput: If there is no checkpoint there, it asks for code of others, it is not the size of its weights, or
+            these lack some of its tensors.
     """
-    try:
-        return named_class(auto_class).from_pretrained(
-            str(name), revision=revision, trust_remote_code=False, use_safetensors=True
+    with reading(f"No checkpoint at {str(name)!r}"):
+        source, loader = source_of(name, revision), named_class(auto_class)
+        check_folder(source.folder)
+        if hasattr(loader, "from_config"):
+            config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned)
+            check_built(source.folder, lambda: loader.from_config(config, trust_remote_code=False))
+        model, info = loader.from_pretrained(
+            source.name, use_safetensors=True, output_loading_info=True, **source.pinned
         )
-    except (OSError, ValueError) as error:
-        raise BadInput(f"No checkpoint at {str(name)!r}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lacking = sorted(map(str, info["missing_keys"]))
+        if lacking:
+            raise BadInput(
+                f"The weights in {name} lack {len(lacking)} tensors of {type(model).__name__}, such as {lacking[0]}. "
+                "Save the whole model."
+            )
+    return model
 
 
 def weights_sha256(model: torch.nn.Module, leave_out: Collection[str] = ()) -> str:

@@ -105,4 +105,4 @@ def cached_row_outputs(
         # The note is written last: a table without one was interrupted.
         write_atomic(file, lambda handle: np.save(handle, outputs.logits))
         write_atomic(note, lambda handle: handle.write(json.dumps({"seconds": outputs.seconds}).encode()))
-    return RowOutputs(np.load(file, mmap_mode="r"), json.loads(note.read_text())["seconds"])
+    return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), json.loads(note.read_text())["seconds"])

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mubench_hf.models.checked import CONFIG, read_json
 from mubench_hf.models.text_to_image import pipeline_folder
 
-IMAGE_SIZE = "preprocessor_config.json"
+IMAGE_SIZE, LARGEST_IMAGE = "preprocessor_config.json", 4096
+"""File with the images' size, and the largest."""
 
 
 class PromptProcessor:
@@ -53,13 +55,12 @@ class PromptProcessor:
 
         folder = pipeline_folder(name, revision)
         if Path(folder, IMAGE_SIZE).is_file():
-            size = json.loads(Path(folder, IMAGE_SIZE).read_text(encoding="utf-8"))["image_size"]
+            size = read_json(folder / IMAGE_SIZE)["image_size"]
         else:
-            size = json.loads(Path(folder, "unet", "config.json").read_text(encoding="utf-8"))["sample_size"]
-            if Path(folder, "vae", "config.json").is_file():
+            size = read_json(folder / "unet" / CONFIG)["sample_size"]
+            if Path(folder, "vae", CONFIG).is_file():
                 # Each block of the autoencoder except the first halves the side.
-                blocks = json.loads(Path(folder, "vae", "config.json").read_text(encoding="utf-8"))[
-                    "block_out_channels"
-                ]
-                size *= 2 ** (len(blocks) - 1)
-        return cls(AutoTokenizer.from_pretrained(folder / "tokenizer"), size)
+                size *= 2 ** (len(read_json(folder / "vae" / CONFIG)["block_out_channels"]) - 1)
+        if type(size) is not int or not 0 < size <= LARGEST_IMAGE:
+            raise ValueError(f"its images have {size!r} pixels a side; allowed: 1 to {LARGEST_IMAGE}")
+        return cls(AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False), size)

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from mubench_hf.errors import BadInput
+from mubench_hf.models.checked import CONFIG, PIPELINE, check_built, read_json
+from mubench_hf.models.sources import source_of
 
 PARTS = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -168,24 +171,36 @@ class TextToImage(PreTrainedModel):
         self.noise_scheduler.save_pretrained(folder / "scheduler")
         index |= {"scheduler": list(SCHEDULER), "tokenizer": ["transformers", "PreTrainedTokenizerFast"]}
         index["trains_text_encoder"] = self.config.trains_text_encoder
-        (folder / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (folder / PIPELINE).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *_: Any, revision: str | None = None, dtype: torch.dtype | None = None, **kwargs: Any
-    ) -> TextToImage:
+        cls,
+        name: str | Path,
+        *_: Any,
+        revision: str | None = None,
+        dtype: torch.dtype | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Load a pipeline from a folder or a Hub repository.
+
+        Returns:
+            The model; with ``output_loading_info``, also which of its tensors the weights lack, as ``missing_keys``.
 
         Raises:
             OSError: If there is none.
         """
         folder = pipeline_folder(name, revision)
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        parts = {
-            part: _class(found).from_pretrained(folder / part, torch_dtype=dtype, use_safetensors=True)
-            for part, found in PARTS.items()
-            if index.get(part, [None])[0]
-        }
+        index = read_json(folder / PIPELINE)
+        how = {"torch_dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        parts, missing = {}, []
+        for part, found in PARTS.items():
+            if not index.get(part, [None])[0]:
+                continue
+            check_built(folder / part, partial(_part, part, read_json(folder / part / CONFIG)))
+            parts[part], info = _class(found).from_pretrained(folder / part, **how)
+            missing += [f"{part}.{key}" for key in info["missing_keys"]]
         scheduler = _class(SCHEDULER).from_pretrained(folder / "scheduler")
         configs = {part: _plain(model.config) for part, model in parts.items()}
         trains = index.get("trains_text_encoder", False)
@@ -196,7 +211,8 @@ class TextToImage(PreTrainedModel):
             setattr(model, part, parts.get(part))
         model.noise_scheduler = scheduler
         model._freeze()
-        return model.eval()
+        model.eval()
+        return (model, {"missing_keys": missing}) if output_loading_info else model
 
 
 def pipeline_folder(name: str | Path, revision: str | None = None) -> Path:
@@ -205,14 +221,10 @@ def pipeline_folder(name: str | Path, revision: str | None = None) -> Path:
     Raises:
         OSError: If it is neither a folder with ``model_index.json`` nor a repository.
     """
-    if Path(name).is_dir():
-        if not Path(name, "model_index.json").is_file():
-            raise OSError(f"{name} has no model_index.json, so it is not a text-to-image pipeline.")
-        return Path(name)
-    from huggingface_hub import snapshot_download
-
-    kinds = ["*.json", "*.txt", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors"]
-    return Path(snapshot_download(str(name), revision=revision, allow_patterns=kinds))
+    folder = source_of(name, revision).folder
+    if not (folder / PIPELINE).is_file():
+        raise OSError(f"{name} has no {PIPELINE}, so it is not a text-to-image pipeline.")
+    return folder
 
 
 def _class(found: Sequence[str]) -> Any:

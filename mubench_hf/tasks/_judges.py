@@ -50,9 +50,10 @@ def clip_judge(train: Any, label_names: tuple[str, ...]) -> Judge:
     import torch
     from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
-    model = CLIPModel.from_pretrained(CLIP, revision=CLIP_REVISION, use_safetensors=True).eval()
-    processor = CLIPImageProcessorPil.from_pretrained(CLIP, revision=CLIP_REVISION)
-    prompts = AutoTokenizer.from_pretrained(CLIP, revision=CLIP_REVISION)(
+    pinned = {"revision": CLIP_REVISION, "trust_remote_code": False}
+    model = CLIPModel.from_pretrained(CLIP, use_safetensors=True, **pinned).eval()
+    processor = CLIPImageProcessorPil.from_pretrained(CLIP, **pinned)
+    prompts = AutoTokenizer.from_pretrained(CLIP, **pinned)(
         [f"a photo of a {name}" for name in label_names], padding=True, return_tensors="pt"
     )
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mubench_hf.errors import BadInput
+from mubench_hf.tasks._commits import dataset_commit
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -46,7 +47,8 @@ class Source:
         licence: SPDX-like identifier of the Hub (``cc-by-4.0``, ``unknown``).
         citation: BibTeX of the data.
         hub_id: Upstream data set on the Hub, if it has one.
-        revision: Commit of ``hub_id`` to read; ``None`` if none is established, and the build records the current one.
+        revision: Commit of ``hub_id`` to read; ``None`` if none is established: a build reads the newest, and records
+            it.
         branch: Branch of ``hub_id`` to read if no commit is given; ``None`` for its main one.
         hub_files: Files of ``hub_id`` that are read from there if a folder of raw files lacks them.
         forget: The rows to forget, if they are named; ``None`` leaves them to the benchmark's rule.
@@ -88,6 +90,10 @@ class Source:
         """Freeze the mappings too: a task is a constant."""
         for name in ("settings", "recipe", "presets", "published_scores"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def commit(self) -> str | None:
+        """Return the commit of ``hub_id`` that is read, the same in the whole process, see ``dataset_commit``."""
+        return self.revision or (dataset_commit(self.hub_id, self.branch) if self.hub_id else None)
 
 
 @dataclass(frozen=True)

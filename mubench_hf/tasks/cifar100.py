@@ -27,7 +27,7 @@ def load_full(raw: Path | None) -> DatasetDict:
     """Read CIFAR-100 from the Hub, or from a local copy of that data set in ``raw``; keep the fine labels."""
     from datasets import load_dataset
 
-    name, revision = (str(raw), None) if raw else (TASK.full.hub_id, TASK.full.revision)
+    name, revision = (str(raw), None) if raw else (TASK.full.hub_id, TASK.full.commit())
     upstream = load_dataset(name, revision=revision)
     return upstream.rename_columns({"img": "image", "fine_label": "label"}).select_columns(["image", "label"])
 

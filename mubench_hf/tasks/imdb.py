@@ -79,7 +79,7 @@ def load_full(raw: Path | None) -> DatasetDict:
     from datasets import DatasetDict, concatenate_datasets, load_dataset
 
     if raw is None:
-        imdb = load_dataset(TASK.full.hub_id, "plain_text", revision=TASK.full.revision)
+        imdb = load_dataset(TASK.full.hub_id, "plain_text", revision=TASK.full.commit())
         ood = load_dataset(OOD, revision=OOD_REVISION)
     else:
         imdb, ood = _copy(raw / "imdb", SPLITS), _copy(raw / "rotten_tomatoes", OOD_SPLITS)

@@ -94,7 +94,7 @@ def _statements(raw: Path, name: str) -> Path:
 
     source = TASK.full
     try:
-        return Path(hf_hub_download(source.hub_id, name, repo_type="dataset", revision=source.revision))
+        return Path(hf_hub_download(source.hub_id, name, repo_type="dataset", revision=source.commit()))
     except (HTTPError, OSError) as error:
         raise BadInput(
             f"{name} is neither in {raw} nor readable from {source.hub_id} on the Hub ({type(error).__name__}). "

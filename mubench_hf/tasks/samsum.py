@@ -46,7 +46,7 @@ def load_full(raw: Path | None) -> DatasetDict:
     """
     from datasets import DatasetDict, Features, Value, load_dataset
 
-    name, revision = (str(raw), None) if raw else (TASK.full.hub_id, TASK.full.revision)
+    name, revision = (str(raw), None) if raw else (TASK.full.hub_id, TASK.full.commit())
     features = Features({column: Value("string") for column in COLUMNS})
     upstream = load_dataset(name, revision=revision).select_columns(list(COLUMNS)).cast(features)
     return DatasetDict({split: _checked(split, rows) for split, rows in upstream.items()})

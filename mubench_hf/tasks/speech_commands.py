@@ -75,7 +75,7 @@ def load_full(raw: Path | None) -> DatasetDict:
 
     if raw is not None:
         return read_folder(raw)
-    upstream = load_dataset(TASK.full.hub_id, data_dir="ks", revision=TASK.full.branch)
+    upstream = load_dataset(TASK.full.hub_id, data_dir="ks", revision=TASK.full.commit())
     return with_task_columns(upstream)
 
 

@@ -42,7 +42,7 @@ def load_full(raw: Path | None) -> DatasetDict:
     """
     from datasets import ClassLabel, DatasetDict, Features, Image, Value, load_dataset
 
-    name, revision = (str(raw), None) if raw else (TASK.full.hub_id, TASK.full.revision)
+    name, revision = (str(raw), None) if raw else (TASK.full.hub_id, TASK.full.commit())
     upstream = load_dataset(name, revision=revision)
     words = class_names(upstream["train"].features["label"].names, raw)
     features = Features({"image": Image(), "prompt": Value("string"), "label": ClassLabel(names=words)})
@@ -109,7 +109,7 @@ def _names_file(raw: Path | None) -> Path:
         raise BadInput(f"{raw} has neither {' nor '.join(NAMES)}, which say what classes are called. Put one there.")
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(TASK.full.hub_id, NAMES[1], repo_type="dataset", revision=TASK.full.revision))
+    return Path(hf_hub_download(TASK.full.hub_id, NAMES[1], repo_type="dataset", revision=TASK.full.commit()))
 
 
 def _python_names(text: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from mubench_hf.data import build, load_manifest
 from mubench_hf.data.card import RETAIN_FILE
 from mubench_hf.data.splits import deletion_order, list_sha256, stream, unlabelled_order
 from mubench_hf.errors import BadInput
+from mubench_hf.tasks._commits import dataset_commit
 
 
 def with_rows(data, split, column, values):
@@ -123,6 +124,7 @@ def test_upstream_revision_is_recorded(made_up, tmp_path, monkeypatch, pinned, r
             raise answer
         return type("Info", (), {"sha": answer})
 
+    dataset_commit.cache_clear()
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", dataset_info)
     made = made_up(source={"hub_id": "someone/rows", "revision": pinned})
     build(made, variant="full", out=tmp_path / "out", raw=tmp_path if raw else None)
