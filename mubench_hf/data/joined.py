@@ -10,22 +10,11 @@ import torch
 from torch.utils.data import Dataset
 from transformers import default_data_collator
 
+from mubench_hf.data.columns import column
 from mubench_hf.errors import BadInput
 
 IS_FORGET, ROW = "is_forget", "row"
 """What a batch has in addition to the model's inputs: bool and int64 tensors ``[rows]``."""
-
-
-def column(rows: Any, *names: str) -> np.ndarray | None:
-    """Return a column of a data set, from its attribute or its stored column of that name, or ``None``."""
-    for name in names:
-        values = getattr(rows, name, None)
-        if values is not None and not callable(values):  # list.index is a method
-            return np.asarray(values)
-        if name in (getattr(rows, "column_names", None) or ()):
-            # The stored column: a transform may drop it, and would be run on every row.
-            return np.asarray(rows.with_format(None)[name][:])
-    return None
 
 
 class JoinedRows(Dataset):

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mubench_hf.errors import unknown_name
+from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.kinds._base import Kind
 from mubench_hf.utils.declarations import Declaration, declared_classes
 
@@ -47,10 +47,53 @@ def get_kind(name: str) -> Kind:
     return _made(name)
 
 
-def kind_of(model: Any) -> Kind:
-    """Return the kind of a model, with or without adapters: the one that knows its class, else classification."""
+def kind_of(model: Any, label: Any = None) -> Kind:
+    """Return the kind of a model, inside DDP, ``torch.compile`` and adapters.
+
+    It is told by the auto classes that list the model's class, or the nearest class it extends, and of a classifier by
+    ``config.problem_type``. A class that is on no list is taken for a classifier if it has ``config.num_labels``; what
+    it returns is checked when it is first seen.
+
+    Args:
+        model: The model.
+        label: Label of one of its rows. A classifier that states no ``problem_type`` has classes if it is an integer
+            and several labels a row if it is a fraction, as in ``transformers``.
+
+    Raises:
+        BadInput: If the model is of no kind.
+    """
     from mubench_hf.models.bare import bare_model
 
-    model = bare_model(model)
-    kinds = (get_kind(name) for name in list_kinds() if name != "classification")
-    return next((kind for kind in kinds if kind.reads(model)), get_kind("classification"))
+    bare = bare_model(model)
+    for kind in sorted(map(get_kind, list_kinds()), key=lambda kind: kind.of_problem):
+        if kind.reads(bare, label):
+            return kind
+    raise BadInput(f"{type(bare).__name__} {_why_not(bare)} Supported kinds: {', '.join(list_kinds())}.")
+
+
+def _why_not(model: Any) -> str:
+    """Return why a model is of no kind, and what to do, as the rest of a sentence."""
+    from mubench_hf.kinds._hierarchy import CLASSIFIERS, HEADLESS, WRITERS, tasks_of
+
+    tasks = tasks_of(model)
+    if not hasattr(model, "config"):
+        return (
+            "has no config. Give a PreTrainedModel, or a module with config.num_labels whose forward returns logits "
+            "[rows, num_labels]."
+        )
+    if tasks & CLASSIFIERS:
+        return (
+            f"has config.problem_type={model.config.problem_type!r}; allowed: single_label_classification, "
+            "multi_label_classification, regression."
+        )
+    if "CAUSAL_LM" in tasks:
+        return "sees the token that it predicts, unless it is made with config.is_decoder=True."
+    if tasks and tasks <= HEADLESS:
+        return "has no head, so it predicts nothing. Load it by an auto class with a head."
+    if tasks - WRITERS:
+        words = ", ".join(sorted(task.lower().replace("_", " ") for task in tasks - HEADLESS))
+        return f"is for {words}, which has no kind here."
+    return (
+        "is on no list of transformers and does not say what it predicts. Extend a class that is, or register it, as "
+        "in AutoModelForCausalLM.register(ItsConfig, ItsClass)."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -21,18 +21,46 @@ class Kind(ABC):
 
     Attributes:
         key: Its name for tasks and methods.
+        of_problem: Whether it reads classifiers of one ``problem_type``. Such kinds are asked last, since a class that
+            is on no list may be one.
         keeps_outputs: Whether a model's output on a row is small and always the same, so that a teacher's outputs can
             be computed once for all rows and kept.
         label_is_class: Whether a row's label is a class number in the range of the model's ``num_labels``.
     """
 
     key: ClassVar[str]
+    of_problem: ClassVar[bool] = False
     keeps_outputs: ClassVar[bool] = False
     label_is_class: ClassVar[bool] = False
 
     @abstractmethod
-    def reads(self, model: Any) -> bool:
-        """Return whether ``model`` is of this kind."""
+    def reads(self, model: Any, label: Any = None) -> bool:
+        """Return whether ``model`` is of this kind, so that no model is of two.
+
+        Args:
+            model: The model, inside whatever wraps it.
+            label: Label of a row, if it is known, for a model that does not state its problem.
+        """
+
+    def check_labels(self, name: str, labels: Sequence[Any], num_labels: int | None) -> None:  # noqa: B027
+        """Check the labels of rows before any is used, as far as they are known.
+
+        Args:
+            name: What the rows are called.
+            labels: One entry per row.
+            num_labels: Number of the model's classes, if it has classes.
+
+        Raises:
+            BadInput: If a label cannot be used, naming its row.
+        """
+
+    def collator(self, processing_class: Any) -> Callable[[list[Any]], Mapping[str, Any]] | None:
+        """Return the collator that rows need unless another is given; ``None`` for that of ``Trainer``.
+
+        Args:
+            processing_class: As for ``Trainer``.
+        """
+        return None
 
     @abstractmethod
     def run(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Tensor, Tensor]:
@@ -41,7 +69,14 @@ class Kind(ABC):
         Returns:
             The model's own outputs; its predictions, one entry per row, such as logits; and the labels in the shape
             that the predictions are compared with.
+
+        Raises:
+            BadInput: If the labels, or what the model returns, do not fit this kind.
         """
+
+    def mean_loss(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """Return the task's own loss of a whole batch as the model itself returns it, a scalar."""
+        return self.row_losses(predictions, labels).mean()
 
     @abstractmethod
     def row_losses(self, predictions: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
@@ -84,13 +119,16 @@ class Kind(ABC):
 
     @abstractmethod
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
-        """Return a prepared row with the random target drawn for it, which is never its own class or pair.
+        """Return a prepared row with the random target drawn for it, which is never its own.
 
         Args:
             row: The row.
             drawn: Its draw.
             rows: All rows, for a target taken from another row.
             num_labels: As for ``draw_targets``.
+
+        Raises:
+            BadInput: If the row has no target, or no other row has another one.
         """
 
     def noised(self, inputs: dict[str, Any], keys: Tensor) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pure per-row losses over classes: of a row's one label, or of its label positions.
+"""Pure per-row losses: over classes, of a row's one label or of its label positions, and over several labels a row.
 
 Shapes: ``logits`` float ``[rows, classes]`` with ``labels`` int ``[rows]``, or ``[rows, positions, classes]`` with
 ``[rows, positions]``, where a label of -100 marks a position that is not scored. Every function returns float32
@@ -43,6 +43,34 @@ def row_js(one_logits: Tensor, other_logits: Tensor, labels: Tensor) -> Tensor:
     middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0))
     both = (one.exp() * (one - middle)).sum(-1) + (other.exp() * (other - middle)).sum(-1)
     return (_over_positions(both, labels) / (2 * torch.log(torch.tensor(2.0)))).clamp(0, 1)
+
+
+def row_bce(logits: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Return the binary cross-entropy of each row's labels, in nats, at least 0: their mean or their sum.
+
+    Args:
+        logits: ``[rows, labels]``.
+        labels: float ``[rows, labels]``, the probability of each, in [0, 1].
+        reduction: Over a row's labels.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+    return losses.sum(1) if reduction == "sum" else losses.mean(1)
+
+
+def row_bernoulli_kl(teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the mean of ``T^2 KL(Bernoulli(sigmoid(t / T)) || Bernoulli(sigmoid(s / T)))`` over each row's labels.
+
+    Both are ``[rows, labels]``; nats per label, at least 0 (arXiv 1503.02531, section 2.1, for two classes a label).
+    """
+    both = (torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (teacher_logits, student_logits))
+    teacher, student = (F.log_softmax(logits.float() / temperature, dim=-1) for logits in both)
+    return (temperature**2 * (teacher.exp() * (teacher - student)).sum(-1)).mean(1)
+
+
+def row_squared_error(predicted: Tensor, true: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Return the squared error of each row, the mean or sum over whatever dimensions its values have."""
+    errors = (predicted.float() - true.float()).square().flatten(1)
+    return errors.sum(1) if reduction == "sum" else errors.mean(1)
 
 
 def _over_positions(values: Tensor, labels: Tensor | None, reduction: Reduction = "mean") -> Tensor:

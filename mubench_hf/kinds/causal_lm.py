@@ -5,39 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from mubench_hf.kinds._donors import other_target
+from mubench_hf.kinds._hierarchy import reads_both_ways, tasks_of, writes
 from mubench_hf.kinds._losses import IGNORED
+from mubench_hf.kinds._reading import labels_in, position_logits, without_labels
+from mubench_hf.kinds._splice import answers_of, token_row, with_answers
 from mubench_hf.kinds._tokens import TokenKind
 
 
 class CausalLM(TokenKind):
     """A prepared row is prompt and target together; its labels are -100 over the prompt.
 
-    The logits at a position predict the next token, so they are compared with the label one position later.
+    The logits at a position predict the next token, so they are compared with the label one position later. A chat
+    has several answers, each with its labels.
     """
 
     key = "causal_lm"
 
-    def reads(self, model: Any) -> bool:
-        """Return whether the model's class continues a text."""
-        return type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    def reads(self, model: Any, label: Any = None) -> bool:
+        """Return whether the model continues a text."""
+        return writes(model, with_encoder=False) and not tasks_of(model) & SEEING and not reads_both_ways(model)
 
     def run(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Tensor, Tensor]:
         """Return outputs, logits ``[rows, positions - 1, tokens]`` and the next label at each position."""
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-        return outputs, outputs.logits[:, :-1], inputs["labels"][:, 1:]
+        labels = labels_in(inputs)
+        outputs = model(**without_labels(inputs))
+        return outputs, position_logits(outputs, model, labels, self.key)[:, :-1], labels[:, 1:]
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
-        """Return the row's prompt with the target of row ``drawn``."""
-        prompt, donor = self.prompt(row), rows[drawn]
-        target = [label for label in donor["labels"] if label != IGNORED]
-        ids = [*prompt, *target]
-        labels = [IGNORED] * len(prompt) + target
-        return {**row, "input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
+        """Return the row with the answers of row ``drawn``, or of the next whose answers are others."""
+        return with_answers(row, other_target(rows, drawn, _answers, _answers(row)))
 
     def prompt(self, row: Mapping[str, Any]) -> list[int]:
         """Return the tokens before the target."""
         return [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED]
+
+
+SEEING = frozenset(("IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM"))
+"""Lists of models that continue a text and see images or hear sounds beside it."""
+
+
+def _answers(row: Mapping[str, Any]) -> np.ndarray:
+    """Return the tokens of a row's answers, with a mark between two."""
+    answers = [np.append(answer["labels"], IGNORED) for answer in answers_of(token_row(row))]
+    return np.concatenate([[], *answers])

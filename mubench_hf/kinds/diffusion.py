@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor
 
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds._base import Kind, Reduction
+from mubench_hf.kinds._base import Reduction
+from mubench_hf.kinds._donors import DonorKind
+from mubench_hf.kinds._losses import row_squared_error
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 
-class Diffusion(Kind):
+class Diffusion(DonorKind):
     """Squared error of predicted noise; from a teacher, squared distance at the same time and noise."""
 
     key = "diffusion"
 
-    def reads(self, model: Any) -> bool:
+    def reads(self, model: Any, label: Any = None) -> bool:
         """Return whether the model predicts noise."""
         return hasattr(model, "noise_scheduler")
 
@@ -35,8 +36,7 @@ class Diffusion(Kind):
 
     def row_losses(self, predictions: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Return the squared error of each row's predicted noise, its mean or sum over pixels and channels."""
-        errors = (predictions.float() - labels.float()).square().flatten(1)
-        return errors.sum(1) if reduction == "sum" else errors.mean(1)
+        return row_squared_error(predictions, labels, reduction)
 
     def row_log_likelihoods(self, predictions: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
         """Refuse: a denoiser gives an image no probability.
@@ -51,11 +51,7 @@ class Diffusion(Kind):
 
     def row_divergences(self, teacher: Tensor, student: Tensor, labels: Tensor, temperature: float) -> Tensor:
         """Return the mean squared distance of each row's two predictions; there is no temperature to apply."""
-        return (teacher.float() - student.float()).square().flatten(1).mean(1)
-
-    def draw_targets(self, is_forget: np.ndarray, num_labels: int | None, rng: np.random.Generator) -> np.ndarray:
-        """Draw a row of D_r for each row, uniformly: the one whose image it takes."""
-        return rng.choice(np.flatnonzero(~is_forget), size=len(is_forget))
+        return row_squared_error(teacher, student)
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
         """Return the row's prompt with the image of row ``drawn``."""

@@ -71,9 +71,7 @@ def _check_adapters(model: torch.nn.Module, layers: list[torch.nn.Module]) -> No
     config = model.peft_config[names[0]]
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     if config.is_prompt_learning or kind in REFUSED:
-        why = REFUSED.get(
-            kind, "they put tokens of their own before a row's, so logits and labels stand apart"
-        )
+        why = REFUSED.get(kind, "they put tokens of their own before a row's, so logits and labels stand apart")
         raise BadInput(f"Adapters of the kind {kind} are not supported: {why}. Use LoRA, IA3 or layer-norm tuning.")
     if any(layer.merged for layer in layers if hasattr(layer, "merged")):
         raise BadInput("The adapter is merged into the weights, so training it changes nothing. Unmerge it first.")

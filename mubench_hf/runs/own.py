@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from mubench_hf.data.joined import column
+from mubench_hf.data.columns import LABELS, column
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import Kind, kind_of
 from mubench_hf.kinds._losses import IGNORED
@@ -25,9 +25,6 @@ from mubench_hf.runs.scores import score
 if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedModel
-
-LABELS = ("labels", "label", "label_ids")
-"""Names that a row's label may have, as in ``transformers``."""
 
 DEFAULTS = {
     "classification": ("accuracy",),

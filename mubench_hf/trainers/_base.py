@@ -13,15 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from transformers import PreTrainedModel
 
-from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows, column
+from mubench_hf.data.columns import first_label
+from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import kind_of
 from mubench_hf.models.adapters import carry_gradients, check_trainable
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
-from mubench_hf.trainers._columns import with_columns
+from mubench_hf.trainers._columns import is_own, with_columns
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._first_seen import check_labels, check_reading
 from mubench_hf.trainers._objective import in_training
 from mubench_hf.trainers._passes import Pass, PassSampler
 from mubench_hf.trainers._pushing import Pushing
@@ -62,9 +64,9 @@ class UnlearningTrainer(Pushing):
         unlearn_seconds: Wall seconds of unlearning, including its preparation, without evaluation and saving.
 
     Raises:
-        BadInput: If the method is not for models of this kind, nothing of the model can be trained or its adapter's
-            checkpoint would not hold all that is (see ``check_trainable``), a set is empty, the sets share rows (if
-            both have ``index``), or a label is out of the model's range.
+        BadInput: If the model is of no kind or the method not for its kind, nothing of the model can be trained or its
+            adapter's checkpoint would not hold all that is (see ``check_trainable``), a set is empty, the sets share
+            rows (if both have ``index``), or a label is out of the model's range.
     """
 
     key: ClassVar[str]
@@ -95,9 +97,16 @@ class UnlearningTrainer(Pushing):
         **kwargs: Any,
     ):
         args = args or self.config_class()
-        check_trainable(model)
+        self._check_sets(forget_dataset, retain_dataset)
         self.kind = kind_of(model)
-        self._check(model, forget_dataset, retain_dataset)
+        if self.kind.of_problem:
+            self.kind = kind_of(model, first_label(retain_dataset))
+        self._check_kind(model)
+        check_trainable(model)
+        collator = kwargs.get("data_collator") or self.kind.collator(kwargs.get("processing_class"))
+        kwargs["data_collator"] = collator
+        sets = {"forget_dataset": forget_dataset, "retain_dataset": retain_dataset}
+        check_labels(self.kind, model, sets, own_collator=collator is not None and is_own(collator))
         self.rows = JoinedRows(forget_dataset, retain_dataset)
         given = {"forget": forget_dataset, "retain": retain_dataset}
         self.sets = {name: rows for name, rows in given.items() if rows is not None}
@@ -123,33 +132,22 @@ class UnlearningTrainer(Pushing):
             rank=args.process_index,
         )
         self.clock = Clock()
+        self._loss_is_checked = False
         self.status, self.status_reason = "ok", None
 
-    def _check(self, model: PreTrainedModel, forget: Dataset | None, retain: Dataset | None) -> None:
+    def _check_kind(self, model: PreTrainedModel) -> None:
         if not self.is_for(self.kind.key):
             raise BadInput(
-                f"{type(self).__name__} is for {', '.join(self.kinds)}, but {type(model).__name__} is of kind "
+                f"{type(self).__name__} is for {', '.join(self.kinds or ())}, but {type(model).__name__} is of kind "
                 f"{self.kind.key}. Use it with a model that it is for, or use another method."
             )
+
+    def _check_sets(self, forget: Dataset | None, retain: Dataset | None) -> None:
         for name, rows, needed in (("forget", forget, self.needs_forget), ("retain", retain, True)):
             if (rows is None and needed) or (rows is not None and len(rows) == 0):
                 raise BadInput(
                     f"{name}_dataset is {'missing' if rows is None else 'empty'}; {type(self).__name__} needs at least "
                     "one row in it. Load both sets from one configuration, such as df_5pct."
-                )
-            if not self.kind.label_is_class:
-                continue
-            labels, classes = column(rows, "labels", "label"), getattr(model.config, "num_labels", None)
-            if getattr(rows, "format", {}).get("type") == "custom":
-                continue  # A transform may change the stored labels.
-            if labels is None or classes is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
-                continue
-            wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-            if len(wrong):
-                raise BadInput(
-                    f"{name}_dataset has label {labels[wrong[0]]} (row {wrong[0]}, {len(wrong)} such rows), but the "
-                    f"model has num_labels={classes}, so labels 0..{classes - 1} are allowed. Load a model with the "
-                    "task's classes."
                 )
 
     # What a method says of itself ------------------------------------------------------------------------------------
@@ -213,6 +211,10 @@ class UnlearningTrainer(Pushing):
         inputs = dict(inputs)
         is_forget, rows = inputs.pop(IS_FORGET), inputs.pop(ROW)
         inputs = self.kind.noised(inputs, self._draw_keys(rows))
+        if not self._loss_is_checked:
+            with self.clock.paused():
+                check_reading(self.kind, model, inputs)
+            self._loss_is_checked = True
         outputs, predictions, labels = self.kind.run(model, inputs)
         counts = num_items_in_batch
         if counts is None:

@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 
+from mubench_hf.data.columns import LABELS
 from mubench_hf.errors import BadInput
 from mubench_hf.models.bare import bare_model
-
-LABELS = frozenset(("labels", "label", "label_ids"))
-"""Names of a label that collators of ``transformers`` know."""
 
 
 class InputColumns:
@@ -36,7 +34,7 @@ class InputColumns:
         model = bare_model(model)
         parameters = inspect.signature(model.forward).parameters.values()
         self.collator, self.model_name = collator, type(model).__name__
-        self.labels = LABELS.union(label_names)
+        self.labels = frozenset(LABELS).union(label_names)
         self.inputs = {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
         self.inputs -= self.labels
         # Most models of transformers take any keyword, for their attention, and yet name their inputs.
@@ -73,8 +71,11 @@ def with_columns(
     A collator of one's own is given every column, unless ``only_inputs``. Those of ``transformers`` make tensors of
     whatever they are given, so they are given what the model takes.
     """
+    return InputColumns(collator, model, label_names) if only_inputs or not is_own(collator) else collator
+
+
+def is_own(collator: Callable[[list[Any]], Mapping[str, Any]]) -> bool:
+    """Return whether a collator is the caller's own and not one of ``transformers``."""
     made_by = collator.func if isinstance(collator, partial) else collator
     home = made_by.__module__ if inspect.isroutine(made_by) else type(made_by).__module__
-    if only_inputs or home.split(".")[0] == "transformers":
-        return InputColumns(collator, model, label_names)
-    return collator
+    return home.split(".")[0] != "transformers"

@@ -7,7 +7,8 @@ from datasets import Dataset
 from torch.utils.data import StackDataset
 from transformers import default_data_collator
 
-from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows, column
+from mubench_hf.data.columns import column
+from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows
 from mubench_hf.errors import BadInput
 
 
@@ -63,7 +64,7 @@ def test_without_an_index_forget_comes_first(split, unnamed):
     rows = JoinedRows(part(forget, unnamed == "retain"), part(retain, unnamed == "forget"))
     assert [int(rows[position]["x"]) - 100 for position in range(30)] == [*forget, *retain]
     assert rows.is_forget.tolist() == [True] * 7 + [False] * 23
-    assert rows.labels is None, "one part does not name its labels"
+    assert (rows.labels == np.concatenate([forget, retain]) % 10).all(), "they are stored, if not named"
 
 
 def test_one_part_alone(split):

@@ -2,11 +2,10 @@
 
 import re
 
-import numpy as np
 import pytest
 import torch
 from methods import methods_for
-from torch.utils.data import StackDataset, Subset
+from torch.utils.data import Dataset, StackDataset, Subset
 
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers import get_method
@@ -76,15 +75,27 @@ def test_no_epochs(method, epochs, world, make):
         make(method, world, num_train_epochs=epochs).train()
 
 
-def test_rows_without_labels_are_not_checked(world, make):
-    """A data set that does not say its labels at once is taken as it is."""
-    rows = {
-        f"{name}_dataset": Subset(getattr(world, name), np.arange(len(getattr(world, name))).tolist())
-        for name in ("forget", "retain")
-    }
-    trainer = make("finetune", world, max_steps=1, kwargs=rows)
+class Made(Dataset):
+    """Rows that are made when they are read."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, position):
+        return dict(self.rows[position])
+
+
+def test_rows_whose_labels_are_not_stored_are_checked_in_batches(world, make):
+    sets = {f"{name}_dataset": Made(getattr(world, name)) for name in ("forget", "retain")}
+    trainer = make("finetune", world, max_steps=1, kwargs=sets)
     trainer.train()
     assert trainer.status == "ok" and trainer.rows.labels is None
+    world.retain.labels[:] = 7
+    with pytest.raises(BadInput, match="^A batch has label 7, but the model has 5 classes, so labels 0..4 are allowed"):
+        make("finetune", world, max_steps=1, kwargs=sets).train()
 
 
 def test_a_method_for_other_kinds_is_refused(world, make):
