@@ -120,7 +120,6 @@ MAY_NAME = {
     # Trainer's own push, from a folder with nothing but the model and its card in it.
     "trainers/_pushing.py": {"push_to_hub"},
     # The flag of TrainingArguments.
-    "trainers/_config.py": {"push_to_hub"},
     "commands/_push.py": {"push_to_hub"},
 }
 

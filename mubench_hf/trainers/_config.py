@@ -6,10 +6,12 @@ import inspect
 from dataclasses import dataclass
 
 from transformers import TrainingArguments
-from transformers.trainer_utils import HubStrategy
 
 from mubench_hf.errors import BadInput
+from mubench_hf.trainers._arguments import ARGUMENTS, check_arguments
+from mubench_hf.trainers._conflicts import check_after, check_before
 from mubench_hf.trainers._documented import Documented
+from mubench_hf.trainers._settings import check_settings, setting
 
 
 @dataclass
@@ -38,8 +40,8 @@ class UnlearningConfig(Documented, TrainingArguments):
     save_total_limit: int | None = 1
     logging_strategy: str = "epoch"
     remove_unused_columns: bool = False
-    cpu_threads: int | None = None
-    max_abs_loss: float = 1e3
+    cpu_threads: int | None = setting(None, least=1)
+    max_abs_loss: float = setting(1e3, above=0, finite=False)
     cache_teacher_outputs: bool = True
     teacher_cache_dir: str | None = None
 
@@ -47,7 +49,7 @@ class UnlearningConfig(Documented, TrainingArguments):
         """Check what ``TrainingArguments`` does not.
 
         Raises:
-            BadInput: If the class is not a dataclass, or saved states are to be pushed.
+            BadInput: If the class is not a dataclass, or a value is not allowed or would have no effect.
         """
         config = type(self)
         if "__dataclass_fields__" not in vars(config) and inspect.get_annotations(config):
@@ -55,9 +57,21 @@ class UnlearningConfig(Documented, TrainingArguments):
                 f"{config.__name__} declares {', '.join(inspect.get_annotations(config))} and is no dataclass, so "
                 "none of them would be read. Put @dataclass above it."
             )
+        self._check_values()
+        check_before(self)
         super().__post_init__()
-        if self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
-            raise BadInput(
-                f"hub_strategy is {self.hub_strategy.value!r}; states to resume from hold pickles and are never "
-                "pushed. Leave it out: the finished model is pushed."
-            )
+        check_after(self)
+
+    def check(self) -> None:
+        """Check again what may have been changed since.
+
+        Raises:
+            BadInput: If a value is not allowed or would have no effect.
+        """
+        self._check_values()
+        check_before(self)
+        check_after(self)
+
+    def _check_values(self) -> None:
+        check_settings(self, ARGUMENTS)
+        check_arguments(self)

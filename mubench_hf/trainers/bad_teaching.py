@@ -14,6 +14,7 @@ from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
+from mubench_hf.trainers._settings import setting
 
 
 @dataclass
@@ -26,8 +27,8 @@ class BadTeachingConfig(UnlearningConfig):
     """
 
     num_train_epochs: float = 1.0
-    temperature: float = 1.0
-    retain_fraction: float = 0.3
+    temperature: float = setting(1.0, above=0)
+    retain_fraction: float = setting(0.3, above=0, most=1)
 
 
 def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) -> Tensor:

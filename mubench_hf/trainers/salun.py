@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from transformers import TrainerCallback
 
 from mubench_hf.errors import BadInput
+from mubench_hf.trainers._settings import setting
 from mubench_hf.trainers.rand_label import RandLabelConfig, RandLabelTrainer
 
 
@@ -20,10 +21,10 @@ class SalUnConfig(RandLabelConfig):
     """Settings of ``salun``, beside those of ``rand_label``.
 
     Args:
-        density: Share of the trainable weights that may move, in (0, 1].
+        density: Share of the trainable weights that may move.
     """
 
-    density: float = 0.5
+    density: float = setting(0.5, above=0, most=1)
 
 
 def saliency_masks(gradients: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:

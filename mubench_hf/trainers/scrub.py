@@ -11,6 +11,7 @@ from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
+from mubench_hf.trainers._settings import setting
 
 
 @dataclass
@@ -26,11 +27,11 @@ class ScrubConfig(UnlearningConfig):
     """
 
     num_train_epochs: float = 3.0
-    msteps: int = 2
-    gamma: float = 0.99
-    alpha: float = 0.001
-    temperature: float = 4.0
-    forget_batch_size: int | None = None
+    msteps: int = setting(2, least=0)
+    gamma: float = setting(0.99, least=0)
+    alpha: float = setting(0.001, least=0)
+    temperature: float = setting(4.0, above=0)
+    forget_batch_size: int | None = setting(None, least=1)
 
 
 def scrub_max_loss(divergences: Tensor) -> Tensor:

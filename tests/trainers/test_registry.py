@@ -95,9 +95,10 @@ def test_every_setting_is_documented_where_an_editor_shows_it(config):
         text = next((texts[setting.name] for texts in shown if setting.name in texts), None)
         if setting.name not in TrainingArguments.__dataclass_fields__:
             assert text, f"{setting.name} is not in Args: of {config.__name__}"
-        assert setting.metadata["help"] == (
-            text or TrainingArguments.__dataclass_fields__[setting.name].metadata["help"]
-        )
+        help, _, bounds = setting.metadata["help"].partition(" Allowed: ")
+        allowed = config.ranges.get(setting.name)
+        assert bounds == (f"{allowed.bounds}." if allowed and allowed.bounds else "")
+        assert help == (text or TrainingArguments.__dataclass_fields__[setting.name].metadata["help"])
     printed = " ".join(HfArgumentParser(config).format_help().split())
     assert all(" ".join(text.split()).split(":")[0] in printed for texts in shown for text in texts.values())
 
