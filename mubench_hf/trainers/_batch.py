@@ -31,6 +31,8 @@ class Batch:
         counts: Number of D_r and of D_f rows in the whole update, ``[2]``.
         scale: Number of processes, by which DDP divides gradients.
         kind: How rows of this task are read.
+        within: If these are some rows of a batch whose inputs cannot be divided by rows: that batch, and which of its
+            rows they are.
     """
 
     inputs: dict[str, Any]
@@ -41,6 +43,7 @@ class Batch:
     counts: Tensor
     scale: int
     kind: Kind
+    within: tuple[Batch, Tensor] | None = None
 
     # Of each row -----------------------------------------------------------------------------------------------------
 
@@ -100,7 +103,12 @@ class Batch:
         if teacher is None:
             return self.predictions
         # A model cannot run on no rows at all, and with none its predictions do not matter.
-        return teacher(self.inputs, self.rows) if len(self.rows) else self.predictions.detach()
+        if not len(self.rows):
+            return self.predictions.detach()
+        if self.within is not None:
+            batch, where = self.within
+            return teacher(batch.inputs, batch.rows)[where]
+        return teacher(self.inputs, self.rows)
 
     def _read(self, where: Tensor | None, read: Callable[[Batch], Tensor]) -> Tensor:
         """Return what ``read`` gives for the rows that count, and 0 for the others."""
@@ -110,11 +118,11 @@ class Batch:
         return torch.zeros(len(where), device=found.device).index_put((where.nonzero().squeeze(1),), found)
 
     def _only(self, where: Tensor) -> Batch:
-        inputs = {
-            name: value[where] if isinstance(value, Tensor) and len(value) == len(where) else value
-            for name, value in self.inputs.items()
-        }
         parts = {name: getattr(self, name)[where] for name in ("predictions", "labels", "is_forget", "rows")}
+        if not all(_is_per_row(value, len(where)) for value in self.inputs.values()):
+            # Such as the patches of all images, or texts in a list: a teacher is given the whole batch.
+            return replace(self, within=(self, where), **parts)
+        inputs = {name: value[where] if isinstance(value, Tensor) else value for name, value in self.inputs.items()}
         return replace(self, inputs=inputs, **parts)
 
     # Of the update ---------------------------------------------------------------------------------------------------
@@ -135,6 +143,13 @@ class Batch:
 def _check(reduction: str) -> None:
     if reduction not in get_args(Reduction):
         raise BadInput(f"reduction is {reduction!r}. Allowed: {' or '.join(map(repr, get_args(Reduction)))}.")
+
+
+def _is_per_row(value: Any, rows: int) -> bool:
+    """Return whether an input has one entry per row, or is a setting of the whole batch."""
+    if isinstance(value, Tensor):
+        return value.ndim > 0 and len(value) == rows
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def mean_where(losses: Tensor, where: Tensor, count: Tensor | None = None) -> Tensor:

@@ -14,10 +14,10 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import Kind
 from mubench_hf.models.bare import bare_model
 
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
-"""How much two computations of a loss may differ, relative to it or absolute, by the type of the weights."""
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 2e-5}
+"""How much two computations of a loss may differ, relative to it or absolute, by the type of the logits."""
 
-COARSE = 5e-2
+COARSE = 2e-2
 """The same for types of fewer bits."""
 
 

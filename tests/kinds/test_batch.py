@@ -1,5 +1,7 @@
 """What a batch says of its rows, of student and teacher: each from logits of one row alone, without padding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,25 @@ def test_rows_that_do_not_count_are_zero_and_the_teacher_never_sees_them(case, r
     found = getattr(batch, read)(watched, *more, where=where)
     assert asked == batch.rows[where].tolist()
     torch.testing.assert_close(found, torch.where(where, getattr(batch, read)(teacher, *more), 0.0))
+
+
+@pytest.mark.parametrize("read", ["losses", "log_likelihoods", "divergences"])
+@pytest.mark.parametrize("more", ["patches", "texts"])
+def test_inputs_that_cannot_be_divided_by_rows_are_given_whole(case, rng, read, more):
+    """As the patches of all images of a batch: half of them would belong to other rows."""
+    batch, teacher, *_ = case
+    extra = {"patches": torch.zeros(21, 3), "texts": [str(row) for row in range(9)]}[more]
+    whole, asked = replace(batch, inputs={**batch.inputs, more: extra}), []
+    where = torch.from_numpy(np.arange(9) % 3 == 0)
+
+    def watched(inputs, rows):
+        asked.append(len(rows))
+        return teacher({name: value for name, value in inputs.items() if name != more}, rows)
+
+    temperature = (1.5,) if read == "divergences" else ()
+    found = getattr(whole, read)(watched, *temperature, where=where)
+    assert asked == [9]
+    torch.testing.assert_close(found, getattr(batch, read)(teacher, *temperature, where=where), rtol=1e-4, atol=1e-5)
 
 
 def test_the_student_is_pulled_and_the_teacher_is_not(case):
