@@ -84,6 +84,6 @@ def test_a_model_from_a_file_or_by_its_hub_id(tmp_path):
     (tmp_path / "mine.py").write_text(MODULE.format(name="mine", parameters=12_000_000))
     model = get_model(f"{tmp_path}/mine.py:MODEL")
     assert model.name == "vit-mine" and get_model("vit-mine") is model and get_model(model) is model
-    assert get_model("google/vit-base-patch16-224") is get_model("vit-base")
+    assert get_model("google/vit-base-patch16-224-in21k") is get_model("vit-base")
     with pytest.raises(BadInput, match="Did you mean 'vit-base'"):
         get_model("google/vit-base-patch16-22")

@@ -29,13 +29,13 @@ def test_models_are_described():
     assert header == ["Model", "Architecture", "Scale", "Kind", "Reads", "Hub checkpoint", "Parameters", "Licence",
                       "Published"]  # fmt: skip
     by_name = {row[0]: row for row in rows}
-    base = ["vit-base", "ViT", "base", "classification", "image", "google/vit-base-patch16-224", "86M", "apache-2.0",
-            "CIFAR-100 0.922"]  # fmt: skip
+    base = ["vit-base", "ViT", "base", "classification", "image", "google/vit-base-patch16-224-in21k", "86M",
+            "apache-2.0", "CIFAR-100 0.922"]  # fmt: skip
     assert by_name["vit-base"] == base
     assert by_name["llama-2-7b-chat"][3:] == [
         "causal_lm",
         "text",
-        "meta-llama/Llama-2-7b-chat-hf",
+        "NousResearch/Llama-2-7b-chat-hf",
         "6.7B",
         "llama2",
         "-",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.checked import check_built, check_folder
+from mubench_hf.models.pretrained import load_pretrained, missing_for_pieces, renamed_image_processor
 from mubench_hf.models.registry import ModelSpec
 from mubench_hf.models.sources import Source, reading, source_of
 
@@ -41,29 +42,10 @@ def fresh_model(spec: ModelSpec, label_names: Sequence[str], seed: int) -> PreTr
         labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if spec.hub_id:
-            auto_class = named_class(spec.architecture.auto_class)
-            with reading(f"{spec.hub_id} cannot be loaded by {auto_class.__name__}"):
-                return pretrained(auto_class, spec.hub_id, **labels)
+        if spec.published:
+            options = {**spec.published.options, **labels}
+            return load_pretrained(named_class(spec.architecture.auto_class), str(spec.reference), **options)
         return random_model(spec, **labels)
-
-
-def pretrained(loader: Any, name: str, **fields: Any) -> PreTrainedModel:
-    """Return the backbone that others trained, with a new head where its shapes differ.
-
-    Args:
-        loader: Class, or auto class, whose ``from_pretrained`` loads it.
-        name: Folder or Hub repository.
-        fields: Further arguments of ``from_pretrained``, such as ``config``.
-
-    Raises:
-        BadInput: If what is there asks for code of others or for absurd sizes.
-    """
-    source = source_of(name)
-    check_folder(source.folder)
-    return loader.from_pretrained(
-        source.name, ignore_mismatched_sizes=True, use_safetensors=source.is_safe, **source.pinned, **fields
-    )
 
 
 def random_model(spec: ModelSpec, **fields: Any) -> PreTrainedModel:
@@ -94,18 +76,32 @@ def load_processor(spec: ModelSpec, texts: Sequence[str] = ()) -> Any:
         spec: The registered model.
         texts: Texts of the train set; a tiny model's vocabulary is made from them.
     """
-    if spec.hub_id:
-        return saved_processor(spec.hub_id, processor_class=spec.architecture.processor_class)
+    if spec.published:
+        published = spec.published
+        return saved_processor(
+            published.hub_id,
+            published.revision,
+            processor_class=spec.architecture.processor_class,
+            **published.processor_options,
+        )
     return spec.architecture.tiny_processor(texts)
 
 
-def saved_processor(name: str | Path, revision: str | None = None, processor_class: str = "AutoProcessor") -> Any:
+def saved_processor(
+    name: str | Path, revision: str | None = None, processor_class: str = "AutoProcessor", **options: Any
+) -> Any:
     """Return the processor saved beside a checkpoint, loaded by the auto class of that name.
 
     Saved again, it makes the same files. A tokenizer's ``model_max_length`` is no more than the model's positions.
 
+    Args:
+        name: Folder or Hub id.
+        revision: Commit on the Hub.
+        processor_class: Name of the auto class.
+        options: Fields of the processor to set, whatever its file says.
+
     Raises:
-        BadInput: If there is none.
+        BadInput: If there is none, or it needs a package that is not installed.
     """
     with reading(
         f"There is no processor beside the model {str(name)!r} (a tokenizer, image processor or feature extractor, "
@@ -113,10 +109,10 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
     ):
         source = source_of(name, revision)
         check_folder(source.folder)
-        processor = named_class(processor_class).from_pretrained(source.name, backend="pil", **source.pinned)
+        processor = _read_processor(source, processor_class, options)
         # A tokenizer has its own backends, and would keep this name.
         if isinstance(processor, PreTrainedTokenizerBase):
-            processor = _saved_tokenizer(source)
+            processor = _saved_tokenizer(source, **options)
         elif isinstance(processor, ProcessorMixin) and hasattr(processor, "tokenizer"):
             processor.tokenizer = _saved_tokenizer(source)
     for where in ("is_local", "local_files_only"):
@@ -124,9 +120,20 @@ def saved_processor(name: str | Path, revision: str | None = None, processor_cla
     return processor
 
 
-def _saved_tokenizer(source: Source) -> PreTrainedTokenizerBase:
+def _read_processor(source: Source, processor_class: str, options: Mapping[str, Any]) -> Any:
+    try:
+        return named_class(processor_class).from_pretrained(source.name, backend="pil", **source.pinned, **options)
+    except (OSError, ValueError, TypeError) as error:
+        if missing := missing_for_pieces(source.folder):
+            raise ValueError(missing) from error
+        if (processor := renamed_image_processor(source)) is None:
+            raise
+        return processor
+
+
+def _saved_tokenizer(source: Source, **options: Any) -> PreTrainedTokenizerBase:
     """Return a tokenizer that makes no more tokens of a text than the model beside it has positions."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **source.pinned)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **source.pinned, **options)
     try:
         config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned)
     except (OSError, ValueError):
@@ -152,14 +159,17 @@ def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = Non
     Args:
         model: Model whose class and config are used; it is not changed.
         seed: Seed of the weights; the caller's random state does not change.
-        init_from: Checkpoint to start from instead of random weights (a new head is drawn where shapes differ).
+        init_from: Checkpoint to start from instead of random weights (a new head is drawn where shapes differ): a
+            folder, a Hub id or ``org/name@commit``.
+
+    Raises:
+        BadInput: If that checkpoint cannot be loaded, or lacks weights of the backbone.
     """
     config = copy.deepcopy(model.config)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if init_from:
-            with reading(f"{init_from} cannot be loaded by {type(model).__name__}"):
-                fresh = pretrained(type(model), init_from, config=config)
+            fresh = load_pretrained(type(model), init_from, config=config)
         else:
             fresh = type(model)(config)
             if hasattr(model, "keep_frozen"):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mubench_hf.models.checked import CONFIG, read_json
-from mubench_hf.models.text_to_image import pipeline_folder
+from mubench_hf.models.checked import read_json
+from mubench_hf.models.text_to_image import pipeline_folder, published_size
 
 IMAGE_SIZE, LARGEST_IMAGE = "preprocessor_config.json", 4096
 """File with the images' size, and the largest."""
@@ -45,8 +45,15 @@ class PromptProcessor:
         Path(folder, IMAGE_SIZE).write_text(text, encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, revision: str | None = None, **_: Any) -> PromptProcessor:
+    def from_pretrained(
+        cls, name: str | Path, revision: str | None = None, image_size: int | None = None, **_: Any
+    ) -> PromptProcessor:
         """Load the processor of a pipeline from a folder or a Hub repository.
+
+        Args:
+            name: Folder or Hub id.
+            revision: Commit on the Hub.
+            image_size: Width and height to resize to, in pixels; default: as saved, else what the pipeline draws.
 
         Raises:
             OSError: If there is none.
@@ -54,13 +61,9 @@ class PromptProcessor:
         from transformers import AutoTokenizer
 
         folder = pipeline_folder(name, revision)
-        if Path(folder, IMAGE_SIZE).is_file():
-            size = read_json(folder / IMAGE_SIZE)["image_size"]
-        else:
-            size = read_json(folder / "unet" / CONFIG)["sample_size"]
-            if Path(folder, "vae", CONFIG).is_file():
-                # Each block of the autoencoder except the first halves the side.
-                size *= 2 ** (len(read_json(folder / "vae" / CONFIG)["block_out_channels"]) - 1)
+        if image_size is None and Path(folder, IMAGE_SIZE).is_file():
+            image_size = read_json(folder / IMAGE_SIZE)["image_size"]
+        size = published_size(folder) if image_size is None else image_size
         if type(size) is not int or not 0 < size <= LARGEST_IMAGE:
             raise ValueError(f"its images have {size!r} pixels a side; allowed: 1 to {LARGEST_IMAGE}")
         return cls(AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=False), size)

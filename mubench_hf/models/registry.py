@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -27,16 +27,24 @@ class Scale:
         licence: The checkpoint's licence as the Hub names it; ``unknown`` if none is established.
         config: Configuration fields that differ from the defaults of the config class, so that a model of this size
             can be made offline. Most settings that affect only training, such as dropout, are left out.
+        revision: Commit of ``hub_id`` that is loaded; ``None`` if none is established, and the one that is loaded is
+            recorded with the run.
+        options: Configuration fields that the benchmark sets, whatever the checkpoint's own file says.
+        processor_options: The same of its processor.
     """
 
     hub_id: str
     parameters: int
     licence: str
     config: Mapping[str, Any] = field(default_factory=dict)
+    revision: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    processor_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze the fields: a scale is a constant."""
-        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+        for name in ("config", "options", "processor_options"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
 @dataclass(frozen=True)
@@ -101,9 +109,21 @@ class ModelSpec:
         """Hub id of the pretrained checkpoint; ``None`` for a tiny model."""
         return self.published.hub_id if self.published else None
 
+    @property
+    def reference(self) -> str | None:
+        """Where its weights are: its Hub id, with ``@commit`` if one is pinned; ``None`` for a tiny model."""
+        pinned = self.published and self.published.revision
+        return f"{self.hub_id}@{pinned}" if pinned else self.hub_id
+
+    def at(self, commit: str) -> ModelSpec:
+        """Return this model at one commit of its checkpoint."""
+        return replace(self, published=self.published and replace(self.published, revision=commit))
+
     def config(self) -> Any:
         """Return a new configuration of this size, from which a model with random weights can be made offline."""
-        return self.architecture.config(**self.published.config) if self.published else self.architecture.tiny_config()
+        if self.published is None:
+            return self.architecture.tiny_config()
+        return self.architecture.config(**{**self.published.config, **self.published.options})
 
 
 @cache

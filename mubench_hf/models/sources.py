@@ -18,8 +18,12 @@ from mubench_hf.utils.files import disk_is_full
 
 WHOLE, SHARDS = "model.safetensors", "model-*-of-*.safetensors"
 PICKLED = "pytorch_model*.bin"
+PARTS = ("unet", "text_encoder", "vae")
+"""Folders of a pipeline whose weights are read; it may hold more, such as a safety checker of over a gigabyte."""
+
 FETCHED = ("*.json", "*.txt", "*.model", "*.jinja", WHOLE, SHARDS, "adapter_model.safetensors",
-           f"*/{WHOLE}", f"*/{SHARDS}", f"*/diffusion_pytorch_{WHOLE}", f"*/diffusion_pytorch_{SHARDS}")  # fmt: skip
+           *(f"{part}/{file}" for part in PARTS
+             for file in (WHOLE, SHARDS, f"diffusion_pytorch_{WHOLE}", f"diffusion_pytorch_{SHARDS}")))  # fmt: skip
 """Patterns of the files that are fetched of a repository: configurations, vocabularies and weights, never code."""
 
 

@@ -180,10 +180,21 @@ class TextToImage(PreTrainedModel):
         *_: Any,
         revision: str | None = None,
         dtype: torch.dtype | None = None,
+        config: TextToImageConfig | None = None,
+        image_size: int | None = None,
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Load a pipeline from a folder or a Hub repository.
+
+        Args:
+            name: Folder or Hub id.
+            revision: Commit on the Hub.
+            dtype: Type of the weights; default: as they are stored.
+            config: Configuration of a model of the same shape, whose image size is kept.
+            image_size: Width and height of the images that are denoised and drawn, in pixels; default: as published.
+            output_loading_info: Whether to say also what was missing.
+            kwargs: Other arguments of ``transformers``; not read.
 
         Returns:
             The model; with ``output_loading_info``, also which of its tensors the weights lack, as ``missing_keys``.
@@ -201,6 +212,10 @@ class TextToImage(PreTrainedModel):
             check_built(folder / part, partial(_part, part, read_json(folder / part / CONFIG)))
             parts[part], info = _class(found).from_pretrained(folder / part, **how)
             missing += [f"{part}.{key}" for key in info["missing_keys"]]
+        halvings = _halvings(parts["vae"].config.block_out_channels) if "vae" in parts else 0
+        side = config.unet["sample_size"] if config else image_size and image_size >> halvings
+        if side:
+            parts["unet"].register_to_config(sample_size=side)
         scheduler = _class(SCHEDULER).from_pretrained(folder / "scheduler")
         configs = {part: _plain(model.config) for part, model in parts.items()}
         trains = index.get("trains_text_encoder", False)
@@ -225,6 +240,19 @@ def pipeline_folder(name: str | Path, revision: str | None = None) -> Path:
     if not (folder / PIPELINE).is_file():
         raise OSError(f"{name} has no {PIPELINE}, so it is not a text-to-image pipeline.")
     return folder
+
+
+def _halvings(blocks: Sequence[int]) -> int:
+    """Return how often an autoencoder halves an image's side: in each of its blocks except the first."""
+    return len(blocks) - 1
+
+
+def published_size(folder: Path) -> int:
+    """Return the width and height of the images that a pipeline draws, in pixels."""
+    size = read_json(folder / "unet" / CONFIG)["sample_size"]
+    if (folder / "vae" / CONFIG).is_file():
+        size *= 2 ** _halvings(read_json(folder / "vae" / CONFIG)["block_out_channels"])
+    return size
 
 
 def _class(found: Sequence[str]) -> Any:

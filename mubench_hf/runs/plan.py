@@ -90,7 +90,7 @@ def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any
     """
     source = setup.task.source(setup.variant)
     if method == ORIGINAL:
-        return {**source.settings, **source.recipe, "init_from": setup.model.hub_id}
+        return {**source.settings, **source.recipe, "init_from": setup.model.reference}
     trainer = get_method(method)
     if trainer.replays_recipe and start and Path(start).is_dir():
         recipe = Path(start, RECIPE)

@@ -118,7 +118,7 @@ class RunRecord:
         deletion_sha256: Hash of the deletion list.
         base_model: Checkpoint the run started from: ``mubench/<name>`` for an original of this benchmark, else its name
             on the Hub or that of its folder; ``None`` for random weights.
-        base_revision: Hash of that checkpoint's weights.
+        base_revision: Hash of that checkpoint's weights, or its commit on the Hub if that is where an original's are.
         settings: What differs from the preset: name of the setting → value. ``original`` is the name of what the run
             started from, if that is not the original of the same seed with the preset recipe.
         external: Part that is not from this package (``task``, ``model``, ``method``) → its name and SHA-256.

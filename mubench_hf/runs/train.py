@@ -19,10 +19,12 @@ from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
+from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
+from mubench_hf.models.pretrained import commit_of, split_reference
 from mubench_hf.runs.environment import describe_environment, git_commit
 from mubench_hf.runs.plan import RECIPE, Plan, recorded_arguments
-from mubench_hf.runs.record import ORIGINAL, RunRecord, claim_folder
+from mubench_hf.runs.record import ORIGINAL, RunRecord, claim_folder, load_record
 from mubench_hf.runs.setup import Setup
 from mubench_hf.utils.files import write_atomic
 
@@ -49,13 +51,17 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
     setup, args, original = plan.setup, plan.args, plan.run.method == ORIGINAL
     manifest = data.manifest if data else load_manifest(setup.task, variant=setup.variant, out=setup.out)
     model = None if original else load_model(plan.start, setup.model.architecture.auto_class)
-    record = _new_record(plan, manifest, model)
+    commit = _base_commit(plan) if original else None
+    record = _new_record(plan, manifest, commit if model is None else weights_sha256(model))
     with args.main_process_first(desc="output folder"):
         earlier = claim_folder(plan.folder, record)
     if earlier.finished:
         return earlier
     data = data or load_rows(setup, plan.start)
-    model = model or fresh_model(setup.model, data.label_names, args.seed)
+    if commit:
+        args.init_from = f"{split_reference(args.init_from)[0]}@{commit}"
+    spec = setup.model.at(commit) if commit and args.init_from == f"{setup.model.hub_id}@{commit}" else setup.model
+    model = model or fresh_model(spec, data.label_names, args.seed)
     _check_labels(model, data, plan.start)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
     trainer = plan.trainer(
@@ -104,8 +110,19 @@ def load_rows(setup: Setup, checkpoint: str | Path | None = None) -> TaskData:
     return load_task_data(setup.task, variant=setup.variant, ratio=setup.del_ratio, processor=processor, out=setup.out)
 
 
-def _new_record(plan: Plan, manifest: Mapping[str, Any], model: PreTrainedModel | None) -> RunRecord:
-    """Return the record of a run that is about to start from the weights of ``model``."""
+def _base_commit(plan: Plan) -> str | None:
+    """Return the commit on the Hub of the checkpoint that an original starts from, if it is on the Hub.
+
+    A run that was cut off goes on from the one that it began with; earlier versions recorded none.
+    """
+    if not plan.args.init_from or is_foreign(plan.setup.model):
+        return None
+    begun = load_record(plan.folder)
+    return commit_of(plan.args.init_from) if begun is None else begun.base_revision
+
+
+def _new_record(plan: Plan, manifest: Mapping[str, Any], base_revision: str | None) -> RunRecord:
+    """Return the record of a run that is about to start from the weights with this hash or commit."""
     hardware, versions = describe_environment()
     return RunRecord(
         plan.run,
@@ -113,7 +130,7 @@ def _new_record(plan: Plan, manifest: Mapping[str, Any], model: PreTrainedModel 
         manifest["fingerprint"],
         manifest["deletion_list"]["sha256"],
         plan.base_model,
-        None if model is None else weights_sha256(model),
+        base_revision,
         plan.settings,
         plan.external,
         hardware={**hardware, "device": _device_name(plan.args)},

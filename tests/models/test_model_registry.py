@@ -13,8 +13,8 @@ PUBLISHED = """
 resnet-18 microsoft/resnet-18
 resnet-34 microsoft/resnet-34
 resnet-50 microsoft/resnet-50
-vit-base google/vit-base-patch16-224
-vit-large google/vit-large-patch16-224
+vit-base google/vit-base-patch16-224-in21k
+vit-large google/vit-large-patch16-224-in21k
 swin-tiny microsoft/swin-tiny-patch4-window7-224
 swin-base microsoft/swin-base-patch4-window7-224
 convnext-base facebook/convnext-base-224
@@ -41,16 +41,16 @@ hubert-xlarge facebook/hubert-xlarge-ll60k
 whisper-tiny openai/whisper-tiny
 whisper-base openai/whisper-base
 whisper-small openai/whisper-small
-videomae-small MCG-NJU/videomae-small-finetuned-kinetics
-videomae-base MCG-NJU/videomae-base-finetuned-kinetics
-videomae-large MCG-NJU/videomae-large-finetuned-kinetics
-videomae-huge MCG-NJU/videomae-huge-finetuned-kinetics
+videomae-small MCG-NJU/videomae-small
+videomae-base MCG-NJU/videomae-base
+videomae-large MCG-NJU/videomae-large
+videomae-huge MCG-NJU/videomae-huge
 t5-v1.1-small google/t5-v1_1-small
 t5-v1.1-base google/t5-v1_1-base
 t5-v1.1-large google/t5-v1_1-large
 t5-v1.1-xl google/t5-v1_1-xl
 t5-v1.1-xxl google/t5-v1_1-xxl
-llama-2-7b-chat meta-llama/Llama-2-7b-chat-hf
+llama-2-7b-chat NousResearch/Llama-2-7b-chat-hf
 phi-1.5 microsoft/phi-1_5
 zephyr-7b-beta HuggingFaceH4/zephyr-7b-beta
 """

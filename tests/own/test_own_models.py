@@ -64,7 +64,7 @@ def test_a_foreign_original_keeps_its_name_and_is_averaged_with_no_other(tiny_vi
 
 def test_registered_models_are_found_by_their_hub_id():
     task = get_task("cifar100")
-    assert resolve_model("google/vit-base-patch16-224", task).name == "vit-base"
+    assert resolve_model("google/vit-base-patch16-224-in21k", task).name == "vit-base"
     own = resolve_model("somebody/their-vit", task)
     assert (own.name, own.hub_id, own.architecture.title) == ("their-vit", *["somebody/their-vit"] * 2)
 

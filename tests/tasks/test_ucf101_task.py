@@ -366,4 +366,4 @@ def test_processor_comes_back_from_a_checkpoint(tmp_path):
 def test_published_scales():
     scales = TINY.architecture.scales
     assert list(scales) == ["small", "base", "large", "huge"]
-    assert all(size.hub_id == f"MCG-NJU/videomae-{scale}-finetuned-kinetics" for scale, size in scales.items())
+    assert all(size.hub_id == f"MCG-NJU/videomae-{scale}" for scale, size in scales.items())

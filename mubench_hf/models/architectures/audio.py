@@ -74,8 +74,19 @@ ARCHITECTURES = (
         "wav2vec 2.0",
         "Wav2Vec2Config",
         scales={
-            "base": Scale("facebook/wav2vec2-base", 94_569_090, "apache-2.0"),
-            "large": Scale("facebook/wav2vec2-large", 315_691_906, "apache-2.0", LARGE),
+            "base": Scale(
+                "facebook/wav2vec2-base",
+                94_569_090,
+                "apache-2.0",
+                revision="0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
+            ),
+            "large": Scale(
+                "facebook/wav2vec2-large",
+                315_691_906,
+                "apache-2.0",
+                LARGE,
+                revision="312b2410566b698c7a649068d413b2067848bd75",
+            ),
         },
     ),
     _speech(
@@ -83,8 +94,19 @@ ARCHITECTURES = (
         "HuBERT",
         "HubertConfig",
         scales={
-            "base": Scale("facebook/hubert-base-ls960", 94_569_090, "apache-2.0"),
-            "large": Scale("facebook/hubert-large-ll60k", 315_701_634, "apache-2.0", {**LARGE, **LAYER_NORM}),
+            "base": Scale(
+                "facebook/hubert-base-ls960",
+                94_569_090,
+                "apache-2.0",
+                revision="dba3bb02fda4248b6e082697eee756de8fe8aa8a",
+            ),
+            "large": Scale(
+                "facebook/hubert-large-ll60k",
+                315_701_634,
+                "apache-2.0",
+                {**LARGE, **LAYER_NORM},
+                revision="ff022d095678a2995f3c49bab18a96a9e553f782",
+            ),
             "xlarge": Scale(
                 "facebook/hubert-xlarge-ll60k",
                 962_825_858,
@@ -106,9 +128,23 @@ ARCHITECTURES = (
         "WhisperFeatureExtractor",
         # Only the encoder classifies; parameters are counted without the decoder.
         scales={
-            "tiny": Scale("openai/whisper-tiny", 8_307_458, "apache-2.0"),
-            "base": Scale("openai/whisper-base", 20_722_434, "apache-2.0", _whisper(512, 6, 8)),
-            "small": Scale("openai/whisper-small", 88_351_490, "apache-2.0", _whisper(768, 12, 12)),
+            "tiny": Scale(
+                "openai/whisper-tiny", 8_307_458, "apache-2.0", revision="169d4a4341b33bc18d8881c4b69c2e104e1cc0af"
+            ),
+            "base": Scale(
+                "openai/whisper-base",
+                20_722_434,
+                "apache-2.0",
+                _whisper(512, 6, 8),
+                revision="e37978b90ca9030d5170a5c07aadb050351a65bb",
+            ),
+            "small": Scale(
+                "openai/whisper-small",
+                88_351_490,
+                "apache-2.0",
+                _whisper(768, 12, 12),
+                revision="973afd24965f72e36ca33b3055d56a652f456b4d",
+            ),
         },
         tiny_config=maker(
             "WhisperConfig",

@@ -44,14 +44,21 @@ ARCHITECTURES = (
         "LlamaConfig",
         {
             "7b-chat": Scale(
-                "meta-llama/Llama-2-7b-chat-hf",
+                # The reference's copy, which anyone can fetch: meta-llama's own asks for a licence agreement first.
+                "NousResearch/Llama-2-7b-chat-hf",
                 6_738_415_616,
                 "llama2",
                 {"max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
+                revision="351844e75ed0bcbbe3f10671b3c808d2b83894ee",
             )
         },
     ),
-    _language("phi", "Phi", "PhiConfig", {"1.5": Scale("microsoft/phi-1_5", 1_418_270_720, "mit")}),
+    _language(
+        "phi",
+        "Phi",
+        "PhiConfig",
+        {"1.5": Scale("microsoft/phi-1_5", 1_418_270_720, "mit", revision="675aa382d814580b22651a30acb1a585d7c25963")},
+    ),
     _language(
         "zephyr",
         "Zephyr (Mistral)",
@@ -62,6 +69,7 @@ ARCHITECTURES = (
                 7_241_732_096,
                 "mit",
                 {"max_position_embeddings": 32_768, "rms_norm_eps": 1e-5},
+                revision="892b3d7a7b1cf10c7a701c60881cd93df615734c",
             )
         },
         num_key_value_heads=2,

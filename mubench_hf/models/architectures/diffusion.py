@@ -14,15 +14,19 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 """Noise schedule of the latent diffusion models."""
 
 
-def published_config() -> Any:
-    """Return the configuration of Stable Diffusion v1.4; other fields of its parts are their classes' defaults."""
+def published_config(image_size: int = 512) -> Any:
+    """Return the configuration of Stable Diffusion v1.4; other fields of its parts are their classes' defaults.
+
+    Args:
+        image_size: Width and height of its images, in pixels: eight times those of the latents.
+    """
     from mubench_hf.models.text_to_image import TextToImageConfig
 
     down = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
     up = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
     return TextToImageConfig(
         unet={
-            "sample_size": 64,
+            "sample_size": image_size // 8,
             "cross_attention_dim": 768,
             "attention_head_dim": 8,
             "block_out_channels": (320, 640, 1280, 1280),
@@ -101,7 +105,17 @@ ARCHITECTURES = (
         kind="diffusion",
         auto_class="mubench_hf.models.text_to_image:TextToImage",
         processor_class="mubench_hf.models.prompt_processor:PromptProcessor",
-        scales={"v1.4": Scale("CompVis/stable-diffusion-v1-4", 1_066_235_307, "creativeml-openrail-m")},
+        scales={
+            "v1.4": Scale(
+                "CompVis/stable-diffusion-v1-4",
+                1_066_235_307,
+                "creativeml-openrail-m",
+                revision="133a221b8aa7292a167afc5127cb63fb5005638b",
+                # As the reference trains it, on Tiny ImageNet's own size; it was made for 512.
+                options={"image_size": 64},
+                processor_options={"image_size": 64},
+            )
+        },
         config=published_config,
         tiny_config=tiny_config,
         tiny_processor=tiny_processor,

@@ -52,6 +52,7 @@ ARCHITECTURES = (
                 11_177_538,
                 "apache-2.0",
                 {"hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"},
+                revision="65a5785d9156231087c481e0c7dd33a5ff6f7e3e",
             ),
             "34": Scale(
                 "microsoft/resnet-34",
@@ -59,7 +60,9 @@ ARCHITECTURES = (
                 "apache-2.0",
                 {"hidden_sizes": [64, 128, 256, 512], "depths": [3, 4, 6, 3], "layer_type": "basic"},
             ),
-            "50": Scale("microsoft/resnet-50", 23_512_130, "apache-2.0"),
+            "50": Scale(
+                "microsoft/resnet-50", 23_512_130, "apache-2.0", revision="34c2154c194f829b11125337b98c8f5f9965ff19"
+            ),
         },
         tiny={"embedding_size": 16, "hidden_sizes": [16, 32, 64], "depths": [1, 1, 1], "layer_type": "basic"},
         real_processor=CENTRE,
@@ -70,8 +73,19 @@ ARCHITECTURES = (
         "ViTConfig",
         _square(16, **HALF),
         scales={
-            "base": Scale("google/vit-base-patch16-224", 85_800_194, "apache-2.0"),
-            "large": Scale("google/vit-large-patch16-224", 303_303_682, "apache-2.0", LARGE),
+            "base": Scale(
+                "google/vit-base-patch16-224-in21k",
+                85_800_194,
+                "apache-2.0",
+                revision="b4569560a39a0f1af58e3ddaf17facf20ab919b0",
+            ),
+            "large": Scale(
+                "google/vit-large-patch16-224-in21k",
+                303_303_682,
+                "apache-2.0",
+                LARGE,
+                revision="6074eaf2211423e928c93b93ef773d5da618aa7e",
+            ),
         },
         tiny={
             "image_size": 16,
@@ -122,14 +136,15 @@ ARCHITECTURES = (
         tiny={"patch_size": 2, "num_stages": 3, "hidden_sizes": [16, 32, 64], "depths": [1, 1, 1]},
         real_processor=CENTRE,
     ),
-    # The config classes' own dropout, 0.999 and 0.8, is the share that was meant to be kept.
+    # The config classes' own dropout, 0.999 and 0.8, is the share that was meant to be kept; the checkpoints' files
+    # have said the same.
     _image(
         "mobilenet-v1",
         "MobileNet V1",
         "MobileNetV1Config",
         _mobilenet("MobileNetV1", 64, 64),
         scales={
-            "1.0": Scale("google/mobilenet_v1_1.0_224", 3_209_026, "other", {"classifier_dropout_prob": 0.001}),
+            "1.0": Scale("google/mobilenet_v1_1.0_224", 3_209_026, "other", options={"classifier_dropout_prob": 0.001}),
         },
         tiny={"image_size": 64, "depth_multiplier": 0.125, "classifier_dropout_prob": 0.001},
         real_processor=_mobilenet("MobileNetV1", 256, 224),
@@ -140,7 +155,7 @@ ARCHITECTURES = (
         "MobileNetV2Config",
         _mobilenet("MobileNetV2", 64, 64),
         scales={
-            "1.0": Scale("google/mobilenet_v2_1.0_224", 2_226_434, "other", {"classifier_dropout_prob": 0.2}),
+            "1.0": Scale("google/mobilenet_v2_1.0_224", 2_226_434, "other", options={"classifier_dropout_prob": 0.2}),
         },
         tiny={"image_size": 64, "depth_multiplier": 0.125, "classifier_dropout_prob": 0.2},
         real_processor=_mobilenet("MobileNetV2", 256, 224),

@@ -118,16 +118,39 @@ ARCHITECTURES = (
         "bert",
         "BERT",
         {
-            "base": Scale("google-bert/bert-base-uncased", 109_483_778, "apache-2.0"),
-            "large": Scale("google-bert/bert-large-uncased", 335_143_938, "apache-2.0", LARGE),
+            "base": Scale(
+                "google-bert/bert-base-uncased",
+                109_483_778,
+                "apache-2.0",
+                revision="86b5e0934494bd15c9632b12f734a8a67f723594",
+            ),
+            "large": Scale(
+                "google-bert/bert-large-uncased",
+                335_143_938,
+                "apache-2.0",
+                LARGE,
+                revision="6da4b6a26a1877e173fca3225479512db81a5e5b",
+            ),
         },
     ),
     _text(
         "roberta",
         "RoBERTa",
         {
-            "base": Scale("FacebookAI/roberta-base", 124_647_170, "mit", ROBERTA),
-            "large": Scale("FacebookAI/roberta-large", 355_361_794, "mit", {**ROBERTA, **LARGE}),
+            "base": Scale(
+                "FacebookAI/roberta-base",
+                124_647_170,
+                "mit",
+                ROBERTA,
+                revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+            ),
+            "large": Scale(
+                "FacebookAI/roberta-large",
+                355_361_794,
+                "mit",
+                {**ROBERTA, **LARGE},
+                revision="722cf37b1afa9454edce342e7895e588b6ff1d59",
+            ),
         },
         "RobertaConfig",
         # Positions are counted from the one after the padding token's number.
@@ -141,7 +164,14 @@ ARCHITECTURES = (
     _text(
         "distilbert",
         "DistilBERT",
-        {"base": Scale("distilbert/distilbert-base-uncased", 66_955_010, "apache-2.0")},
+        {
+            "base": Scale(
+                "distilbert/distilbert-base-uncased",
+                66_955_010,
+                "apache-2.0",
+                revision="12040accade4e8a0f71eabdb258fecc2e7e948be",
+            )
+        },
         "DistilBertConfig",
         **SMALL,
         dim=64,
@@ -175,6 +205,7 @@ ARCHITECTURES = (
                 184_423_682,
                 "mit",
                 {**BASE, **DEBERTA_V3, "num_hidden_layers": 12, "position_buckets": 256},
+                revision="8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
             )
         },
         "DebertaV2Config",
@@ -188,7 +219,15 @@ ARCHITECTURES = (
     _text(
         "albert",
         "ALBERT",
-        {"base-v2": Scale("albert/albert-base-v2", 11_685_122, "apache-2.0", BASE)},
+        {
+            "base-v2": Scale(
+                "albert/albert-base-v2",
+                11_685_122,
+                "apache-2.0",
+                BASE,
+                revision="8e2f239c5f8a2c0f253781ca60135db913e5c80c",
+            )
+        },
         "AlbertConfig",
         **SMALL,
         **SIZES,
@@ -199,14 +238,26 @@ ARCHITECTURES = (
         eos_token_id=3,
     ),
     _text(
-        "biobert", "BioBERT", {"v1.1": Scale("dmis-lab/biobert-v1.1", 108_311_810, "unknown", {"vocab_size": 28_996})}
+        "biobert",
+        "BioBERT",
+        {
+            "v1.1": Scale(
+                "dmis-lab/biobert-v1.1",
+                108_311_810,
+                "unknown",
+                {"vocab_size": 28_996},
+                revision="551ca18efd7f052c8dfa0b01c94c2a8e68bc5488",
+            )
+        },
     ),
     _text(
         "biomedbert",
         "BiomedBERT",
         {
-            "abstract": Scale(BIOMEDBERT, 109_483_778, "mit"),
-            "fulltext": Scale(f"{BIOMEDBERT}-fulltext", 109_483_778, "mit"),
+            "abstract": Scale(BIOMEDBERT, 109_483_778, "mit", revision="d673b8835373c6fa116d6d8006b33d48734e305d"),
+            "fulltext": Scale(
+                f"{BIOMEDBERT}-fulltext", 109_483_778, "mit", revision="e1354b7a3a09615f6aba48dfad4b7a613eef7062"
+            ),
         },
     ),
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mubench_hf.models.architectures._parts import HALF, IMAGENET, LARGE, maker, without_texts
 from mubench_hf.models.registry import Architecture, Scale
 
 
-def _published(scale: str, parameters: int, **config: int) -> Scale:
-    return Scale(f"MCG-NJU/videomae-{scale}-finetuned-kinetics", parameters, "cc-by-nc-4.0", config)
+def _published(scale: str, parameters: int, config: Mapping[str, int], revision: str | None = None) -> Scale:
+    return Scale(f"MCG-NJU/videomae-{scale}", parameters, "cc-by-nc-4.0", config, revision)
 
 
 def _processor(side: int, **values: Any) -> Any:
@@ -23,18 +24,17 @@ ARCHITECTURES = (
         "VideoMAE",
         modality="video",
         auto_class="AutoModelForVideoClassification",
-        # Checkpoints published at all four scales; their head for Kinetics is replaced.
+        # Trained to fill in masked frames, not to classify: published at all four scales, without a head.
         scales={
-            "small": _published("small", 21_880_706, hidden_size=384, num_attention_heads=6, intermediate_size=1536),
-            "base": _published("base", 86_228_738),
-            "large": _published("large", 303_862_786, **LARGE),
+            "small": _published(
+                "small", 21_880_706, {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
+            ),
+            "base": _published("base", 86_228_738, {}, "dc740ceda42fce44faed2ea03c6d447db72f6af9"),
+            "large": _published("large", 303_862_786, LARGE),
             "huge": _published(
                 "huge",
                 631_609_602,
-                hidden_size=1280,
-                num_hidden_layers=32,
-                num_attention_heads=16,
-                intermediate_size=5120,
+                {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "intermediate_size": 5120},
             ),
         },
         config=maker("VideoMAEConfig"),
