@@ -85,9 +85,13 @@ def rows(family: str, rng: np.random.Generator, count: int) -> list[dict]:
 
 def lora(family: str, **settings):
     """Return a LoRA configuration that fits the family, with dropout as people use it."""
-    place = PLACES[family]
-    return LoraConfig(**{"r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": place.lora,
-                         "modules_to_save": place.head, **settings})  # fmt: skip
+    return LoraConfig(**{"r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": PLACES[family].lora,
+                         "modules_to_save": head(family), **settings})  # fmt: skip
+
+
+def head(family: str) -> list[str] | None:
+    """Return the modules to train beside the adapter in a list of its own: `peft` adds names to the one it is given."""
+    return PLACES[family].head and list(PLACES[family].head)
 
 
 def _frozen(model, family):
@@ -107,17 +111,17 @@ ADAPTATIONS = {
     "add_adapter": _added,
     "ia3": lambda model, family: get_peft_model(model, IA3Config(
         target_modules=PLACES[family].ia3, feedforward_modules=PLACES[family].ff,
-        modules_to_save=PLACES[family].head)),
+        modules_to_save=head(family))),
     "frozen": _frozen,
     "norms": lambda model, family: get_peft_model(model, LNTuningConfig(
-        target_modules=PLACES[family].norms, modules_to_save=PLACES[family].head)),
+        target_modules=PLACES[family].norms, modules_to_save=head(family))),
 }  # fmt: skip
 """Way of adapting → what makes the model that is trained of a family's base."""
 
 
-def adapted(family: str, how: str, seed: int, dtype: torch.dtype = torch.float32):
-    """Return a family's model, adapted, the same for the same seed."""
+def adapted(family: str, how: str, seed: int, dtype: torch.dtype = torch.float32, start=None):
+    """Return a family's model, adapted, the same for the same seed; of ``start``, if that is given."""
     with torch.random.fork_rng():
-        model = base(family, seed, dtype)
+        model = base(family, seed, dtype) if start is None else start
         torch.manual_seed(seed)
         return ADAPTATIONS[how](model, family)

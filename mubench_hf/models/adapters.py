@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -114,6 +116,32 @@ def adapter_state(model: torch.nn.Module, name: str) -> dict[str, Tensor]:
     from peft import get_peft_model_state_dict
 
     return get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+
+
+def adapter_settings(model: torch.nn.Module) -> dict[str, Any]:
+    """Return how the active adapters of a model compute, which their weights alone do not say, as plain JSON types.
+
+    Args:
+        model: The model; one without adapters has no such settings.
+    """
+    places = ("base_model_name_or_path", "revision", "auto_mapping", "inference_mode", "peft_version")
+    return {
+        name: {
+            key: value
+            for key, value in json.loads(json.dumps(_plain(model.peft_config[name].to_dict()), default=str)).items()
+            if key not in places
+        }
+        for name in active_adapters(model)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting whose names are in one order and named once: `peft` adds some to a user's own list."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set):
+        return sorted({str(part) for part in value})
+    return value
 
 
 def trained_copies(model: torch.nn.Module) -> Iterator[str]:

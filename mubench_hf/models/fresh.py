@@ -45,8 +45,9 @@ def renew(model: torch.nn.Module, seed: int, init_from: str | None = None) -> No
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             weight.copy_(new[name])
+    saved = model.state_dict().keys()  # A buffer that is not saved is computed, not learned.
     for name, buffer in model.named_buffers():
-        if _is_of_trained(model, name):
+        if name in saved and _is_of_trained(model, name):
             buffer.copy_(new[name])
 
 

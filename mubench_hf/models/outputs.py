@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from accelerate.utils import send_to_device
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, default_data_collator
 
+from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.utils.files import write_atomic
 
@@ -91,14 +93,14 @@ def cached_row_outputs(
     """Return ``row_outputs``, computed at most once per set of weights.
 
     Args:
-        model: The model; its weights' hash names the table.
+        model: The model; the hash of its weights, and of what its adapters do with theirs, names the table.
         rows: Prepared rows.
         cache_dir: Folder that belongs to these rows and their preparation; ``None`` keeps nothing.
         collator: Makes a batch of rows.
     """
     if cache_dir is None:
         return row_outputs(model, rows, collator)
-    file = Path(cache_dir) / f"{weights_sha256(model)[:32]}.npy"
+    file = Path(cache_dir) / f"{_table_name(model)}.npy"
     note = file.with_suffix(".json")
     if not (file.exists() and note.exists()):
         outputs = row_outputs(model, rows, collator)
@@ -106,3 +108,10 @@ def cached_row_outputs(
         write_atomic(file, lambda handle: np.save(handle, outputs.logits))
         write_atomic(note, lambda handle: handle.write(json.dumps({"seconds": outputs.seconds}).encode()))
     return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), json.loads(note.read_text())["seconds"])
+
+
+def _table_name(model: torch.nn.Module) -> str:
+    weights, adapters = weights_sha256(model), adapter_settings(model)
+    if adapters:
+        weights = hashlib.sha256(f"{weights} {json.dumps(adapters, sort_keys=True)}".encode()).hexdigest()
+    return weights[:32]

@@ -15,6 +15,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, Trai
 
 from mubench_hf.data.fingerprint import rows_sha256
 from mubench_hf.errors import BadInput
+from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.models.restoring import moving_tensors, restore_weights, save_weights
 from mubench_hf.trainers._clock import Clock
@@ -161,6 +162,7 @@ class RunLoop(Trainer):
             "processes": self.args.world_size,
             "rows": {name: rows_sha256(rows) for name, rows in self.sets.items()},
             "original": weights_sha256(model, leave_out=brought),
+            **({"adapters": adapters} if (adapters := adapter_settings(model)) else {}),
         }
 
     def _state_to_resume(self, asked: str | bool | None) -> SavedState | None:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from mubench_hf.kinds import Kind
 from mubench_hf.models.loading import frozen
+from mubench_hf.models.restoring import moving_tensors
 
 
 class Teacher(Protocol):
@@ -69,8 +70,7 @@ class StartTeacher:
 
     def __init__(self, model: torch.nn.Module, kind: Kind):
         self.model, self.kind = model, kind
-        trained = [weight for weight in model.parameters() if weight.requires_grad]
-        self.moving = [*trained, *model.buffers()]
+        self.moving = list(moving_tensors(model).values())
         self.start = [tensor.detach().clone() for tensor in self.moving]
 
     @torch.no_grad()

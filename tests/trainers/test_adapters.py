@@ -1,5 +1,6 @@
 """Models that train a part of their weights, mostly adapters: what the original is, what is fresh, what is refused."""
 
+import numpy as np
 import pytest
 import torch
 from adapted import PLACES, adapted, base, lora, rows
@@ -11,6 +12,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models.adapters import check_trainable
 from mubench_hf.models.bare import bare_model
 from mubench_hf.models.fresh import renew
+from mubench_hf.models.outputs import cached_row_outputs
 from mubench_hf.trainers import get_method
 
 PARTLY = ("lora", "lora_task", "add_adapter", "ia3", "norms", "frozen")
@@ -141,6 +143,28 @@ def test_running_statistics_that_move_are_the_originals_in_the_teacher(rng, tmp_
     teacher = trainer.original_teacher()
     trainer.train()
     assert teacher(inputs, positions).equal(want)
+
+
+def test_a_kept_table_is_not_that_of_the_same_weights_at_another_scale(rng, tmp_path):
+    seed, data = draw(rng), rows("image", rng, 4)
+    tables = []
+    for alpha in (4, 8):
+        model = get_peft_model(base("image", seed), lora("image", lora_alpha=alpha))
+        shake(model, seed)
+        tables.append(cached_row_outputs(model, data, tmp_path).logits)
+    assert not np.array_equal(*tables)
+
+
+def test_a_state_is_not_gone_on_from_at_another_scale(rng, tmp_path, adapted_run):
+    seed = draw(rng)
+    for alpha in (4, 8):
+        model = get_peft_model(base("image", seed), lora("image", lora_alpha=alpha))
+        trainer = adapted_run("finetune", "image", model, save_strategy="steps", save_steps=1)
+        trainer.sets = {}  # The rows are drawn afresh, and would differ as well.
+        if alpha == 4:
+            trainer.train()
+    with pytest.raises(BadInput, match="lora_alpha is 4, not 8"):
+        trainer.train(resume_from_checkpoint=True)
 
 
 # What is fresh -------------------------------------------------------------------------------------------------------
