@@ -47,27 +47,54 @@ def clip_judge(train: Any, label_names: tuple[str, ...]) -> Judge:
         train: Not read: CLIP knows the classes by their names.
         label_names: Class names.
     """
-    import torch
-    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+    return ClipJudge(label_names)
 
-    pinned = {"revision": CLIP_REVISION, "trust_remote_code": False}
-    model = CLIPModel.from_pretrained(CLIP, use_safetensors=True, **pinned).eval()
-    processor = CLIPImageProcessorPil.from_pretrained(CLIP, **pinned)
-    prompts = AutoTokenizer.from_pretrained(CLIP, **pinned)(
-        [f"a photo of a {name}" for name in label_names], padding=True, return_tensors="pt"
-    )
 
-    @torch.inference_mode()
-    def judge(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class ClipJudge:
+    """Judges images by CLIP, see ``clip_judge``. It has embedded the names once.
+
+    Args:
+        label_names: Class names.
+    """
+
+    def __init__(self, label_names: tuple[str, ...]):
+        import torch
+        from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+        pinned = {"revision": CLIP_REVISION, "trust_remote_code": False}
+        self.model = CLIPModel.from_pretrained(CLIP, use_safetensors=True, **pinned).eval()
+        self.processor = CLIPImageProcessorPil.from_pretrained(CLIP, **pinned)
+        prompts = AutoTokenizer.from_pretrained(CLIP, **pinned)(
+            [f"a photo of a {name}" for name in label_names], padding=True, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            self.names = _unit(self.model.get_text_features(**prompts))
+
+    def to(self, device: Any) -> ClipJudge:
+        """Move the model to a device, and return the judge."""
+        self.model, self.names = self.model.to(device), self.names.to(device)
+        return self
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits and features of images, see ``Judge``."""
+        import torch
+
         logits, features = [], []
-        for batch in np.split(images, range(CLIP_BATCH, len(images), CLIP_BATCH)):
-            pixels = processor(list(batch), do_rescale=False, input_data_format="channels_first", return_tensors="pt")
-            found = model(**prompts, pixel_values=pixels["pixel_values"])
-            logits.append(found.logits_per_image.numpy())
-            features.append(found.image_embeds.numpy())
+        with torch.inference_mode():
+            for batch in np.split(images, range(CLIP_BATCH, len(images), CLIP_BATCH)):
+                pixels = self.processor(
+                    list(batch), do_rescale=False, input_data_format="channels_first", return_tensors="pt"
+                )["pixel_values"]
+                found = _unit(self.model.get_image_features(pixel_values=pixels.to(self.names.device)))
+                logits.append((found @ self.names.T * self.model.logit_scale.exp()).cpu().numpy())
+                features.append(found.cpu().numpy())
         return np.concatenate(logits), np.concatenate(features)
 
-    return judge
+
+def _unit(features: Any) -> Any:
+    """Return CLIP's features of unit length, from what it returns of an image or a text."""
+    found = getattr(features, "pooler_output", features)
+    return found / found.norm(dim=-1, keepdim=True)
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

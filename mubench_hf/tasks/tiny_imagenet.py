@@ -201,11 +201,18 @@ TASK = TaskSpec(
         hub_id="zh-plus/tiny-imagenet",
         revision="5a77092c28e51558c5586e9c5eb71a7e17a5e43f",
         default_model="stable-diffusion-v1.4",
-        recipe={"num_train_epochs": 2, "per_device_train_batch_size": 32, "learning_rate": 1e-5},
-        presets={
-            method: {"num_train_epochs": 5, "per_device_train_batch_size": 32, "learning_rate": 1e-5}
-            for method in ("finetune", "neggrad", "rand_label", "bad_teaching", "scrub", "salun")
+        settings={
+            "num_train_epochs": 5,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 16,
+            "learning_rate": 1e-5,
         },
+        recipe={"num_train_epochs": 2, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4},
+        differs=(
+            "No moving average of the weights (EMA) is kept: the model that was trained is scored and published.",
+            "Whole classes are forgotten, the first tenth of a random order; which rows MU-Bench took and deleted is "
+            "not published.",
+        ),
         judge=clip_judge,
     ),
     mini=Source(

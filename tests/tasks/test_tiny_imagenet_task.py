@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mubench_hf.data import build, load_split
 from mubench_hf.data.prepare import load_task_data
 from mubench_hf.data.splits import class_order, list_sha256, stream
 from mubench_hf.errors import BadInput
+from mubench_hf.kinds.measures.diffusion import _beside
 from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.tasks import get_task
@@ -194,13 +196,36 @@ def test_the_full_judge_is_clip(monkeypatch):
     for kind, made in {"CLIPModel": model, "CLIPImageProcessorPil": processor, "AutoTokenizer": tokenizer}.items():
         monkeypatch.setattr(getattr(transformers, kind), "from_pretrained", lambda *_, made=made, **__: made)
     images = np.random.default_rng().random((70, 3, 32, 32), dtype=np.float32)
-    logits, features = clip_judge(None, names)(images)
+    judge, asked = clip_judge(None, names), []
+    monkeypatch.setattr(model.text_model, "forward", lambda *_, **__: asked.append(1))
+    logits, features = judge(images)
     assert logits.shape == (70, 3) and features.shape == (70, 12)
+    assert not asked, "the names were embedded before"
+    monkeypatch.undo()
+    assert (features**2).sum(1) == pytest.approx(np.ones(70), abs=1e-5)
     bytes_of = PILImage.fromarray((images[3].transpose(1, 2, 0) * 255).round().astype(np.uint8))
     inputs = tokenizer([f"a photo of a {name}" for name in names], padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = model(**inputs, **processor(bytes_of, return_tensors="pt")).logits_per_image[0]
     np.testing.assert_allclose(logits[3], expected, atol=0.05)
+    moved = _beside(judge, SimpleNamespace(device=torch.device("meta")))
+    assert moved.names.device.type == "meta" == next(moved.model.parameters()).device.type
+    assert _beside(pixel_judge, None) is pixel_judge, "one that runs on no device stays as it is"
+
+
+def test_batches_and_size_are_the_references():
+    """An update takes 32 rows, an original's four; images have the data's own size."""
+    assert dict(TASK.full.settings) == {
+        "num_train_epochs": 5,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 16,
+        "learning_rate": 1e-5,
+    }
+    recipe = {**TASK.full.settings, **TASK.full.recipe}
+    assert recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"] == 4
+    spec = get_model(TASK.full.default_model)
+    assert spec.published.options == spec.published.processor_options == {"image_size": 64}
+    assert spec.config().unet["sample_size"] == 8
 
 
 # The full source ------------------------------------------------------------------------------------------------------

@@ -74,12 +74,13 @@ class DiffusionMeasure(Measure):
                 prompts = torch.stack([row["input_ids"] for row in held]).to(model.device)
                 made.append(model.generate_images(prompts, place.tolist()).cpu().numpy())
                 real.append(np.stack([(row["pixel_values"].numpy() + 1) / 2 for row in held]))
-        logits, features = data.judge(np.concatenate(made))
+        judge = _beside(data.judge, model)
+        logits, features = judge(np.concatenate(made))
         return {
             "generated_logits": logits,
             "generated_labels": np.asarray(rows.labels)[chosen],
             "generated_features": features,
-            "real_features": data.judge(np.concatenate(real))[1],
+            "real_features": judge(np.concatenate(real))[1],
         }
 
     def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
@@ -96,4 +97,9 @@ class DiffusionMeasure(Measure):
             if scored:
                 inputs = send_to_device(dict(data.collator([row])), model.device)
                 loss = self._mean_losses(model, inputs, torch.tensor([place])).item()
-        return RowAnswer(loss, logits=data.judge(image)[0][0], image=image[0])
+        return RowAnswer(loss, logits=_beside(data.judge, model)(image)[0][0], image=image[0])
+
+
+def _beside(judge: Any, model: Any) -> Any:
+    """Return a judge that looks at images on the model's device, if it runs on one."""
+    return judge.to(model.device) if hasattr(judge, "to") else judge
