@@ -146,3 +146,16 @@ def test_metric_cards_keep_the_module_and_name_its_source(name):
 def test_an_unknown_metric_is_refused():
     with pytest.raises(BadInput, match="Did you mean 'zrf'"):
         metric_card("zfr")
+
+
+@pytest.mark.parametrize("task", list_tasks())
+def test_what_the_benchmark_does_otherwise_is_on_the_cards(task):
+    """Of the full data alone: a mini run is compared with nothing that was published."""
+    differs = get_task(task).full.differs
+    for method in ("original", "scrub"):
+        mini, full = (
+            body_of(model_card(*made_up(method, task, variant), retrain=None, files=FILES))
+            for variant in ("mini", "full")
+        )
+        assert all(f"\n- {one}\n" in full and one not in mini for one in differs)
+        assert ("on purpose" in full) == bool(differs) and "on purpose" not in mini

@@ -176,7 +176,7 @@ def _upstream(task: TaskSpec, variant: Variant, raw: Path | str | None) -> dict[
     revision = source.revision if from_hub else None
     if not revision and from_hub:
         # A branch is no commit: the rows came from the cache, and the Hub cannot be reached.
-        revision = found if (found := source.commit()) != source.branch else None
+        revision = found if (found := source.commit()) not in source.branches else None
     return {"id": source.hub_id, "revision": revision, "raw": raw is not None}
 
 

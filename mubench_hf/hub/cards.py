@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.data.blocks import config_name
@@ -93,6 +93,7 @@ def model_card(
         usage=_usage(record, files, org),
         differs=_settings(record.settings, "Nothing."),
         external=_external(record),
+        reference=_from_reference(source.differs),
         arguments=_settings(record.config, "Nothing."),
         recipe=f" What `retrain` replays: [{RECIPE}]({RECIPE})." if RECIPE in files else "",
         citation=f"{CITATION}\n\n{source.citation}",
@@ -244,6 +245,14 @@ def _settings(settings: Mapping[str, Any], none: str) -> str:
         return none
     lines = ["| Argument | Value |", "|---|---|"]
     return "\n".join([*lines, *(f"| `{name}` | {_cell(f'`{value}`')} |" for name, value in sorted(settings.items()))])
+
+
+def _from_reference(differs: Sequence[str]) -> str:
+    """Return what the benchmark does otherwise than MU-Bench's published code; empty where nothing is stated."""
+    if not differs:
+        return ""
+    lines = "\n".join(f"- {one}" for one in differs)
+    return f"\nWhere the benchmark differs from MU-Bench's published code on purpose:\n\n{lines}\n"
 
 
 def _external(record: RunRecord) -> str:

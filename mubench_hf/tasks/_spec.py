@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks._commits import dataset_commit
+from mubench_hf.tasks._commits import commit_read, dataset_commit
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -49,7 +49,8 @@ class Source:
         hub_id: Upstream data set on the Hub, if it has one.
         revision: Commit of ``hub_id`` to read; ``None`` if none is established: a build reads the newest, and records
             it.
-        branch: Branch of ``hub_id`` to read if no commit is given; ``None`` for its main one.
+        branches: Branches of ``hub_id`` to read if no commit is given, the first that can be read; ``None`` is the main
+            one.
         hub_files: Files of ``hub_id`` that are read from there if a folder of raw files lacks them.
         forget: The rows to forget, if they are named; ``None`` leaves them to the benchmark's rule.
         del_ratio: Percent of train to forget by default; it has no meaning if ``forget`` is given.
@@ -62,9 +63,11 @@ class Source:
         recipe: Training arguments that make the original, in addition to ``settings``.
         presets: Method name → the config fields that this source changes for it, in addition to ``settings``.
         published_scores: Model name → published test score of the reference's original.
+        differs: What its runs do otherwise than MU-Bench's published code, on purpose: a sentence each, for the cards.
         judge: For a task that generates images: ``judge(train, label_names)``, with prepared train rows, returns the
             fixed classifier. Called with images (float32 ``[images, 3, height, width]`` in [0, 1]), that returns their
-            logits ``[images, classes]`` and features ``[images, width]``, float32.
+            logits ``[images, classes]`` and features ``[images, width]``, float32. One with a method ``to`` is moved to
+            the model's device first, by ``to(device)``.
     """
 
     load: Callable[[Path | None], DatasetDict]
@@ -74,7 +77,7 @@ class Source:
     default_model: str | None
     hub_id: str | None = None
     revision: str | None = None
-    branch: str | None = None
+    branches: tuple[str | None, ...] = (None,)
     hub_files: tuple[str, ...] = ()
     forget: GivenRows | None = None
     del_ratio: int = 5
@@ -84,6 +87,7 @@ class Source:
     recipe: Preset = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
     published_scores: Mapping[str, float] = field(default_factory=dict)
+    differs: tuple[str, ...] = ()
     judge: Callable[[Any, tuple[str, ...]], Callable[[Any], tuple[Any, Any]]] | None = None
 
     def __post_init__(self) -> None:
@@ -93,7 +97,9 @@ class Source:
 
     def commit(self) -> str | None:
         """Return the commit of ``hub_id`` that is read, the same in the whole process, see ``dataset_commit``."""
-        return self.revision or (dataset_commit(self.hub_id, self.branch) if self.hub_id else None)
+        if self.revision or not self.hub_id:
+            return self.revision
+        return commit_read(self.hub_id) or dataset_commit(self.hub_id, self.branches[0])
 
 
 @dataclass(frozen=True)

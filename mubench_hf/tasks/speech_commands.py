@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mubench_hf.tasks._commits import read_first
 from mubench_hf.tasks._formants import recordings
 from mubench_hf.tasks._spec import Source, TaskSpec
 from mubench_hf.tasks._speech_files import (
@@ -62,7 +63,10 @@ def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
 
 
 def load_full(raw: Path | None) -> DatasetDict:
-    """Read SUPERB's keyword spotting from the parquet files that the Hub made of it, or from a folder.
+    """Read SUPERB's keyword spotting from the Hub, or from a folder.
+
+    On the Hub its main branch is tried first, where it has long been a program that is not run; then the parquet files
+    that the Hub made of it.
 
     Args:
         raw: Folder with those parquet files (``ks/train/*.parquet``, ``validation``, ``test``), or with the two
@@ -75,8 +79,14 @@ def load_full(raw: Path | None) -> DatasetDict:
 
     if raw is not None:
         return read_folder(raw)
-    upstream = load_dataset(TASK.full.hub_id, data_dir="ks", revision=TASK.full.commit())
-    return with_task_columns(upstream)
+    repo = TASK.full.hub_id
+
+    def load(branch: str | None, commit: str | None) -> DatasetDict:
+        if branch is None:
+            return load_dataset(repo, "ks", revision=commit)
+        return load_dataset(repo, data_dir="ks", revision=commit)
+
+    return with_task_columns(read_first(repo, TASK.full.branches, load))
 
 
 def load_mini(raw: Path | None) -> DatasetDict:
@@ -124,7 +134,7 @@ TASK = TaskSpec(
             "  booktitle = {Interspeech},\n  year = {2021}\n}"
         ),
         hub_id="s3prl/superb",
-        branch="refs/convert/parquet",
+        branches=(None, "refs/convert/parquet"),
         stream="speech_commands",
         deletion_sha256="bfb7ca7cd891c0740c3380a2e821a76356e2a88a90adcaddd9a3391dd5e000fe",
         default_model="wav2vec2-base",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,10 +113,10 @@ def _listed(file: Path, videos: Path, names: list[str], *, numbered: bool) -> li
         seen.add(path)
         if not (videos / path).is_file():
             raise BadInput(f"{where}, but there is no file {videos / path}. {NEEDED}")
-        _check_avi(videos / path)
         found.append((videos / path, label))
     if not found:
         raise BadInput(f"{file} lists no video. Needed: lines {form}.")
+    _warn_of_damage([video for video, _ in found])
     return found
 
 
@@ -134,15 +135,29 @@ def _shifted(folder: Path, names: list[str]) -> list[tuple[Path, int]]:
     return found
 
 
-def _check_avi(file: Path) -> None:
-    """Check a file's header, so that a broken download is found without decoding gigabytes."""
+def _warn_of_damage(videos: list[Path]) -> None:
+    """Say, before gigabytes are decoded, which videos look like a broken download.
+
+    A header proves nothing: some writers count wrongly. Whether a video can be decoded is checked while it is written.
+    """
+    damaged = [said for said in map(_damage, videos) if said]
+    if damaged:
+        warnings.warn(
+            f"{len(damaged):,} of {len(videos):,} videos look damaged: {damaged[0]}. If one cannot be decoded, the "
+            "build will say so; unpack the archive again then.",
+            stacklevel=2,
+        )
+
+
+def _damage(file: Path) -> str | None:
+    """Return what is wrong with a file's header, by the size that it announces."""
     with file.open("rb") as stream:
         head = stream.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"AVI ":
-        raise BadInput(f"The video {file} is not an AVI file: it begins with {head!r}. Unpack the archive again.")
+        return f"{file} is not an AVI file: it begins with {head!r}"
     size, announced = file.stat().st_size, int.from_bytes(head[4:8], "little") + 8
-    if size < announced - 1:  # Some writers count a padding byte that is not there.
-        raise BadInput(f"The video {file} is cut off: {size:,} of {announced:,} bytes. Unpack the archive again.")
+    # Some writers count a padding byte that is not there.
+    return f"{file} is cut off: {size:,} of {announced:,} bytes" if size < announced - 1 else None
 
 
 def load_mini(raw: Path | None) -> DatasetDict:

@@ -157,16 +157,16 @@ def test_full_build_has_the_published_list(raw, tmp_path):
 
 
 def test_full_rows_from_the_hub_are_read_alike(raw, monkeypatch):
-    """The Hub is asked for no revision, since none is established."""
+    """The Hub is asked for the commit that still has all rows."""
     asked = []
 
-    def fake(name, revision=None):
+    def fake(name, revision=None, features=None):
         asked.append((name, revision))
         return DatasetDict({split: Dataset.from_dict(columns) for split, columns in upstream().items()})
 
     monkeypatch.setattr("datasets.load_dataset", fake)
     found = TASK.full.load(None)
-    assert asked == [("knkarthick/samsum", None)] and TASK.full.stream is None
+    assert asked == [("knkarthick/samsum", "2a6b79b3e3c939aebb149d9109d7cdb78a9c2d3b")] and TASK.full.stream is None
     assert {split: rows.column_names for split, rows in found.items()} == dict.fromkeys(
         ("train", "validation", "test"), list(samsum.COLUMNS)
     )
@@ -177,17 +177,67 @@ def test_an_empty_text_may_be_none(monkeypatch):
     rows = upstream()
     rows["train"]["dialogue"][6054] = None
     made = DatasetDict({split: Dataset.from_dict(columns) for split, columns in rows.items()})
-    monkeypatch.setattr("datasets.load_dataset", lambda name, revision: made)
+    monkeypatch.setattr("datasets.load_dataset", lambda name, **_: made)
     dialogues = TASK.full.load(None)["train"]["dialogue"][:]
     assert dialogues[6054] == "" and dialogues[:6054] == rows["train"]["dialogue"][:6054]
 
 
-def test_a_copy_without_the_empty_row_is_refused(tmp_path):
-    rows = upstream()
+def without(rows, index):
     for column in rows["train"].values():
-        del column[6054]
-    with pytest.raises(BadInput, match=r"'train' of samsum has 14,731 rows\. Needed: 14,732 .*index 6054"):
+        del column[index]
+    return rows
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_a_row_that_a_copy_leaves_out_is_put_back(with_ids, tmp_path):
+    rows, whole = without(upstream(), 6054), upstream()
+    if not with_ids:
+        rows = {split: {name: columns[name] for name in samsum.COLUMNS} for split, columns in rows.items()}
+    folder = build(TASK, variant="full", out=tmp_path / "out", raw=write(rows, tmp_path / "raw"), progress=False)
+    train = load_dataset(str(folder), split="train").sort("index")
+    assert train["index"][:] == list(range(14_732))
+    assert train[6054] == {"index": 6054, "dialogue": "", "summary": "problem with visualization of the content"}
+    for index in (0, 6053, 6055, 14_731):
+        assert train[index]["summary"] == whole["train"]["summary"][index]
+    assert read_manifest(folder / "mubench.json")["deletion_list"]["sha256"] == TASK.full.deletion_sha256
+
+
+def left_out(rows):
+    """Another row than the one without a dialogue is missing."""
+    return without(rows, 17)
+
+
+def two_left_out(rows):
+    return without(without(rows, 6054), 9)
+
+
+def not_that_row(rows):
+    """The row is there, but with a dialogue, so another one is missing."""
+    rows["train"]["id"][5], rows["train"]["dialogue"][6054] = "13828807", "A: hi"
+    return without(rows, 9)
+
+
+@pytest.mark.parametrize("change", [left_out, two_left_out, not_that_row])
+def test_other_copies_are_refused(change, tmp_path):
+    rows = change(upstream())
+    count = f"{len(rows['train']['id']):,}"
+    with pytest.raises(BadInput, match=rf"'train' of samsum has {count} rows\. Needed: 14,732 .*index 6054"):
         build(TASK, variant="full", out=tmp_path / "out", raw=write(rows, tmp_path / "raw"))
+
+
+def test_the_csv_files_of_the_hub(tmp_path):
+    """Line breaks within a dialogue, ids that look like numbers until late in the file, an empty text as nothing."""
+    import pandas as pd
+
+    rows = upstream()
+    for split, columns in rows.items():
+        columns["id"] = [str(13_000_000 + number) for number in range(len(columns["id"]))]
+        if split == "train":
+            columns["id"][-3] = "13862856-1"
+        pd.DataFrame(columns).to_csv(tmp_path / f"{split}.csv", index=False)
+    found = TASK.full.load(tmp_path)
+    assert {split: len(part) for split, part in found.items()} == {"train": 14_732, "validation": 5, "test": 6}
+    assert found["train"][6053]["dialogue"] == "A: 6053?\r\nB: No." and found["train"][6054]["dialogue"] == ""
 
 
 @pytest.mark.parametrize(
@@ -199,7 +249,7 @@ def test_empty_texts_are_named(split, column, index, text, monkeypatch):
     rows = upstream()
     rows[split][column][index] = text
     made = DatasetDict({name: Dataset.from_dict(columns) for name, columns in rows.items()})
-    monkeypatch.setattr("datasets.load_dataset", lambda name, revision: made)
+    monkeypatch.setattr("datasets.load_dataset", lambda name, **_: made)
     with pytest.raises(BadInput, match=rf"Split '{split}' of samsum: column '{column}' is empty at index {index}\."):
         TASK.full.load(None)
 

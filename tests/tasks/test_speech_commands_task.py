@@ -15,7 +15,7 @@ import torch
 from datasets import Audio, ClassLabel, Features, load_dataset
 
 from mubench_hf.data import build, load_split
-from mubench_hf.data.build import _deletion_order
+from mubench_hf.data.build import _deletion_order, _upstream
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
@@ -238,18 +238,40 @@ def test_archives_and_export_build_the_same_rows(archives, tmp_path):
                                                              splits["train"][row["index"]][1])  # fmt: skip
 
 
-def test_hub_source_is_the_parquet_branch(tmp_path, monkeypatch):
+COMMITS = {None: "a" * 40, "refs/convert/parquet": "b" * 40}
+
+
+@pytest.mark.parametrize("main_is_a_program", [False, True])
+def test_the_main_branch_is_tried_first(main_is_a_program, tmp_path, monkeypatch):
+    """What was read is what is recorded: the branch that could be."""
     rows = [("a/b.wav", sound(3), "go"), ("a/c.wav", sound(4), "yes")]
     export, asked = parquet_export(tmp_path, dict.fromkeys(("train", "validation", "test"), rows)), []
 
-    def local(name, **where):
-        asked.append((name, where.pop("revision")))
-        return load_dataset(str(export), **where)
+    def local(name, *config, revision, **where):
+        asked.append((name, *config, revision))
+        if config and main_is_a_program:
+            raise RuntimeError("Dataset scripts are no longer supported, but found superb.py")
+        return load_dataset(str(export), data_dir="ks")
 
     monkeypatch.setattr(datasets, "load_dataset", local)
+    monkeypatch.setattr("mubench_hf.tasks._commits.dataset_commit", lambda repo, branch: COMMITS[branch])
+    monkeypatch.setattr("mubench_hf.tasks._commits._read", {})
     data = TASK.full.load(None)
-    assert asked == [("s3prl/superb", "refs/convert/parquet")] and set(data) == {"train", "validation", "test"}
+    tried = [("s3prl/superb", "ks", "a" * 40), ("s3prl/superb", "b" * 40)]
+    assert asked == tried[: 1 + main_is_a_program] and set(data) == {"train", "validation", "test"}
     assert data["train"].column_names == ["audio", "label"] and data["train"]["label"][:] == [9, 0]
+    read = COMMITS["refs/convert/parquet" if main_is_a_program else None]
+    assert TASK.full.commit() == read == _upstream(TASK, "full", None)["revision"]
+
+
+def test_what_no_branch_has_is_said(monkeypatch, tmp_path):
+    def nothing(*_, **__):
+        raise ValueError("there is no such configuration")
+
+    monkeypatch.setattr(datasets, "load_dataset", nothing)
+    monkeypatch.setattr("mubench_hf.tasks._commits.dataset_commit", lambda repo, branch: COMMITS[branch])
+    with pytest.raises(BadInput, match="Cannot read Speech Commands from s3prl/superb on the Hub: there is no such"):
+        build(TASK, variant="full", out=tmp_path)
 
 
 def remove(name):
