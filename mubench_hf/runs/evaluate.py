@@ -166,4 +166,4 @@ def _shared(record: RunRecord, del_ratio: int) -> dict[str, Any]:
     """Return the fields that a result takes from the run's record."""
     run = record.run.at(del_ratio)
     named = {name: getattr(run, name) for name in ("task", "variant", "model", "method", "del_ratio", "seed")}
-    return named | {name: value for name, value in vars(record).items() if name not in ("run", "seconds")}
+    return named | {name: value for name, value in vars(record).items() if name not in ("run", "seconds", "files")}

@@ -10,14 +10,16 @@ from mubench_hf.data.build import build
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
 from mubench_hf.models import ModelSpec
+from mubench_hf.models.loading import weights_sha256
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
-from mubench_hf.runs.plan import Plan, find_original, make_plan, preset
+from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
 from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
 from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.store import Results, load_result, load_results, save_result
-from mubench_hf.runs.train import load_rows, train_run
+from mubench_hf.runs.train import load_rows, new_record, start_of, train_run
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.trainers import UnlearningTrainer, get_method
+from mubench_hf.utils.locks import sole_owner
 from mubench_hf.utils.progress import RunProgress
 
 PAPER_METHODS = ("finetune", "neggrad", "rand_label", "bad_teaching", "scrub", "salun")
@@ -111,11 +113,13 @@ class Pipeline:
                     f"the kind {self.setup.task.kind}. Leave it out."
                 )
         self.methods = [key for key in dict.fromkeys(each.method_key() for each in chosen) if key != "retrain"]
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+        for seed in (*self.seeds, *(original_seeds or ())):
+            check_seed(seed)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise BadInput(f"Seeds are {self.seeds}; give one or more different whole numbers, 0 or above.")
         given = list(original_seeds) if original_seeds is not None else self.seeds
         self.original_seeds = given * len(self.seeds) if len(given) == 1 else given
-        if len(self.original_seeds) != len(self.seeds) or min(self.original_seeds) < 0:
+        if len(self.original_seeds) != len(self.seeds):
             raise BadInput(
                 f"Seeds of originals are {given}; give one for all runs, or one for each of the seeds {self.seeds}."
             )
@@ -154,15 +158,16 @@ class Pipeline:
             plan = self._plan(step)
             name = plan.run.at(self.setup.del_ratio).name
             try:
-                record = train_run(plan, data=data, callbacks=[part.callback])
-                if self._has_result(name, record):
-                    part.note("already there")
-                    return name
-                evaluate_checkpoint(plan.folder, record, data, self.setup.results)
+                with sole_owner(plan.folder):
+                    record = train_run(plan, data=data, callbacks=[part.callback])
+                    if self._has_result(name, record):
+                        part.note("already there")
+                        return name
+                    evaluate_checkpoint(plan.folder, record, data, self.setup.results)
             except RuntimeError as error:  # Out of memory, for example: the other runs may still succeed.
-                record = load_record(plan.folder)
-                if record is None or step.method == ORIGINAL:
+                if step.method == ORIGINAL:
                     raise
+                record = load_record(plan.folder) or new_record(plan, data.manifest, weights_sha256(start_of(plan)))
                 save_result(failed_run(record, data, str(error)), self.setup.results)
                 part.note(f"failed: {str(error).splitlines()[0]}")
                 return name

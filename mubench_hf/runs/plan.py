@@ -13,10 +13,16 @@ from mubench_hf.models.foreign import is_foreign, weights_digest
 from mubench_hf.runs.record import ORIGINAL, RunId, load_record, tag_of
 from mubench_hf.runs.setup import Setup
 from mubench_hf.trainers import METHODS, get_method
-from mubench_hf.trainers._identity import changed_arguments, plain
+from mubench_hf.trainers._identity import changed_arguments, plain, selects
 
 if TYPE_CHECKING:
     from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer
+
+LARGEST_SEED = 2**32 - 1
+"""NumPy takes no larger one."""
+
+SELECTION_SPLIT = "validation"
+"""Rows that may choose a run's weights; what is measured on the test rows that did would be no measurement."""
 
 RECIPE = "recipe.json"
 """File beside an original's weights with the settings that made it, which ``retrain`` replays."""
@@ -133,9 +139,15 @@ def make_plan(
         args: The method's config with every setting of the run.
         start: The original that it starts from, see ``find_original``; ``None`` for an original.
         folder: Folder of the checkpoint; default: the one under ``setup.out`` that is named like the run.
+
+    Raises:
+        BadInput: If the seed is out of range.
     """
+    check_seed(args.seed)
     trainer = get_method("retrain" if method == ORIGINAL else method)
     settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
+    if selects(args):
+        settings["selected_on"] = SELECTION_SPLIT
     if method == ORIGINAL:
         key, base_model = ORIGINAL, setup.model.architecture.title if is_foreign(setup.model) else setup.model.hub_id
     else:
@@ -147,6 +159,16 @@ def make_plan(
     run = setup.run_id(key, args.seed, tag_of(settings, external))
     args.output_dir = str(folder or setup.checkpoint(run.checkpoint_name))
     return Plan(setup, run, trainer, args, settings, external, start, base_model)
+
+
+def check_seed(seed: int) -> None:
+    """Check that every generator of random numbers takes a seed.
+
+    Raises:
+        BadInput: If one does not.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise BadInput(f"A seed is {seed}; allowed are whole numbers from 0 to {LARGEST_SEED}.")
 
 
 def recorded_name(checkpoint: str) -> str:

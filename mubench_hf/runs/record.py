@@ -11,8 +11,10 @@ from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import Variant
-from mubench_hf.trainers._identity import differences
+from mubench_hf.utils.differences import differences
 from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.locks import LOCK, OWNER
+from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
 
 RECORD = "run.json"
 
@@ -122,6 +124,7 @@ class RunRecord:
         settings: What differs from the preset: name of the setting → value. ``original`` is the name of what the run
             started from, if that is not the original of the same seed with the preset recipe.
         external: Part that is not from this package (``task``, ``model``, ``method``) → its name and SHA-256.
+        files: File of the finished checkpoint → its SHA-256; empty before it is finished, or from an earlier version.
         status: ``running``, ``ok`` or ``diverged``.
         status_reason: Why, if it diverged.
         seconds: Wall seconds of unlearning (of training, for an original).
@@ -139,6 +142,7 @@ class RunRecord:
     base_revision: str | None
     settings: dict[str, Any] = field(default_factory=dict)
     external: dict[str, dict[str, str]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     status: str = "running"
     status_reason: str | None = None
     seconds: float | None = None
@@ -159,8 +163,8 @@ class RunRecord:
         return self.status != "running"
 
     def save(self, folder: Path) -> None:
-        """Write ``run.json`` into ``folder``, whole or not at all."""
-        text = json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        """Write ``run.json`` into ``folder``, whole or not at all, with a hash of its content."""
+        text = json.dumps(sealed(asdict(self)), indent=2, sort_keys=True, allow_nan=False) + "\n"
         write_atomic(Path(folder) / RECORD, lambda stream: stream.write(text.encode()))
 
 
@@ -175,8 +179,11 @@ def load_record(folder: str | Path) -> RunRecord | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        if not seal_holds(content):
+            raise ValueError("it was changed after it was written")
+        content.pop(SEAL, None)
         return RunRecord(**{**content, "run": RunId(**_renamed(content["run"]))})
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(
             f"{file} is not the record of a run ({error}). Move the folder or choose another one."
         ) from error
@@ -191,18 +198,20 @@ def _renamed(run: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def claim_folder(folder: Path, record: RunRecord) -> RunRecord:
-    """Reserve ``folder`` for a run and return its record: the earlier one if the same run was here before.
+def check_folder(folder: Path, record: RunRecord) -> RunRecord | None:
+    """Check that a run may use ``folder``, and return the record of the same run if it was here before.
+
+    What a run left that never took a step stands in nobody's way.
 
     Raises:
-        BadInput: If the folder holds another run or other files. Nothing is changed then.
+        BadInput: If the folder holds another run or other files.
     """
     earlier = load_record(folder)
+    others = [file.name for file in folder.iterdir()] if folder.exists() else []
+    if not set(others) - {RECORD, LOCK, OWNER} and not (earlier and earlier.finished):
+        return None
     if earlier is None:
-        if folder.exists() and any(folder.iterdir()):
-            raise BadInput(f"{folder} holds files that are not a run's. Move them or choose another --output_dir.")
-        record.save(folder)
-        return record
+        raise BadInput(f"{folder} holds files that are not a run's. Move them or choose another --output_dir.")
     phrases = differences(earlier.identity, record.identity)
     if phrases:
         raise BadInput(

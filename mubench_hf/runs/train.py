@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +23,14 @@ from mubench_hf.kinds import get_kind
 from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.models.pretrained import commit_of, split_reference
+from mubench_hf.runs.checked import check_files, hashed_files
 from mubench_hf.runs.environment import describe_environment, git_commit
-from mubench_hf.runs.plan import RECIPE, Plan, recorded_arguments
-from mubench_hf.runs.record import ORIGINAL, RunRecord, claim_folder, load_record
+from mubench_hf.runs.plan import RECIPE, SELECTION_SPLIT, Plan, recorded_arguments
+from mubench_hf.runs.record import ORIGINAL, RunRecord, check_folder, load_record
 from mubench_hf.runs.setup import Setup
+from mubench_hf.trainers._identity import selects
 from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.locks import sole_owner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,16 +50,24 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
         The finished run's record. A finished run is returned as it is.
 
     Raises:
-        BadInput: If something the run needs is missing, or its folder holds another run.
+        BadInput: If something the run needs is missing, its folder holds another run, or is held by another process.
     """
+    # One process of several holds the folder. Only one alone may wait, since the others would wait for it in vain.
+    alone = plan.args.world_size == 1
+    holder = sole_owner(plan.folder, waits=alone) if plan.args.process_index == 0 else nullcontext()
+    with holder:
+        return _train(plan, data, callbacks)
+
+
+def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallback]) -> RunRecord:
     setup, args, original = plan.setup, plan.args, plan.run.method == ORIGINAL
     manifest = data.manifest if data else load_manifest(setup.task, variant=setup.variant, out=setup.out)
-    model = None if original else load_model(plan.start, setup.model.architecture.auto_class)
+    model = None if original else start_of(plan)
     commit = _base_commit(plan) if original else None
-    record = _new_record(plan, manifest, commit if model is None else weights_sha256(model))
-    with args.main_process_first(desc="output folder"):
-        earlier = claim_folder(plan.folder, record)
-    if earlier.finished:
+    record = new_record(plan, manifest, commit if model is None else weights_sha256(model))
+    earlier = check_folder(plan.folder, record)
+    if earlier and earlier.finished:
+        check_files(plan.folder, earlier)
         return earlier
     data = data or load_rows(setup, plan.start)
     if commit:
@@ -63,15 +75,16 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
     spec = setup.model.at(commit) if commit and args.init_from == f"{setup.model.hub_id}@{commit}" else setup.model
     model = model or fresh_model(spec, data.label_names, args.seed)
     _check_labels(model, data, plan.start)
+    evaluated = _evaluation_split(args, data)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
     trainer = plan.trainer(
         model,
         args,
         **_trainer_rows(data, original),
-        eval_dataset=data.splits["test"],
+        eval_dataset=data.splits[evaluated],
         data_collator=data.collator,
         processing_class=data.processor,
-        callbacks=list(callbacks),
+        callbacks=[_Claim(plan.folder, record), *callbacks],
     )
     if callbacks and args.disable_tqdm:
         # The callbacks show the progress that Trainer would otherwise print.
@@ -86,7 +99,7 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
         hardware={**record.hardware, "threads": torch.get_num_threads()},
     )
     if trainer.is_world_process_zero():
-        _finish(plan, trainer.accelerator.unwrap_model(trainer.model), data.processor, record)
+        record = _finish(plan, trainer.accelerator.unwrap_model(trainer.model), data.processor, record)
     trainer.accelerator.wait_for_everyone()
     return record
 
@@ -121,7 +134,50 @@ def _base_commit(plan: Plan) -> str | None:
     return commit_of(plan.args.init_from) if begun is None else begun.base_revision
 
 
-def _new_record(plan: Plan, manifest: Mapping[str, Any], base_revision: str | None) -> RunRecord:
+class _Claim(TrainerCallback):
+    """Says in a run's folder whose it is, from the first step on: before, there is nothing to keep."""
+
+    def __init__(self, folder: Path, record: RunRecord):
+        self.folder, self.record, self.done = folder, record, False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the record, before the first state is saved."""
+        if state.is_world_process_zero and not self.done:
+            self.record.save(self.folder)
+        self.done = True
+
+
+def _evaluation_split(args: UnlearningConfig, data: TaskData) -> str:
+    """Return the rows that are evaluated during training: those of test, unless that chooses the run's weights.
+
+    Raises:
+        BadInput: If it chooses them and there are no validation rows, or by something that is not measured.
+    """
+    if args.metric_for_best_model not in (None, "loss", "eval_loss"):
+        raise BadInput(f"metric_for_best_model is {args.metric_for_best_model!r}; only loss is measured in training.")
+    if not selects(args):
+        return "test"
+    if SELECTION_SPLIT not in data.splits:
+        raise BadInput(
+            "load_best_model_at_end, save_strategy 'best' and reduce_lr_on_plateau choose weights by evaluation, but "
+            f"{data.task.dataset_name(data.variant)} has no {SELECTION_SPLIT} rows, and on test rows that are scored "
+            "afterwards the score would be chosen, not measured. Leave it out."
+        )
+    return SELECTION_SPLIT
+
+
+def start_of(plan: Plan) -> PreTrainedModel:
+    """Return the original that a run starts from, as it was when its training ended.
+
+    Raises:
+        BadInput: If there is none, or a file of it is damaged.
+    """
+    if Path(plan.start).is_dir() and (record := load_record(plan.start)):
+        check_files(plan.start, record)
+    return load_model(plan.start, plan.setup.model.architecture.auto_class)
+
+
+def new_record(plan: Plan, manifest: Mapping[str, Any], base_revision: str | None) -> RunRecord:
     """Return the record of a run that is about to start from the weights with this hash or commit."""
     hardware, versions = describe_environment()
     return RunRecord(
@@ -160,14 +216,16 @@ def _device_name(args: UnlearningConfig) -> str:
     return torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else args.device.type
 
 
-def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecord) -> None:
-    """Save the checkpoint, then the record that says it is finished, then drop the states to resume from."""
+def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecord) -> RunRecord:
+    """Save the checkpoint, then the record with the hashes of its files, then drop the states to resume from."""
     folder = plan.folder
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     if record.run.method == ORIGINAL:
         recipe = json.dumps(recorded_arguments(plan.setup, plan.args), indent=2, sort_keys=True) + "\n"
         write_atomic(folder / RECIPE, lambda stream: stream.write(recipe.encode()))
+    record = replace(record, files=hashed_files(folder))
     record.save(folder)
     for state in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         shutil.rmtree(state)
+    return record

@@ -1,4 +1,4 @@
-"""Which settings of a config affect a run's outcome, and how two runs differ."""
+"""Which settings of a config affect a run's outcome."""
 
 from __future__ import annotations
 
@@ -52,32 +52,33 @@ NEUTRAL = NOT_IDENTITY | frozenset((
 """Arguments that a killed run may go on with changed: they move no weight."""
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return one phrase per leaf in which two nested identities differ."""
-    phrases = []
-    for key in sorted(found.keys() | wanted.keys()):
-        there, asked = found.get(key, "default"), wanted.get(key, "default")
-        if isinstance(there, dict) and isinstance(asked, dict):
-            phrases += differences(there, asked, f"{prefix}{key}.")
-        elif there != asked:
-            phrases.append(f"{prefix}{key} is {there}, not {asked}")
-    return phrases
+SELECTING = frozenset(("eval_strategy", "eval_steps", "save_strategy", "save_steps"))
+"""Arguments that affect the outcome after all if evaluation chooses the weights."""
+
+
+def selects(args: TrainingArguments) -> bool:
+    """Return whether what is measured on evaluation rows decides which weights a run ends with."""
+    return (
+        args.load_best_model_at_end or args.save_strategy == "best" or args.lr_scheduler_type == "reduce_lr_on_plateau"
+    )
 
 
 def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
     """Return the settings of a config that differ from its class's defaults and affect the outcome."""
     default = type(args)(output_dir=args.output_dir, use_cpu=args.use_cpu)
+    neutral = NOT_IDENTITY - SELECTING if selects(args) else NOT_IDENTITY
     changed = {}
     for spec in dataclasses.fields(args):
         value = getattr(args, spec.name)
-        if spec.init and spec.name not in NOT_IDENTITY and value != getattr(default, spec.name):
+        if spec.init and spec.name not in neutral and value != getattr(default, spec.name):
             changed[spec.name] = plain(value)
     return changed
 
 
 def moving_arguments(args: TrainingArguments) -> dict[str, Any]:
     """Return the settings of a config that a run must go on with as it began, defaults included."""
-    names = [spec.name for spec in dataclasses.fields(args) if spec.init and spec.name not in NEUTRAL]
+    neutral = NEUTRAL - SELECTING if selects(args) else NEUTRAL
+    names = [spec.name for spec in dataclasses.fields(args) if spec.init and spec.name not in neutral]
     return {name: plain(getattr(args, name)) for name in names}
 
 

@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers._identity import differences
+from mubench_hf.utils.differences import differences
 from mubench_hf.utils.files import file_sha256, write_atomic
 from mubench_hf.utils.sealed import seal_holds, sealed
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+_known: dict[tuple[str | int, ...], str] = {}
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _CUT_SHORT = re.compile(
@@ -53,6 +55,15 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return ``file_sha256``, computed once a process as long as the file's size and times stay the same."""
+    about = path.stat()
+    key = (str(path.absolute()), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if key not in _known:
+        _known[key] = file_sha256(path)
+    return _known[key]
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -83,7 +83,8 @@ MODELS = {
 def world(world, rng):
     """The made-up images, and texts for a model that writes."""
     tokens = torch.from_numpy(rng.integers(40, size=(30, 8)))
-    rows = [{"input_ids": row, "attention_mask": [1] * 8, "labels": row} for row in tokens.tolist()]
+    rows = [{"input_ids": row, "attention_mask": [1] * 8, "labels": [-100] * 3 + row[3:]}
+            for row in tokens.tolist()]  # fmt: skip
     return SimpleNamespace(images=world, texts=SimpleNamespace(forget=rows[:10], retain=rows[10:]))
 
 
