@@ -63,6 +63,36 @@ def test_training(own_bench, monkeypatch, capsys, words):
     assert load_result(result).settings["max_steps"] == 2
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "torch.save",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("safetensors.torch.save_file", "numpy.savez")),
+    ],
+)
+def test_a_state_of_the_run(own_bench, monkeypatch, capsys, broken):
+    """`torch.save` and NumPy say only that less was written than they gave; the same command then finishes."""
+    from safetensors import SafetensorError
+
+    words = {
+        "torch.save": RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
+        "safetensors.torch.save_file": SafetensorError("Error while serializing: I/O error: Disk quota exceeded"),
+        "numpy.savez": OSError("200000 requested and 1234 written"),
+    }
+
+    def cut_short(*args, **kwargs):
+        raise words[broken]
+
+    argv = ["unlearn", "--task", "cifar100", "--mini", "--method", "neggrad", "--out", str(own_bench),
+            "--num_train_epochs", "1", "--disable_tqdm", "true"]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.modeling_utils.safe_save_file" if "safe" in broken else broken, cut_short)
+        assert "The disk is full: " in line_of(argv, capsys)
+    dispatch(argv)
+    (result,) = (own_bench / "results").glob("cifar100-mini-vit-tiny-neggrad-df5pct-s42-x*.json")
+    assert load_result(result).status == "ok"
+
+
 def test_another_error_is_no_full_disk(monkeypatch):
     def denied(argv):
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -83,6 +83,7 @@ def test_a_mistake_in_the_program_stays_a_traceback(error):
     [
         (["run", "--out", ""], "--out is empty"),
         (["run", "--out="], "--out is empty"),
+        (["run", "--out=--"], "--out=-- gives no value"),
         (["build", ""], "An argument is empty"),
         (["build", "a\0b"], "is no text"),
         (["build", os.fsdecode(b"\xff")], "is no text"),

@@ -13,6 +13,10 @@ from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric
 from mubench_hf.tasks import Variant
+from mubench_hf.utils.files import disk_is_full
+
+_REFUSALS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+"""How ``TrainingArguments`` says that it cannot use a setting; for several of them a package is missing here."""
 
 
 @dataclass
@@ -99,10 +103,11 @@ def parse(
         raise BadInput(f"Unknown argument {unknown[0]!r}.{hint} See --help for what is allowed.")
     try:
         parsed = kind(**vars(values))
-    except (ValueError, TypeError) as error:
-        if isinstance(error, BadInput):
+    except _REFUSALS as error:
+        if isinstance(error, BadInput) or disk_is_full(error):
             raise
-        raise BadInput(f"The arguments do not fit together: {error}") from error
+        given = ", ".join(word.partition("=")[0] for word in argv if word.startswith("--"))
+        raise BadInput(f"These settings ({given}) cannot be used, or not together: {error}") from error
     return (parsed, unknown) if rest else parsed
 
 
@@ -142,7 +147,10 @@ def bring_metrics(references: Sequence[str]) -> None:
 
 def seed_flag(flags: Sequence[str]) -> int:
     """Return the seed that a config's flags give, or its default; anything but a number is refused later."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = CommandParser("unlearn", "")
     parser.add_argument("--seed", default="42")
     seed = parser.parse_known_args(list(flags))[0].seed
-    return int(seed) if seed.isdecimal() else 42
+    try:
+        return int(seed)
+    except ValueError:
+        return 42

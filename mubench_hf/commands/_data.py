@@ -62,12 +62,25 @@ def asked_tasks(arguments: dict[str, Any], variant: Variant, out: str | Path) ->
             "data need --data and --label, and allow neither the name of a task nor --mini."
         )
 
+    be_quiet()
+
     from mubench_hf.runs.from_data import task_from_dataset
 
     asked |= {name: _pairs(name, asked[name]) for name in ("settings", "recipe") if name in asked}
     if "task_name" in asked:
         asked["name"] = asked.pop("task_name")
     return [task_from_dataset(asked.pop("data"), **asked, model=model)]
+
+
+def be_quiet() -> None:
+    """Show only this command's own progress and errors."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
 
 
 def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:

@@ -117,6 +117,8 @@ def check_words(argv: Sequence[str]) -> None:
         before = argv[place - 1] if place and argv[place - 1].startswith("--") else "An argument"
         if not value and (equals or not flag):
             raise BadInput(f"{flag or before} is empty. Leave it out, or give it a value.")
+        if equals and value == "--":  # argparse would take it for the end of the flags, and the value for missing.
+            raise BadInput(f"{word} gives no value. Leave {flag} out, or give it one.")
         if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in word):
             raise BadInput(f"{word!r} is no text that a file's name or a setting can hold. Spell it in UTF-8.")
         name = flag.replace("-", "_").removeprefix("__").removeprefix("no_")

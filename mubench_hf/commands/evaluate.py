@@ -16,7 +16,7 @@ from rich.text import Text
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
-from mubench_hf.errors import BadInput
+from mubench_hf.errors import BadInput, shown
 from mubench_hf.hub.verify import Verification, verify_checkpoint
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
@@ -52,7 +52,7 @@ def show(verification: Verification, console: Console) -> None:
     table = Table(Column("Score", no_wrap=True), "Stated", "Recomputed", "Agrees", "", box=SIMPLE_HEAD)
     for score in verification.checks:
         values = ("–" if value is None else f"{value:.6g}" for value in (score.stated, score.found))
-        table.add_row(score.key, *values, score.agrees, Text(score.note))
+        table.add_row(Text(shown(score.key)), *values, score.agrees, Text(shown(score.note)))
     print(f"\n{verification.repo} at {verification.revision}")
     console.print(table)
     print(

@@ -148,12 +148,13 @@ DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table}
 def terminal_table(name: str) -> Table:
     """Return one of ``TABLES`` for a terminal."""
     from rich.table import Table
+    from rich.text import Text
 
     header, *rows = TABLES[name]()
     caption = LINES[name]() if name in LINES else None
     table = Table(*header, title=f"{len(rows)} {name}", title_justify="left", caption=caption, caption_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))  # Other packages name some of them.
     return table
 
 

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.markdown import Markdown
 from rich.syntax import Syntax
+from rich.text import Text
 from rich.tree import Tree
 
 from mubench_hf.commands._arguments import CommandParser, exit_with
 from mubench_hf.commands._flags import add_mini
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.data.splits import check_ratio
-from mubench_hf.errors import BadInput, unknown_name
+from mubench_hf.errors import BadInput, shown, unknown_name
 from mubench_hf.hub import Bundle, dataset_bundle, list_spaces, metric_bundle, model_bundle, space_bundle
 from mubench_hf.metrics import declared_metrics
 from mubench_hf.tasks import get_task, list_tasks
@@ -92,12 +93,12 @@ KINDS: dict[str, Callable[[Any], list[Bundle]]] = {
 def show(bundle: Bundle, console: Console, card: bool = True) -> None:
     """Print what would be sent: every file with its size, what is left out, and the card as people will read it."""
     sizes = {path: bundle.size(path) for path in sorted(bundle.files)}
-    tree = Tree(f"[bold]{bundle.name}[/] ({len(sizes)} files, {decimal(sum(sizes.values()))})")
+    tree = Tree(Text.assemble((bundle.name, "bold"), f" ({len(sizes)} files, {decimal(sum(sizes.values()))})"))
     for path, size in sizes.items():
-        tree.add(f"{path} [dim]{decimal(size)}[/]")
+        tree.add(Text.assemble(shown(path), " ", (decimal(size), "dim")))
     console.print(tree, highlight=False)
     for path in bundle.left_out:
-        console.print(f"Not sent: {path}", style="dim", markup=False, highlight=False)
+        console.print(f"Not sent: {shown(path)}", style="dim", markup=False, highlight=False)
     if card:
         _, metadata, body = _text(bundle.files["README.md"]).split("---\n", 2)
         console.print(Syntax(metadata.rstrip(), "yaml", background_color="default", word_wrap=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
-from mubench_hf.commands._data import add_data_flags, asked_tasks
+from mubench_hf.commands._data import add_data_flags, asked_tasks, be_quiet
 from mubench_hf.commands._flags import add_mini
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
@@ -52,11 +52,9 @@ def main(argv: Sequence[str]) -> None:
     for method in arguments["methods"] or ():
         METHODS.check(method)
     bring_metrics(arguments.pop("metrics"))
-    if arguments["data"]:
-        _be_quiet()
     tasks = asked_tasks(arguments, arguments["variant"], out)
     given = {name: value for name, value in {**arguments, "model": model}.items() if value is not None}
-    _be_quiet()
+    be_quiet()
 
     from mubench_hf.runs.pipeline import Pipeline
 
@@ -69,16 +67,6 @@ def main(argv: Sequence[str]) -> None:
     if failed:
         print(f"Failed: {', '.join(failed)}. The same command tries them again.", file=sys.stderr)
         raise SystemExit(1)
-
-
-def _be_quiet() -> None:
-    """Show only this command's own progress."""
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
 
 
 def _run(pipeline: Pipeline) -> list[str]:

@@ -123,6 +123,10 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(list(argv))
     if (arguments.verify is None) == (not arguments.runs):
         raise BadInput("Name the runs to submit, or one folder with --verify. See: mubench submit --help")
+    if arguments.data is not None and not arguments.data.is_dir():
+        raise BadInput(
+            f"--data is {str(arguments.data)!r}, and there is no such folder. Name one with built data sets."
+        )
     if arguments.verify is not None:
         verify_folder(arguments.verify, arguments.data)
     else:

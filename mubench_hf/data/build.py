@@ -22,7 +22,7 @@ from mubench_hf.data.parquet import block_features, column, write_parquet
 from mubench_hf.data.twins import count_twins
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
-from mubench_hf.utils.files import file_sha256
+from mubench_hf.utils.files import disk_is_full, file_sha256
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -52,6 +52,8 @@ def build(
         BadInput: If the rows cannot be read or are not the task's, if their deletion list is not the published one, or
             if the folder holds something else.
     """
+    if variant == "mini" and raw is not None:
+        raise BadInput(f"The mini source of {task.name} is made by this package. Leave out the raw folder {raw}.")
     target = Path(out) / "mubench" / task.dataset_name(variant)
     if is_built(target, task, variant):
         return target
@@ -121,8 +123,6 @@ def _load(task: TaskSpec, variant: Variant, raw: Path | str | None) -> DatasetDi
     from datasets.exceptions import DatasetsError
 
     if variant == "mini":
-        if raw is not None:
-            raise BadInput(f"The mini source of {task.name} is made by this package. Leave out the raw folder {raw}.")
         return task.mini.load(None)
     if raw is not None and not Path(raw).is_dir():
         raise BadInput(f"There is no folder {raw}. Give the folder that holds the raw files of {task.name}.")
@@ -131,10 +131,16 @@ def _load(task: TaskSpec, variant: Variant, raw: Path | str | None) -> DatasetDi
     except BadInput:
         raise
     except (OSError, ValueError, DatasetsError) as error:
-        where = f"the folder {raw}" if raw else f"{task.full.hub_id} on the Hub"
-        raise BadInput(
-            f"Cannot read {task.title} from {where}: {error} Check it, or give another folder with the raw files."
-        ) from error
+        if disk_is_full(error):
+            raise
+        if raw:
+            where, instead = f"the folder {raw}", "Check it, or give another folder with the raw files: --raw FOLDER."
+        else:
+            where = f"{task.full.hub_id} on the Hub"
+            instead = "Check the network and HF_HUB_OFFLINE, or give a folder with the raw files: --raw FOLDER."
+            instead += " The small stand-in data need neither: --mini." if task.mini else ""
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise BadInput(f"Cannot read {task.title} from {where}: {reason}. {instead}") from error
 
 
 def _deletion_order(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:

@@ -128,8 +128,7 @@ def weights_digest(reference: str) -> str:
         BadInput: If there are no weights, or the Hub cannot be asked.
     """
     if Path(reference).is_dir():
-        found = (file for pattern in WEIGHTS for file in Path(reference).rglob(pattern))
-        files = sorted(file for file in found if file.is_file())  # Reading a pipe may never end.
+        files = sorted(file for pattern in WEIGHTS for file in Path(reference).rglob(pattern))
         if not files:
             raise BadInput(f"{reference} holds no weights ({', '.join(WEIGHTS)}).")
         digest = hashlib.sha256()

@@ -17,9 +17,13 @@ from mubench_hf.tasks import GivenRows, TaskSpec, described_task, remember_task
 from mubench_hf.tasks._sounds import read_sound
 from mubench_hf.tasks._text import check_texts
 from mubench_hf.trainers import UnlearningConfig
+from mubench_hf.utils.registry import SAFE_KEY
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
+
+LONGEST_NAME = 80
+"""Characters of a task's name, which is a part of the names of files."""
 
 MOST_SECONDS = 10.0
 """Seconds to which longer sounds are cut."""
@@ -71,7 +75,12 @@ def task_from_dataset(
         columns = columns._replace(kind=_told_by(model, label))
     asked = parse_forget(forget, train)
     given = asked if isinstance(asked, GivenRows) else None
-    key = _key(name or found.name)
+    key = _key(found.name) if name is None else name
+    if not SAFE_KEY.fullmatch(key) or len(key) > LONGEST_NAME:
+        raise BadInput(
+            f"{key!r} cannot be the name of a task. Allowed: at most {LONGEST_NAME} letters, digits, '.', '_' and '-', "
+            "a letter or digit first, such as --task_name reviews."
+        )
     splits = _checked(_splits(train, test_set, columns, label, given, hold_out), columns, label, key)
     description = {
         "name": key,
@@ -104,14 +113,11 @@ def _told_by(model: str | Path | None, label: str) -> str:
 
 
 def _key(name: str | None) -> str:
-    """Return a name that files can have, without the ending of a data file."""
+    """Return a name that files can have, made from that of the data, without the ending of a data file."""
     if name is None:
         raise BadInput("A data set that is given in Python has no name. Give the task one: name='reviews'.")
     last = re.sub(r"\.(csv|jsonl?|parquet)$", "", name.rpartition("/")[2])
-    key = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")
-    if not key:
-        raise BadInput(f"{name!r} cannot be the name of a task. Give it one of letters and digits: --task_name NAME.")
-    return key
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:LONGEST_NAME]
 
 
 def _splits(
