@@ -141,7 +141,15 @@ TABLES: dict[str, Callable[..., Rows]] = {
     "metrics": metric_rows,
 }
 
-DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table}
+
+def argument_table() -> str:
+    """Return what each field of ``TrainingArguments`` does, without importing ``transformers`` for other tables."""
+    from mubench_hf.trainers._arguments import argument_table
+
+    return argument_table()
+
+
+DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table, "arguments": argument_table}
 """Markdown tables that only documents have."""
 
 

@@ -141,9 +141,12 @@ def make_plan(
         folder: Folder of the checkpoint; default: the one under ``setup.out`` that is named like the run.
 
     Raises:
-        BadInput: If the seed is out of range.
+        BadInput: If the seed is out of range, or a setting is one that only a script of one's own can use.
     """
+    from mubench_hf.trainers._arguments import check_command
+
     check_seed(args.seed)
+    check_command(args)
     trainer = get_method("retrain" if method == ORIGINAL else method)
     settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
     if selects(args):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mubench_hf.trainers._config import UnlearningConfig as UnlearningConfig
     from mubench_hf.trainers._objective import over_batch as over_batch
     from mubench_hf.trainers._passes import Pass as Pass
+    from mubench_hf.trainers._settings import setting as setting
     from mubench_hf.trainers.bad_teaching import BadTeachingConfig as BadTeachingConfig
     from mubench_hf.trainers.bad_teaching import BadTeachingTrainer as BadTeachingTrainer
     from mubench_hf.trainers.finetune import FinetuneConfig as FinetuneConfig
@@ -41,6 +42,7 @@ _PARTS = {
     "UnlearningConfig": "_config",
     "UnlearningTrainer": "_base",
     "over_batch": "_objective",
+    "setting": "_settings",
 }
 """What a method is made of, and where it stands."""
 
@@ -54,6 +56,7 @@ __all__ = [
     "get_method",
     "list_methods",
     "over_batch",
+    "setting",
 ]
 
 

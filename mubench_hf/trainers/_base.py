@@ -5,25 +5,30 @@ from __future__ import annotations
 import copy
 import os
 import re
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from accelerate.utils import is_compiled_module, send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from transformers import PreTrainedModel
+from transformers.trainer_utils import seed_worker
 
 from mubench_hf.data.columns import first_label
 from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import kind_of
 from mubench_hf.models.adapters import carry_gradients, check_trainable
+from mubench_hf.models.bare import uncompiled
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._columns import is_own, with_columns
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._first_seen import check_labels, check_reading
+from mubench_hf.trainers._inputs import check_model, check_not_taken, check_optimizer, check_rows, checked_config
 from mubench_hf.trainers._objective import in_training
 from mubench_hf.trainers._passes import Pass, PassSampler
 from mubench_hf.trainers._pushing import Pushing
@@ -90,19 +95,23 @@ class UnlearningTrainer(Pushing):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | None = None,
         args: UnlearningConfig | None = None,
         forget_dataset: Dataset | None = None,
         retain_dataset: Dataset | None = None,
         **kwargs: Any,
     ):
-        args = args or self.config_class()
+        check_not_taken(kwargs)
+        args = checked_config(type(self), args)
+        check_model(model)
         self._check_sets(forget_dataset, retain_dataset)
+        model, self._compiler = uncompiled(model)
         self.kind = kind_of(model)
         if self.kind.of_problem:
             self.kind = kind_of(model, first_label(retain_dataset))
         self._check_kind(model)
         check_trainable(model)
+        check_optimizer(model, kwargs.get("optimizers", (None, None)))
         collator = kwargs.get("data_collator") or self.kind.collator(kwargs.get("processing_class"))
         kwargs["data_collator"] = collator
         sets = {"forget_dataset": forget_dataset, "retain_dataset": retain_dataset}
@@ -111,6 +120,9 @@ class UnlearningTrainer(Pushing):
         given = {"forget": forget_dataset, "retain": retain_dataset}
         self.sets = {name: rows for name, rows in given.items() if rows is not None}
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
+        if args.bf16_full_eval or args.fp16_full_eval:
+            # Trainer moves such a model late, and what is prepared before training runs it.
+            self._move_model_to_device(self.model, args.device)
         # One collator for training, evaluation and prediction: what one of them leaves out, all of them do.
         self.data_collator = with_columns(
             self.data_collator, self.model, self.label_names, only_inputs=args.remove_unused_columns
@@ -125,7 +137,7 @@ class UnlearningTrainer(Pushing):
         self.sampler = PassSampler(
             self.rows.is_forget,
             self.passes,
-            seed=args.seed,
+            seed=args.seed if args.data_seed is None else args.data_seed,
             batch_size=self._train_batch_size,
             accumulation=args.gradient_accumulation_steps,
             world_size=args.world_size,
@@ -144,6 +156,8 @@ class UnlearningTrainer(Pushing):
 
     def _check_sets(self, forget: Dataset | None, retain: Dataset | None) -> None:
         for name, rows, needed in (("forget", forget, self.needs_forget), ("retain", retain, True)):
+            if rows is not None:
+                check_rows(f"{name}_dataset", rows)
             if (rows is None and needed) or (rows is not None and len(rows) == 0):
                 raise BadInput(
                     f"{name}_dataset is {'missing' if rows is None else 'empty'}; {type(self).__name__} needs at least "
@@ -185,7 +199,24 @@ class UnlearningTrainer(Pushing):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            worker_init_fn=partial(
+                seed_worker, num_workers=self.args.dataloader_num_workers, rank=self.args.process_index
+            ),
         )
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        if self.accelerator.non_blocking:
+            inputs = send_to_device(inputs, self.args.device, non_blocking=True)
+        return super()._prepare_inputs(inputs)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> tuple[torch.nn.Module, DataLoader]:
+        model, loader = super()._prepare_for_training(*args, **kwargs)
+        if self._compiler and not is_compiled_module(model):
+            # As with `torch_compile`: outside of what processes and mixed precision wrap around the model.
+            model = self.model_wrapped = self._compiler(model)
+        return model, loader
 
     def training_rows(self) -> Dataset:
         """Return the rows as the student sees them in training: ``self.rows``, unless a method changes them."""

@@ -30,7 +30,7 @@ def check_before(config: UnlearningConfig) -> None:
     """Refuse what ``TrainingArguments`` would fail at, or act on at once.
 
     Raises:
-        BadInput: If the run has no length, or a launcher asks for sharding.
+        BadInput: If the run has no length, or processes cannot be joined as they are asked to.
     """
     epochs, steps = config.num_train_epochs, config.max_steps
     if steps == 0:
@@ -38,6 +38,9 @@ def check_before(config: UnlearningConfig) -> None:
     if steps < 0 and not (isinstance(epochs, Real) and 0 < epochs < math.inf):
         why = ARGUMENTS["num_train_epochs"].why
         raise BadInput(f"num_train_epochs is {epochs!r}; allowed: a number above 0. {why}")
+    if config.ddp_backend is not None and int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        why = ARGUMENTS["ddp_backend"].why
+        raise BadInput(f"ddp_backend is {config.ddp_backend!r}, but there is one process. {why}")
     for name in SHARDING:
         if str_to_bool(os.environ.get(name, "false")):
             raise BadInput(f"The launcher sets {name}. {ARGUMENTS['fsdp'].why}")

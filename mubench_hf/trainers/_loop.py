@@ -14,7 +14,6 @@ from transformers import Trainer, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, TrainOutput
 
 from mubench_hf.data.fingerprint import rows_sha256
-from mubench_hf.errors import BadInput
 from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.models.restoring import moving_tensors, restore_weights, save_weights
@@ -219,10 +218,6 @@ class RunLoop(Trainer):
             while updates < self.args.max_steps:
                 epochs, updates = epochs + 1, updates + self.sampler.update_count(epochs)
             return epochs, self.args.max_steps
-        if self.args.num_train_epochs <= 0:
-            raise BadInput(
-                f"num_train_epochs is {self.args.num_train_epochs}; a run needs at least a part of one epoch."
-            )
         epochs = math.ceil(self.args.num_train_epochs)
         updates = [self.sampler.update_count(epoch) for epoch in range(epochs)]
         missing = epochs - self.args.num_train_epochs

@@ -51,12 +51,16 @@ class PassSampler(Sampler[list[int]]):
         accumulation: Micro-batches per process and update.
         world_size: Number of processes.
         rank: This process.
+
+    Attributes:
+        tried: Rows per micro-batch that fit into memory, at most ``batch_size``; passes with a number of their own are
+            cut in the same proportion.
     """
 
     def __init__(self, is_forget: np.ndarray, passes: Callable[[int], Sequence[Pass]], *, seed: int, batch_size: int,
                  accumulation: int = 1, world_size: int = 1, rank: int = 0):  # fmt: skip
         self.forget, self.retain = np.flatnonzero(is_forget), np.flatnonzero(~is_forget)
-        self.passes, self.seed, self.batch_size = passes, seed, batch_size
+        self.passes, self.seed, self.batch_size, self.tried = passes, seed, batch_size, batch_size
         self.accumulation, self.world_size, self.rank = accumulation, world_size, rank
         self.epoch = 0
 
@@ -103,7 +107,8 @@ class PassSampler(Sampler[list[int]]):
                 f"A pass over {size} {self.passes(epoch)[number].rows} rows cannot be shared among {self.world_size} "
                 f"processes x {self.accumulation} gradient accumulation steps. Use at most {size} in all."
             )
-        batch_size = self.passes(epoch)[number].batch_size or self.batch_size
+        asked = self.passes(epoch)[number].batch_size or self.batch_size
+        batch_size = max(1, asked * self.tried // self.batch_size)
         # There are never so many updates that a micro-batch would be empty.
         return min(math.ceil(size / (batch_size * shares)), size // shares)
 

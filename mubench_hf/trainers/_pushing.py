@@ -12,7 +12,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers._loop import RunLoop
+from mubench_hf.trainers._fitting import Fitting
 from mubench_hf.utils.shipped import template
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SHOWN = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_bat
 """Arguments of every method that the card shows in addition to the method's own."""
 
 
-class Pushing(RunLoop):
+class Pushing(Fitting):
     """Pushes what a run ends with, once: no intermediate states, no optimizer, no pickled arguments."""
 
     title: ClassVar[str]
@@ -31,7 +31,7 @@ class Pushing(RunLoop):
     replays_recipe: ClassVar[bool]
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train as ``RunLoop`` does and, with ``push_to_hub``, push the model."""
+        """Train as ``Fitting`` does and, with ``push_to_hub``, push the model."""
         output = super().train(*args, **kwargs)
         if self.args.push_to_hub:
             self.push_to_hub()

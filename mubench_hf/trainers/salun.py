@@ -81,7 +81,7 @@ class SalUnTrainer(RandLabelTrainer):
 
     def prepare(self) -> None:
         """Compute the mask at the original's weights and keep the masked weights fixed."""
-        self.masks = saliency_masks(self.forget_gradients(), self.args.density)
+        self.masks = saliency_masks(self.fitting(self.forget_gradients), self.args.density)
         for hook in getattr(self, "_hooks", ()):
             hook.remove()
         parameters = dict(self.model.named_parameters())
@@ -93,13 +93,13 @@ class SalUnTrainer(RandLabelTrainer):
         self.add_callback(PutBack(self))
         self._tied = [(parameters[name], mask, parameters[name].detach().clone()) for name, mask in self.masks.items()]
 
-    def forget_gradients(self) -> dict[str, Tensor]:
+    def forget_gradients(self, batch_size: int | None = None) -> dict[str, Tensor]:
         """Return the sum over all of D_f of the gradient of the task's loss, in eval mode, by parameter name."""
         model, was_training = self.model, self.model.training
         rows = Subset(self.rows, self.rows.is_forget.nonzero()[0].tolist())
         model.eval()
         model.zero_grad()
-        for inputs in DataLoader(rows, batch_size=self._train_batch_size, collate_fn=self.collator):
+        for inputs in DataLoader(rows, batch_size=batch_size or self._train_batch_size, collate_fn=self.collator):
             batch, _ = self.forward(model, self._prepare_inputs(inputs), None)
             batch.losses().sum().backward()
         gradients = {

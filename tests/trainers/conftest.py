@@ -115,7 +115,7 @@ def make(tmp_path):
         }
         args = trainer.config_class(**{**defaults, **settings})
         rows = {"forget_dataset": world.forget, "retain_dataset": world.retain}
-        return trainer(model or world.original(), args, **{**rows, **(kwargs or {})})
+        return trainer(world.original() if model is None else model, args, **{**rows, **(kwargs or {})})
 
     return make
 

@@ -25,6 +25,10 @@ HOOKS = {  # None: an attribute.
     "prediction_step": {"model", "inputs", "prediction_loss_only"},
     "training_step": {"model", "inputs", "num_items_in_batch"},
     "get_train_dataloader": set(),
+    "_prepare_inputs": {"inputs"},
+    "_prepare_for_training": {"max_steps", "train_dataloader", "resume_from_checkpoint"},
+    "_inner_training_loop": {"batch_size", "resume_from_checkpoint"},
+    "hyperparameter_search": set(),
     "_remove_unused_columns": {"dataset", "description"},
     "_get_collator_with_removed_columns": {"data_collator", "description"},
     "train": {"resume_from_checkpoint"},
@@ -60,13 +64,13 @@ def test_the_guard_sees_every_class_between():
             return model
 
     class Mine(Between, UnlearningTrainer):
-        def _prepare_inputs(self, inputs):
-            return inputs
+        def _prepare_input(self, data):
+            return data
 
     class Later(Mine):
         pass
 
-    assert {"_wrap_model", "_prepare_inputs"} == overridden(Later) - set(HOOKS)
+    assert {"_wrap_model", "_prepare_input"} == overridden(Later) - set(HOOKS)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +80,14 @@ def test_the_guard_sees_every_class_between():
         ("_inner_training_loop", "epoch=epoch,"),
         ("_inner_training_loop", "self._init_training_state("),
         ("_inner_training_loop", "self.set_initial_training_values("),
+        ("_inner_training_loop", "self._prepare_for_training("),
         ("_run_epoch", "self._maybe_log_save_evaluate("),
         ("_run_epoch", "self.get_batch_samples("),
         ("get_batch_samples", "self._get_num_items_in_batch("),
         ("_maybe_log_save_evaluate", "self._save_checkpoint("),
         ("train", "self._load_from_checkpoint("),
+        ("train", "self._inner_training_loop, self._train_batch_size"),
+        ("training_step", "self._prepare_inputs("),
         ("_finalize_training", "self._load_best_model("),
         ("_save_checkpoint", "self._get_output_dir(trial=trial)"),
         ("_get_dataloader", "self._remove_unused_columns("),
