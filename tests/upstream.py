@@ -301,6 +301,16 @@ ONLY_BIN = {
 """Models that are published without safetensors."""
 
 
+HEADS = ("classifier.", "projector.", "pre_classifier.", "pooler.", "fc_norm.")
+"""What is new in a model with a task's head."""
+
+
+def counterpart(name, weights):
+    """The weight of another class of the architecture: in one of the two, names begin with the backbone's."""
+    found = [other for other in weights if other == name or other.endswith(f".{name}") or name.endswith(f".{other}")]
+    return weights[min(found, key=len)] if found else None
+
+
 def imitation(spec: Any, seed: int, *, pickled: bool | None = None) -> tuple[dict[str, bytes], Any]:
     """Return the files of a tiny checkpoint in a published model's layout, and the model that they hold.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from upstream import BERT, LAYOUTS, ONLY_BIN, imitation, safetensors_of, weight_files, write
+from upstream import BERT, HEADS, LAYOUTS, ONLY_BIN, counterpart, imitation, safetensors_of, weight_files, write
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models import get_model, list_models
@@ -32,7 +32,6 @@ QUICK = {"vit-base", "wav2vec2-base", "t5-v1.1-base", "deberta-v3-base", "mobile
 """One of each way to be unlike what ``transformers`` writes today; the others take seconds more."""
 
 CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PUBLISHED]
-HEADS = ("classifier.", "projector.", "pre_classifier.", "pooler.", "fc_norm.")
 
 
 def local(name, folder):
@@ -43,12 +42,6 @@ def local(name, folder):
 
 def labels_of(spec):
     return ["no", "yes"] if spec.architecture.kind == "classification" else ()
-
-
-def counterpart(name, weights):
-    """The weight of another class of the architecture: in one of the two, names begin with the backbone's."""
-    found = [other for other in weights if other == name or other.endswith(f".{name}") or name.endswith(f".{other}")]
-    return weights[min(found, key=len)] if found else None
 
 
 def seed_of(rng):
