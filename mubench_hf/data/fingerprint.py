@@ -30,13 +30,14 @@ def rows_sha256(rows: Dataset) -> str:
     places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)).tolist()
     with _own_random_state():
         for place in places:
-            once, again = _row_sha256(rows[place]), _row_sha256(rows[place])
+            once, again = row_sha256(rows[place]), row_sha256(rows[place])
             if once == again:
                 digest.update(f"{place} {once}\n".encode())
     return digest.hexdigest()
 
 
-def _row_sha256(row: Any) -> str:
+def row_sha256(row: Any) -> str:
+    """Return a SHA-256 over a row's columns, their types and content."""
     digest = hashlib.sha256()
     _add(digest, row)
     return digest.hexdigest()

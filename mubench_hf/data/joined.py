@@ -69,8 +69,17 @@ class JoinedRows(Dataset):
         return len(self.part)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Return one row's inputs with its flag and position."""
+        """Return one row's inputs with its flag and position.
+
+        Raises:
+            BadInput: If the row is no dict.
+        """
         inputs = self.parts[self.part[position]][int(self.place[position])]
+        if not isinstance(inputs, Mapping):
+            raise BadInput(
+                f"A row is a {type(inputs).__name__}; expected a dict of the model's inputs. Make one of it in the "
+                "data set's __getitem__, or with a table take its usual format: rows.with_format(None)."
+            )
         return {**inputs, IS_FORGET: bool(self.is_forget[position]), ROW: int(position)}
 
 
@@ -87,8 +96,23 @@ class FlaggedCollator:
             ROW: torch.tensor([row[ROW] for row in rows]),
         }
         inputs = [{name: value for name, value in row.items() if name not in flags} for row in rows]
-        return {**self.collator(inputs), **flags}
+        return {**_collated(self.collator, inputs), **flags}
 
     def without_flags(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return one batch without the flags."""
         return {name: value for name, value in self(rows).items() if name not in (IS_FORGET, ROW)}
+
+
+def _collated(collator: Callable[[list[Any]], Mapping[str, Any]], rows: list[dict[str, Any]]) -> Mapping[str, Any]:
+    try:
+        return collator(rows)
+    except (ValueError, RuntimeError) as error:
+        for name in rows[0]:
+            shapes = {np.shape(row[name]) for row in rows if name in row and not isinstance(row[name], dict)}
+            if len(shapes) > 1:
+                found = ", ".join(sorted(str(list(shape)) for shape in shapes)[:3])
+                raise BadInput(
+                    f"Rows of one batch have {name} of different shapes ({found}), and the data_collator does not make "
+                    "them one. Give one that pads, such as DataCollatorForSeq2Seq(tokenizer), or rows of one length."
+                ) from error
+        raise

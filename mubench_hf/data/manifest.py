@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant, learn_task
 from mubench_hf.utils.files import file_sha256
+from mubench_hf.utils.json_files import parse_object, read_bytes
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -30,7 +30,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
         BadInput: If there is no such file, or it has another layout.
     """
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = parse_object(read_bytes(file))
         if manifest["format"] != FORMAT:
             raise ValueError(f"its layout is {manifest['format']!r}, not {FORMAT}")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -53,8 +53,8 @@ def learn_tasks(out: Path | str) -> list[str]:
     names = []
     for file in sorted(Path(out, "mubench").glob(f"*/{MANIFEST}")):
         try:
-            described = json.loads(file.read_text(encoding="utf-8")).get("task_spec")
-        except (OSError, ValueError, AttributeError):
+            described = parse_object(read_bytes(file)).get("task_spec")
+        except (OSError, ValueError):
             continue
         if described is not None:
             names.append(learn_task(described).name)

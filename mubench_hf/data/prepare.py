@@ -65,7 +65,17 @@ class PreparedRows(Dataset):
         except (OSError, SyntaxError) as error:
             index = position if self.index is None else self.index[position]
             raise BadInput(f"The row at index {index} cannot be decoded: {error}. Build the data set again.") from error
-        inputs = self.prepare(row)
+        try:
+            inputs = self.prepare(row)
+        except BadInput:
+            raise
+        except Exception as error:  # A processor checks little of its own settings, so it may be any.
+            index = position if self.index is None else self.index[position]
+            said = (str(error).splitlines() or [""])[0]
+            raise BadInput(
+                f"The row at index {index} cannot be made into a model's inputs ({type(error).__name__}: {said}). "
+                "Check the processor beside the model, and the task's `prepare`."
+            ) from error
         size = sum(value.nbytes for value in inputs.values() if hasattr(value, "nbytes"))
         if size <= self._budget:
             self._budget -= size

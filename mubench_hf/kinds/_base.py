@@ -54,6 +54,18 @@ class Kind(ABC):
             BadInput: If a label cannot be used, naming its row.
         """
 
+    def readable(self, rows: Any, processing_class: Any) -> Any:
+        """Return rows as the model's inputs: those given, unless they hold texts that this kind makes tokens of.
+
+        Args:
+            rows: Map-style data set.
+            processing_class: As for ``Trainer``.
+
+        Raises:
+            BadInput: If rows hold texts, and there is no tokenizer for them.
+        """
+        return rows
+
     def collator(self, processing_class: Any) -> Callable[[list[Any]], Mapping[str, Any]] | None:
         """Return the collator that rows need unless another is given; ``None`` for that of ``Trainer``.
 

@@ -25,7 +25,8 @@ class TokenRow:
         left: Number of places that are padded before the text.
         right: Number of places that are padded after it.
         fillers: What those places hold, by column.
-        answers: First token and the one after the last of each answer, in order: a run of tokens with labels.
+        answers: First token and the one after the last of each answer, in order: a run of tokens with labels. The first
+            token of a text, which nothing predicts, is no part of one.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -74,6 +75,7 @@ def token_row(row: Mapping[str, Any]) -> TokenRow:
         raise BadInput("A row has labels where its attention_mask is 0. Give padding the label -100.")
     fillers = {name: values[0 if left else -1] for name, values in columns.items() if left or right}
     scored = scored[inside]
+    scored[0] = False  # Nothing before it predicts it.
     edges = np.flatnonzero(np.diff(scored, prepend=False, append=False))
     text = {name: values[inside] for name, values in columns.items()}
     return TokenRow(text, left, right, fillers, tuple(map(tuple, edges.reshape(-1, 2).tolist())))
@@ -92,18 +94,16 @@ def with_answers(row: Mapping[str, Any], donor: Mapping[str, Any]) -> dict[str, 
     padded less or more, or cut off at its end. Columns with an entry per token change with the tokens.
 
     Raises:
-        BadInput: If a row cannot be read, has no prompt or no answer, no room for another answer, or has a column that
+        BadInput: If a row cannot be read, has no answer, no room for another answer, or has a column that
             the other lacks.
     """
     text, other = token_row(row), token_row(donor)
     for one, whose in ((text, "forget_dataset"), (other, "retain_dataset")):
         if not one.answers:
-            raise BadInput(f"A row of {whose} has no label but -100, so there is no answer that could be exchanged.")
-    if text.answers[0][0] == 0:
-        raise BadInput(
-            "A row's labels score its text from the first token on, so a random target would leave nothing of the row. "
-            "Random targets need a prompt: give labels of -100 over it, or use a method without random targets."
-        )
+            raise BadInput(
+                f"A row of {whose} has no label but -100 after its first token, which nothing predicts, so there is no "
+                "answer that could be exchanged."
+            )
     if "position_ids" in text.columns:
         _check_counted(text)
     missing = [name for name in text.columns if name not in other.columns]

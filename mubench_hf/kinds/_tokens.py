@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from mubench_hf.kinds._donors import DonorKind
 from mubench_hf.kinds._positions import PositionKind
+from mubench_hf.kinds._texts import TokenisedRows, form_of, tokenizer_in
 
 
 class TokenKind(PositionKind, DonorKind):
@@ -19,6 +21,22 @@ class TokenKind(PositionKind, DonorKind):
         """Return the collator that pads labels, too, if there is a tokenizer."""
         tokenizer = processing_class if isinstance(processing_class, PreTrainedTokenizerBase) else None
         return DataCollatorForSeq2Seq(tokenizer) if tokenizer else None
+
+    def readable(self, rows: Any, processing_class: Any) -> Any:
+        """Return rows of tokens, made when they are read if ``rows`` hold texts."""
+        form = form_of(rows)
+        if form is None:
+            return rows
+        tokenizer = tokenizer_in(processing_class, form)
+        return TokenisedRows(rows, partial(self.tokenised, tokenizer=tokenizer))
+
+    @abstractmethod
+    def tokenised(self, row: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:
+        """Return the model's inputs of a row of texts.
+
+        Raises:
+            BadInput: If the row holds none that can be used.
+        """
 
     @abstractmethod
     def prompt(self, row: Mapping[str, Any]) -> list[int]:

@@ -14,6 +14,7 @@ from mubench_hf.kinds._hierarchy import reads_both_ways, tasks_of, writes
 from mubench_hf.kinds._losses import IGNORED
 from mubench_hf.kinds._reading import labels_in, position_logits, without_labels
 from mubench_hf.kinds._splice import answers_of, token_row, with_answers
+from mubench_hf.kinds._texts import continued
 from mubench_hf.kinds._tokens import TokenKind
 
 
@@ -39,6 +40,10 @@ class CausalLM(TokenKind):
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
         """Return the row with the answers of row ``drawn``, or of the next whose answers are others."""
         return with_answers(row, other_target(rows, drawn, _answers, _answers(row)))
+
+    def tokenised(self, row: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:
+        """Return tokens and labels of a chat, a prompt with its completion, or a text."""
+        return continued(row, tokenizer)
 
     def prompt(self, row: Mapping[str, Any]) -> list[int]:
         """Return the tokens before the target."""

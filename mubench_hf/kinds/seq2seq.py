@@ -14,6 +14,7 @@ from mubench_hf.kinds._hierarchy import tasks_of, writes
 from mubench_hf.kinds._labels import label_name
 from mubench_hf.kinds._losses import IGNORED
 from mubench_hf.kinds._reading import labels_in, position_logits, without_labels
+from mubench_hf.kinds._texts import answered
 from mubench_hf.kinds._tokens import TokenKind
 from mubench_hf.models.bare import bare_model
 
@@ -50,6 +51,10 @@ class Seq2Seq(TokenKind):
         kept = {column: value for column, value in row.items() if not column.startswith("decoder_")}
         taken = {column: value for column, value in donor.items() if column.startswith("decoder_")}
         return {**kept, **taken, name: donor[name]}
+
+    def tokenised(self, row: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:
+        """Return tokens and labels of a prompt with its completion."""
+        return answered(row, tokenizer)
 
     def prompt(self, row: Mapping[str, Any]) -> list[int]:
         """Return the encoder's input."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mubench_hf.errors import BadInput
 from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.json_files import parse_object, read_bytes
 
 MARKS = "verified.json"
 """At the root of a results data set. A submission never holds it: it is what maintainers say of one."""
@@ -26,9 +27,9 @@ def read_marks(folder: Path) -> Marks:
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_object(read_bytes(file))
         return {str(name): (str(mark["result"]), str(mark["outputs"])) for name, mark in content.items()}
-    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{file} is not a list of verified results ({type(error).__name__}). Delete it and verify again."
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,11 +13,8 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.metrics.parameters import SPLITS
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.store import load_logits
+from mubench_hf.runs.store import LARGEST_OUTPUTS, load_logits
 from mubench_hf.tasks import get_task
-
-LARGEST_OUTPUTS = 512 * 2**20
-"""Bytes of one run's outputs, packed and unpacked."""
 
 OF_THE_DATA = re.compile("chance|(forget|retain|test)_(labels|label_tokens|references|real_features|generated_labels)")
 """Arrays that say something of the rows alone: every run of a table has the same."""
@@ -37,14 +33,7 @@ def read_outputs(file: Path) -> dict[str, np.ndarray]:
     """
     if file.stat().st_size > LARGEST_OUTPUTS:
         raise BadInput(f"{file.name} has {file.stat().st_size} bytes; outputs have at most {LARGEST_OUTPUTS}.")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > LARGEST_OUTPUTS:
-            raise BadInput(f"{file.name} unpacks to {unpacked} bytes; outputs have at most {LARGEST_OUTPUTS}.")
-        return load_logits(file.stem, file.parent)
-    except (OSError, zipfile.BadZipFile, MemoryError) as error:  # A header may lie about the shape.
-        raise BadInput(f"Cannot read the logits {file}: {error}") from error
+    return load_logits(file.stem, file.parent, LARGEST_OUTPUTS)
 
 
 def differences(mine: Arrays, theirs: Arrays, same_seed: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.utils.json_files import parse_object, read_object
 
 CONFIG, PIPELINE, ADAPTER = "config.json", "model_index.json", "adapter_config.json"
-
-LARGEST_JSON = 16 * 2**20
-"""Bytes of a configuration; those with the names of a hundred thousand classes have fewer."""
 
 LARGEST_HEADER = 100 * 10**6
 """Bytes of a safetensors header, as the format's own library has it."""
@@ -64,25 +61,6 @@ class Tensors:
     longest: int
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file.
-
-    Raises:
-        BadInput: If it is too large, or none.
-    """
-    try:
-        if (size := file.stat().st_size) > LARGEST_JSON:
-            raise BadInput(f"{file} has {size:,} bytes; at most {LARGEST_JSON:,} are read.")
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except BadInput:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{file} holds no JSON that can be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{file} holds a {type(content).__name__}; needed is a JSON object.")
-    return content
-
-
 def read_header(file: Path) -> Tensors:
     """Return what a safetensors file says that it holds.
 
@@ -95,7 +73,7 @@ def read_header(file: Path) -> Tensors:
             length = int.from_bytes(stream.read(8), "little")
             if not 2 <= length <= min(size - 8, LARGEST_HEADER):
                 raise ValueError("its header is none")
-            header = json.loads(stream.read(length))
+            header = parse_object(stream.read(length))
         header.pop("__metadata__", None)
         shapes = [entry["shape"] for entry in header.values()]
         places = sorted(tuple(entry["data_offsets"]) for entry in header.values())
@@ -104,7 +82,7 @@ def read_header(file: Path) -> Tensors:
             raise ValueError("its tensors are not the rest of the file")
         if any(type(side) is not int or side < 0 for shape in shapes for side in shape):
             raise ValueError("a shape is no list of sizes")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{file} is not in the safetensors format ({error}); save the model again.") from error
     sides = [side for shape in shapes for side in shape]
     return Tensors(len(shapes), sum(map(math.prod, shapes)), max(sides, default=0))
@@ -127,7 +105,7 @@ def check_folder(folder: Path) -> None:
     elif (folder / CONFIG).is_file():
         check_config(folder / CONFIG, weights_in(folder))
     elif (folder / ADAPTER).is_file():
-        base = read_json(folder / ADAPTER).get("base_model_name_or_path")
+        base = read_object(folder / ADAPTER).get("base_model_name_or_path")
         raise BadInput(
             f"{folder} holds an adapter alone, of {base}: what else that holds is not known here. Merge the adapter "
             "into its model, and save that."
@@ -142,7 +120,7 @@ def weights_in(folder: Path) -> Tensors | None:
     """
     files = sorted(folder.glob("*.safetensors"))
     for index in folder.glob("*.safetensors.index.json"):
-        named = read_json(index).get("weight_map")
+        named = read_object(index).get("weight_map")
         names = {file.name for file in files}
         if not isinstance(named, dict) or not all(isinstance(name, str) and name in names for name in named.values()):
             raise BadInput(f"{index} names weights that are no safetensors beside it.")
@@ -162,7 +140,7 @@ def check_config(file: Path, weights: Tensors | None) -> None:
     Raises:
         BadInput: See ``check_folder``.
     """
-    for name, value in _fields(read_json(file)):
+    for name, value in _fields(read_object(file)):
         if name in FOREIGN and value:
             raise BadInput(f"{file} asks for {name}: {FOREIGN[name]}. Remove it, or use another model.")
         if name.endswith("attn_implementation") and value not in (None, *ATTENTION):
@@ -183,7 +161,7 @@ def check_processor(file: Path) -> None:
     Raises:
         BadInput: If it cannot be read, or makes larger ones.
     """
-    for name, value in _fields(read_json(file)):
+    for name, value in _fields(read_object(file)):
         if isinstance(value, bool) or not isinstance(value, int | float) or _NOT_A_SIZE.search(name):
             continue
         most = LONGEST_SIDE if _SIDES.search(name) else LONGEST_INPUT

@@ -128,7 +128,8 @@ def weights_digest(reference: str) -> str:
         BadInput: If there are no weights, or the Hub cannot be asked.
     """
     if Path(reference).is_dir():
-        files = sorted(file for pattern in WEIGHTS for file in Path(reference).rglob(pattern))
+        found = (file for pattern in WEIGHTS for file in Path(reference).rglob(pattern))
+        files = sorted(file for file in found if file.is_file())  # Reading a pipe may never end.
         if not files:
             raise BadInput(f"{reference} holds no weights ({', '.join(WEIGHTS)}).")
         digest = hashlib.sha256()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mubench_hf.models.checked import read_json
 from mubench_hf.models.text_to_image import pipeline_folder, published_size
+from mubench_hf.utils.json_files import read_object
 
 IMAGE_SIZE, LARGEST_IMAGE = "preprocessor_config.json", 4096
 """File with the images' size, and the largest."""
@@ -62,7 +62,7 @@ class PromptProcessor:
 
         folder = pipeline_folder(name, revision)
         if image_size is None and Path(folder, IMAGE_SIZE).is_file():
-            image_size = read_json(folder / IMAGE_SIZE)["image_size"]
+            image_size = read_object(folder / IMAGE_SIZE)["image_size"]
         size = published_size(folder) if image_size is None else image_size
         if type(size) is not int or not 0 < size <= LARGEST_IMAGE:
             raise ValueError(f"its images have {size!r} pixels a side; allowed: 1 to {LARGEST_IMAGE}")

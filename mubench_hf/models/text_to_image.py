@@ -17,8 +17,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from mubench_hf.errors import BadInput
-from mubench_hf.models.checked import CONFIG, PIPELINE, check_built, read_json
+from mubench_hf.models.checked import CONFIG, PIPELINE, check_built
 from mubench_hf.models.sources import source_of
+from mubench_hf.utils.json_files import read_object
 
 PARTS = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -203,13 +204,13 @@ class TextToImage(PreTrainedModel):
             OSError: If there is none.
         """
         folder = pipeline_folder(name, revision)
-        index = read_json(folder / PIPELINE)
+        index = read_object(folder / PIPELINE)
         how = {"torch_dtype": dtype, "use_safetensors": True, "output_loading_info": True}
         parts, missing = {}, []
         for part, found in PARTS.items():
             if not index.get(part, [None])[0]:
                 continue
-            check_built(folder / part, partial(_part, part, read_json(folder / part / CONFIG)))
+            check_built(folder / part, partial(_part, part, read_object(folder / part / CONFIG)))
             parts[part], info = _class(found).from_pretrained(folder / part, **how)
             missing += [f"{part}.{key}" for key in info["missing_keys"]]
         halvings = _halvings(parts["vae"].config.block_out_channels) if "vae" in parts else 0
@@ -249,9 +250,9 @@ def _halvings(blocks: Sequence[int]) -> int:
 
 def published_size(folder: Path) -> int:
     """Return the width and height of the images that a pipeline draws, in pixels."""
-    size = read_json(folder / "unet" / CONFIG)["sample_size"]
+    size = read_object(folder / "unet" / CONFIG)["sample_size"]
     if (folder / "vae" / CONFIG).is_file():
-        size *= 2 ** _halvings(read_json(folder / "vae" / CONFIG)["block_out_channels"])
+        size *= 2 ** _halvings(read_object(folder / "vae" / CONFIG)["block_out_channels"])
     return size
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mubench_hf.errors import BadInput
+from mubench_hf.kinds import get_kind
 from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
 from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
@@ -20,6 +21,8 @@ from mubench_hf.runs.store import check_same_run, has_logits, load_logits, refer
 from mubench_hf.tasks import known_task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from mubench_hf.data.prepare import TaskData
 
 
@@ -60,6 +63,7 @@ def measure_checkpoint(
 
     from mubench_hf.kinds.measures import get_measure
     from mubench_hf.models.loading import load_model
+    from mubench_hf.models.sources import reading
 
     if not record.finished:
         raise BadInput(f"{checkpoint} is not finished. Run the command that started it again; it goes on from there.")
@@ -71,12 +75,28 @@ def measure_checkpoint(
         )
     spec = recorded_model(record.run.model, data.task, str(checkpoint))
     model = load_model(checkpoint, spec.architecture.auto_class)
+    check_labels(model, data, checkpoint)
     threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many threads share it.
     torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))
     try:
-        return get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
+        with reading(f"The model {checkpoint} cannot be measured on these rows"):
+            return get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
     finally:
         torch.set_num_threads(threads)
+
+
+def check_labels(model: PreTrainedModel, data: TaskData, checkpoint: Path | str | None) -> None:
+    """Check that a classifier knows as many classes as the rows have.
+
+    Raises:
+        BadInput: If it does not.
+    """
+    found, needed = getattr(model.config, "num_labels", None), len(data.label_names)
+    if get_kind(data.task.kind).label_is_class and found != needed:
+        raise BadInput(
+            f"The model {checkpoint} has num_labels={found}, but {data.task.dataset_name(data.variant)} has {needed} "
+            "classes. Give an original of this task and source."
+        )
 
 
 def evaluate_run(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.fields import check_run, require, typed_fields
 from mubench_hf.tasks import Variant
 from mubench_hf.utils.differences import differences
 from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.json_files import parse_object, read_bytes
 from mubench_hf.utils.locks import LOCK, OWNER
 from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
 
 RECORD = "run.json"
+
+STATUSES = ("running", "ok", "diverged")
 
 ORIGINAL = "original"
 """Stands in place of a method for the run that trains on all rows."""
@@ -178,15 +183,31 @@ def load_record(folder: str | Path) -> RunRecord | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_object(read_bytes(file))
         if not seal_holds(content):
             raise ValueError("it was changed after it was written")
         content.pop(SEAL, None)
-        return RunRecord(**{**content, "run": RunId(**_renamed(content["run"]))})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return _checked(RunRecord(**{**content, "run": RunId(**_renamed(content["run"]))}))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadInput(
             f"{file} is not the record of a run ({error}). Move the folder or choose another one."
         ) from error
+
+
+def _checked(record: RunRecord) -> RunRecord:
+    """Return a record that anybody may have written, if its fields are what they have to be.
+
+    Raises:
+        BadInput: Naming the first that is not.
+    """
+    run = RunId(**typed_fields(record.run))
+    check_run(run)
+    if run.tag and not re.fullmatch("[0-9a-f]{8}", run.tag):
+        raise BadInput(f"Field 'tag' is {run.tag!r}; allowed: eight hex digits, or none.")
+    checked = RunRecord(run, **typed_fields(record, skipped=("run",)))
+    require(record.status in STATUSES, "status", record.status, f"one of {', '.join(STATUSES)}")
+    require(record.world_size >= 1, "world_size", record.world_size, "1 or more")
+    return checked
 
 
 def _renamed(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.fields import check_run, require, typed_fields
 from mubench_hf.runs.record import RunId, tag_of
-from mubench_hf.tasks import VARIANTS, Variant
+from mubench_hf.tasks import Variant
+from mubench_hf.utils.json_files import parse_object
 
 SCHEMA_VERSION = 2
 """Version 1 called ``variant`` ``source`` and had no ``settings``, ``external`` and ``metrics``."""
@@ -20,9 +20,6 @@ SCHEMA_VERSION = 2
 STATUSES = ("ok", "diverged", "failed")
 _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
 _NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
-# These become parts of file names and Hub repository names, even if the JSON comes from a stranger.
-_NAME_PARTS = ("task", "model", "method")
-_SAFE_NAME = re.compile(r"(?!.*\.py$)[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -84,20 +81,11 @@ class RunResult:
         Raises:
             BadInput: If a field has the wrong type or range, a score is not finite, or scores and reasons disagree.
         """
-        for spec in fields(self):
-            object.__setattr__(self, spec.name, _typed(spec.name, str(spec.type), getattr(self, spec.name)))
-        for name in _NAME_PARTS:
-            if not _SAFE_NAME.fullmatch(getattr(self, name)):
-                raise BadInput(
-                    f"Field {name!r} is {getattr(self, name)!r}; it must start with a letter or digit and hold only "
-                    "letters, digits, '.', '_' and '-', because files are named after it, and not end in '.py'."
-                )
-        _require(self.variant in VARIANTS, "variant", self.variant, f"one of {', '.join(VARIANTS)}")
-        _require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
-        ratio = 1 if self.del_ratio is None else self.del_ratio
-        _require(1 <= ratio <= 10, "del_ratio", self.del_ratio, "1 to 10 (percent of the train set)")
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        _require(self.world_size >= 1, "world_size", self.world_size, "1 or more")
+        for name, value in typed_fields(self).items():
+            object.__setattr__(self, name, value)
+        check_run(self)
+        require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
+        require(self.world_size >= 1, "world_size", self.world_size, "1 or more")
         if (self.status == "ok") != (self.status_reason is None):
             raise BadInput(
                 f"Field 'status_reason' is {self.status_reason!r} while status is {self.status!r}; "
@@ -148,11 +136,9 @@ class RunResult:
             BadInput: If the text is no JSON object of this schema version, or a field is unknown, missing or invalid.
         """
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"Not valid JSON: {error}.") from error
-        if not isinstance(content, dict):
-            raise BadInput(f"Expected a JSON object with the fields of a run, found {type(content).__name__}.")
+            content = parse_object(text)
+        except ValueError as error:
+            raise BadInput(f"Not the JSON of a run: {error}.") from error
         version = content.pop("schema_version", None)
         if isinstance(version, bool) or version not in range(1, SCHEMA_VERSION + 1):
             raise BadInput(f"Field 'schema_version' is {version!r}; this version reads 1 to {SCHEMA_VERSION}.")
@@ -169,33 +155,6 @@ def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a result of schema version 1 as this version calls them."""
     named = {("variant" if name == "source" else name): value for name, value in content.items()}
     return {"settings": {}, "external": {}, "metrics": {}, **named}
-
-
-def _require(holds: bool, name: str, found: object, allowed: str) -> None:
-    if not holds:
-        raise BadInput(f"Field {name!r} is {found!r}; allowed: {allowed}.")
-
-
-def _typed(name: str, annotation: str, value: Any) -> Any:
-    """Return ``value`` if it has the annotated type; a mapping is copied into plain JSON types."""
-    if annotation.startswith("dict"):
-        _require(isinstance(value, Mapping), name, value, "a mapping")
-        # Scores are converted one by one: they may be NumPy numbers, which JSON does not know.
-        return dict(value) if name == "scores" else _plain(name, value)
-    if annotation.endswith("| None") and value is None:
-        return None
-    if annotation.removesuffix(" | None") == "int":
-        _require(isinstance(value, numbers.Integral) and not isinstance(value, bool), name, value, "a whole number")
-        return int(value)
-    _require(isinstance(value, str) and bool(value.strip()), name, value, "text that is not empty")
-    return value
-
-
-def _plain(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadInput(f"Field {name!r} cannot be written as JSON: {error}.") from error
 
 
 def _score(key: object, value: object) -> float | None:

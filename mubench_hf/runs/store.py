@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, reference_names
 from mubench_hf.runs.result import RunResult
 from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.json_files import read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,9 @@ IDENTITY = ("config", "settings", "external", "data_fingerprint", "deletion_sha2
 
 LOGIT_KEYS = (*(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")), "chance")
 """Arrays that the outputs of every run hold."""
+
+LARGEST_OUTPUTS, MOST_PACKED = 512 * 2**20, 4
+"""Bytes that outputs may unpack to, whatever the size of their file, and how many times that size they may have."""
 
 OTHER_KEYS = re.compile("(incompetent_forget|forget|retain|test)_[a-z_]+")
 """Names of the arrays that a kind of task adds."""
@@ -70,7 +75,7 @@ def load_result(path: str | Path) -> RunResult:
         BadInput: If the file is missing or is not a valid result; the message names it.
     """
     try:
-        return RunResult.from_json(Path(path).read_text(encoding="utf-8"))
+        return RunResult.from_json(read_bytes(Path(path)).decode("utf-8"))
     except (OSError, ValueError) as error:  # BadInput and UnicodeDecodeError are ValueErrors
         raise BadInput(f"Cannot read the result {path}: {error}") from error
 
@@ -179,20 +184,55 @@ def has_logits(name: str, folder: str | Path) -> bool:
     return (Path(folder) / f"{name}.npz").is_file()
 
 
-def load_logits(name: str, folder: str | Path) -> dict[str, np.ndarray]:
+def load_logits(name: str, folder: str | Path, most: int | None = None) -> dict[str, np.ndarray]:
     """Read what ``save_logits`` wrote: array name to array.
+
+    Args:
+        name: The run's ``RunResult.name``.
+        folder: Where it was written.
+        most: Most bytes that it may unpack to; default: some times the file's own size, see ``check_packed``.
 
     Raises:
         BadInput: If the file is missing, damaged, or holds other arrays; the message names it.
     """
     path = Path(folder) / f"{name}.npz"
     try:
+        check_packed(path, most)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         _check_logits(arrays)
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # The arrays' headers are Python literals, so it may be any.
         raise BadInput(f"Cannot read the logits {path}: {error}") from error
     return arrays
+
+
+def check_packed(path: Path, most: int | None = None) -> None:
+    """Check that outputs, unpacked, have about as many bytes as their file, before anything is unpacked.
+
+    Args:
+        path: The file.
+        most: Most bytes that it may unpack to; default: ``LARGEST_OUTPUTS`` or a few times the file's size.
+
+    Raises:
+        BadInput: If it is no archive of arrays, an array says to be larger than its part of the file, or all are much
+            larger than the file.
+    """
+    if not path.is_file():  # Reading a pipe may never end.
+        raise FileNotFoundError(f"there is no plain file {path.name}")
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        most = max(LARGEST_OUTPUTS, MOST_PACKED * size) if most is None else most
+        if unpacked > most:
+            raise BadInput(f"it has {size} bytes and unpacks to {unpacked}; allowed are {most}.")
+        for member in members:
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise BadInput(f"{member.filename} says to hold {dtype} {shape}, more than its bytes.")
 
 
 def _check_logits(arrays: Mapping[str, np.ndarray]) -> None:

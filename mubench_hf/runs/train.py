@@ -19,12 +19,12 @@ from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds import get_kind
 from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.models.pretrained import commit_of, split_reference
 from mubench_hf.runs.checked import check_files, hashed_files
 from mubench_hf.runs.environment import describe_environment, git_commit
+from mubench_hf.runs.evaluate import check_labels
 from mubench_hf.runs.plan import RECIPE, SELECTION_SPLIT, Plan, recorded_arguments
 from mubench_hf.runs.record import ORIGINAL, RunRecord, check_folder, load_record
 from mubench_hf.runs.setup import Setup
@@ -74,7 +74,7 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
         args.init_from = f"{split_reference(args.init_from)[0]}@{commit}"
     spec = setup.model.at(commit) if commit and args.init_from == f"{setup.model.hub_id}@{commit}" else setup.model
     model = model or fresh_model(spec, data.label_names, args.seed)
-    _check_labels(model, data, plan.start)
+    check_labels(model, data, plan.start)
     evaluated = _evaluation_split(args, data)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
     trainer = plan.trainer(
@@ -201,15 +201,6 @@ def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:
     if original:
         return {"retain_dataset": JoinedRows(forget, retain)}
     return {"forget_dataset": forget, "retain_dataset": retain}
-
-
-def _check_labels(model: PreTrainedModel, data: TaskData, checkpoint: str | None) -> None:
-    found, needed = getattr(model.config, "num_labels", None), len(data.label_names)
-    if get_kind(data.task.kind).label_is_class and found != needed:
-        raise BadInput(
-            f"The model {checkpoint} has num_labels={found}, but {data.task.dataset_name(data.variant)} has {needed} "
-            "classes. Give an original of this task and source."
-        )
 
 
 def _device_name(args: UnlearningConfig) -> str:

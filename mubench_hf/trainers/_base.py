@@ -18,6 +18,7 @@ from transformers.trainer_utils import seed_worker
 
 from mubench_hf.data.columns import first_label
 from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows
+from mubench_hf.data.overlap import check_disjoint
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import kind_of
 from mubench_hf.models.adapters import carry_gradients, check_trainable
@@ -71,7 +72,7 @@ class UnlearningTrainer(Pushing):
     Raises:
         BadInput: If the model is of no kind or the method not for its kind, nothing of the model can be trained or its
             adapter's checkpoint would not hold all that is (see ``check_trainable``), a set is empty, the sets share
-            rows (if both have ``index``), or a label is out of the model's range.
+            rows (see ``check_disjoint``), or a label is out of the model's range.
     """
 
     key: ClassVar[str]
@@ -115,8 +116,12 @@ class UnlearningTrainer(Pushing):
         collator = kwargs.get("data_collator") or self.kind.collator(kwargs.get("processing_class"))
         kwargs["data_collator"] = collator
         sets = {"forget_dataset": forget_dataset, "retain_dataset": retain_dataset}
-        check_labels(self.kind, model, sets, own_collator=collator is not None and is_own(collator))
-        self.rows = JoinedRows(forget_dataset, retain_dataset)
+        self._has_own_collator = collator is not None and is_own(collator)
+        check_labels(self.kind, model, sets, own_collator=self._has_own_collator)
+        self.rows = JoinedRows(*(self._readable(rows, kwargs.get("processing_class")) for rows in sets.values()))
+        if forget_dataset is not None:
+            check_disjoint(forget_dataset, retain_dataset)
+        kwargs["eval_dataset"] = self._readable(kwargs.get("eval_dataset"), kwargs.get("processing_class"))
         given = {"forget": forget_dataset, "retain": retain_dataset}
         self.sets = {name: rows for name, rows in given.items() if rows is not None}
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
@@ -146,6 +151,14 @@ class UnlearningTrainer(Pushing):
         self.clock = Clock()
         self._loss_is_checked = False
         self.status, self.status_reason = "ok", None
+
+    def _readable(self, rows: Any, processing_class: Any) -> Any:
+        """Return rows, or a dict of them, as the model's inputs; a collator of one's own is given them as they are."""
+        if isinstance(rows, dict):
+            return {name: self._readable(part, processing_class) for name, part in rows.items()}
+        if self._has_own_collator or rows is None or isinstance(rows, str) or not hasattr(rows, "__len__"):
+            return rows
+        return self.kind.readable(rows, processing_class)
 
     def _check_kind(self, model: PreTrainedModel) -> None:
         if not self.is_for(self.kind.key):
@@ -238,7 +251,11 @@ class UnlearningTrainer(Pushing):
     def forward(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | None
     ) -> tuple[Batch, Any]:
-        """Run the student once; return the batch and the model's outputs."""
+        """Run the student once; return the batch and the model's outputs.
+
+        Raises:
+            BadInput: If what the model returns does not fit its kind, or is not one row for each.
+        """
         inputs = dict(inputs)
         is_forget, rows = inputs.pop(IS_FORGET), inputs.pop(ROW)
         inputs = self.kind.noised(inputs, self._draw_keys(rows))
@@ -247,6 +264,11 @@ class UnlearningTrainer(Pushing):
                 check_reading(self.kind, model, inputs)
             self._loss_is_checked = True
         outputs, predictions, labels = self.kind.run(model, inputs)
+        if len(predictions) != len(is_forget):
+            raise BadInput(
+                f"The data_collator made {len(predictions)} rows of {len(is_forget)}, so a row's loss cannot be told. "
+                "Use one that makes one row of each, and none that packs several texts into one."
+            )
         counts = num_items_in_batch
         if counts is None:
             counts = torch.stack([(~is_forget).sum(), is_forget.sum()])
@@ -280,6 +302,14 @@ class UnlearningTrainer(Pushing):
         is_forget = torch.cat([batch[IS_FORGET] for batch in batch_samples])
         counts = torch.stack([(~is_forget).sum(), is_forget.sum()]).to(device)
         return self.accelerator.reduce(counts, "sum") if self.args.world_size > 1 else counts
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate as ``Trainer`` does, also on rows of texts."""
+        return super().evaluate(self._readable(eval_dataset, self.processing_class), *args, **kwargs)
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict as ``Trainer`` does, also on rows of texts."""
+        return super().predict(self._readable(test_dataset, self.processing_class), *args, **kwargs)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Evaluate rows without their flags, since a flag marks a batch of training."""

@@ -48,7 +48,10 @@ def test_a_random_target_is_that_of_a_row_to_keep(world, rng):
     drawn = world.kind.draw_targets(rows.is_forget, None, rng)
     assert drawn.shape == (len(rows),) and not rows.is_forget[drawn].any()
     for position in np.flatnonzero(rows.is_forget):
-        row, (prompt, _), (_, target) = rows[position], world.pairs[position], world.pairs[drawn[position]]
+        row, (prompt, own) = rows[position], world.pairs[position]
+        kept = np.flatnonzero(~world.is_forget)
+        after = np.roll(kept, -np.searchsorted(kept, drawn[position]))
+        target = next(world.pairs[at][1] for at in after if world.pairs[at][1] != own)
         other = world.kind.retarget(row, int(drawn[position]), rows, None)
         assert other["input_ids"] == [*prompt, *target] and other["attention_mask"] == [1] * len(other["input_ids"])
         assert other["labels"] == [-100] * len(prompt) + target

@@ -105,10 +105,10 @@ def test_a_random_target_is_never_the_rows_own(kind, make, style, rng):
         assert all(np.array_equal(row[name], was[name]) for name in row), "the caller's rows are as they were"
 
 
-def two_steps(method, model, rows, folder, **settings):
+def some_steps(method, model, rows, folder, **settings):
     trainer = get_method(method)
     args = trainer.config_class(
-        str(folder), max_steps=2, use_cpu=True, cpu_threads=1, disable_tqdm=True, save_strategy="no",
+        str(folder), max_steps=3, use_cpu=True, cpu_threads=1, disable_tqdm=True, save_strategy="no",
         learning_rate=1e-3, logging_strategy="no", report_to="none", per_device_train_batch_size=4, **settings,
     )  # fmt: skip
     made = trainer(model, args, forget_dataset=rows[:6], retain_dataset=rows[6:], eval_dataset=rows[:4])
@@ -118,13 +118,14 @@ def two_steps(method, model, rows, folder, **settings):
 
 @pytest.mark.parametrize("method", sorted({each for kind in MAKERS for each in methods_for(kind)}))
 @pytest.mark.parametrize(("kind", "make"), [pytest.param(kind, makers[0], id=kind) for kind, makers in MAKERS.items()])
-def test_every_method_takes_two_steps(method, kind, make, rng, tmp_path):
+def test_every_method_takes_some_steps(method, kind, make, rng, tmp_path):
+    """Three: in the first two, SCRUB only leaves the teacher, from which it does not differ at first."""
     if method not in methods_for(kind):
         pytest.skip(f"{method} is not for {kind}")
     model, rows = seeded(make, rng, 16)
     before = copy.deepcopy(model.state_dict())
-    trainer, output = two_steps(method, model, rows, tmp_path)
-    assert trainer.kind is get_kind(kind) and trainer.status == "ok" and output.global_step == 2
+    trainer, output = some_steps(method, model, rows, tmp_path)
+    assert trainer.kind is get_kind(kind) and trainer.status == "ok" and output.global_step == 3
     assert np.isfinite(output.training_loss)
     assert any((weight != before[name]).any() for name, weight in model.state_dict().items())
     assert np.isfinite(trainer.evaluate()["eval_loss"])

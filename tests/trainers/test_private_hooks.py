@@ -32,6 +32,8 @@ HOOKS = {  # None: an attribute.
     "_remove_unused_columns": {"dataset", "description"},
     "_get_collator_with_removed_columns": {"data_collator", "description"},
     "train": {"resume_from_checkpoint"},
+    "evaluate": {"eval_dataset"},
+    "predict": {"test_dataset"},
     "loss_is_scaled_for_ga": None,
 }
 
