@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
 from mubench_hf.commands._ending import exit_with as exit_with  # Every command ends by it.
 from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric
+from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.tasks import Variant
 from mubench_hf.utils.files import disk_is_full
 
@@ -39,8 +40,8 @@ class TaskArguments:
 
 
 @dataclass
-class UnlearnArguments(TaskArguments):
-    """What unlearning takes beside its method's config."""
+class MethodArguments(TaskArguments):
+    """What names a run of a method."""
 
     method: str = field(
         default="",
@@ -52,6 +53,16 @@ class UnlearnArguments(TaskArguments):
         default=None, metadata={"help": "Seed of the original to start from; default: the run's own seed."}
     )
     evaluate: bool = field(default=True, metadata={"help": "Evaluate the checkpoint into OUT/results afterwards."})
+
+
+@dataclass
+class UnlearnArguments(AdapterSettings, MethodArguments):
+    """What unlearning takes beside its method's config: what names the run, and the adapter that it trains."""
+
+    @property
+    def adapter(self) -> AdapterSettings:
+        """The adapter that is trained."""
+        return AdapterSettings(**{each.name: getattr(self, each.name) for each in fields(AdapterSettings)})
 
 
 class Refusing:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
 from mubench_hf.commands._data import add_data_flags, asked_tasks, be_quiet
-from mubench_hf.commands._flags import add_mini
+from mubench_hf.commands._flags import add_flags, add_mini
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
+from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.trainers import METHODS
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ def main(argv: Sequence[str]) -> None:
     )
     add_metrics(parser)
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
+    add_flags(parser.add_argument_group("an adapter in place of the original's own weights"), AdapterSettings)
     add_data_flags(parser)
     arguments = vars(parser.parse_args(list(argv)))
     check_folder("--out", arguments["out"])
     out, model = Path(arguments.pop("out")), arguments["model"]
     # Names are checked before anything that takes seconds to import.
+    adapter = AdapterSettings(**{each.name: arguments.pop(each.name) for each in fields(AdapterSettings)})
     if arguments["del_ratio"] is not None:
         check_ratio(arguments["del_ratio"])
     for method in arguments["methods"] or ():
@@ -62,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     named = [task.name if task.description is None else task for task in tasks]
     places = [out / task.name if len(tasks) > 1 else out for task in tasks]
     # Every mistake in the command is reported before the first hour of work.
-    pipelines = [Pipeline(task, **given, out=place) for task, place in zip(named, places, strict=True)]
+    pipelines = [Pipeline(task, **given, out=place, adapter=adapter) for task, place in zip(named, places, strict=True)]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:
         print(f"Failed: {', '.join(failed)}. The same command tries them again.", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from mubench_hf.data.blocks import ratio_of
 from mubench_hf.data.manifest import MANIFEST, is_built, learn_tasks, read_manifest
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.allowed import CARD, check_no_token, check_safetensors, of_model, plain_files
-from mubench_hf.hub.cards import OUTPUTS, metric_card, model_card
+from mubench_hf.hub.cards import OUTPUTS, hub_id, metric_card, model_card, on_hub
 from mubench_hf.hub.eval_results import EVAL_RESULTS, render_eval_results
 from mubench_hf.metrics import metric_file
+from mubench_hf.models.adapted_checkpoints import BASE
+from mubench_hf.models.adapted_checkpoints import CONFIG as ADAPTER
 from mubench_hf.runs.record import RECORD, RunId, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import IDENTITY, load_logits, load_result, load_results, reference_results
@@ -159,8 +161,15 @@ def model_bundle(
     }
     left_out += sorted(path for path in plain.keys() - files.keys())
     weights = [path for path in files if path.endswith(".safetensors")]
-    if not weights or not ({"config.json", "model_index.json"} & files.keys()):
+    if not weights or not ({"config.json", "model_index.json", ADAPTER} & files.keys()):
         raise BadInput(f"{folder} holds no config.json with weights as safetensors; only such can be published.")
+    if ADAPTER in files and "config.json" not in files:
+        base = hub_id(on_hub(record.base_model, org))
+        if base is None:
+            raise BadInput(f"{folder} holds an adapter of {record.base_model}, which is on no Hub. Publish that first.")
+        files[ADAPTER] = config = _on_published_base(plain[ADAPTER], base)
+        hashes = {**record.files, ADAPTER: hashlib.sha256(config).hexdigest()} if record.files else {}
+        files[RECORD] = replace(record, files=hashes).to_json().encode()
     for path in weights:
         check_safetensors(plain[path])
     files[RESULT] = result.to_json().encode()
@@ -215,6 +224,12 @@ def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:
     if result.status == "failed":
         raise BadInput(f"{file} says that the run failed ({result.status_reason}). Only finished runs are published.")
     return result
+
+
+def _on_published_base(config: Path, base: str) -> bytes:
+    """Return an adapter's configuration that names its base as it is published, not a folder of this machine."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    return (json.dumps({**content, BASE: base}, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _plots(result: RunResult, out: Path) -> dict[str, Path]:

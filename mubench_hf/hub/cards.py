@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mubench_hf.data.blocks import config_name
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import declared_metrics, get_metric, metric_card_file
+from mubench_hf.models.adapted_checkpoints import CONFIG as ADAPTER
 from mubench_hf.results.titles import method_title
 from mubench_hf.runs.plan import RECIPE
 from mubench_hf.runs.record import ORIGINAL, RunRecord
@@ -112,9 +113,9 @@ def model_metadata(
     mini = ["mini-data"] if result.variant == "mini" else []
     return ModelCardData(
         # A retrained model has the original's recipe, but none of its weights.
-        base_model=_hub_id(spec.hub_id if fresh else _on_hub(record.base_model, org)),
+        base_model=hub_id(spec.hub_id if fresh else on_hub(record.base_model, org)),
         datasets=[f"{org}/{result.run.dataset_name}"],
-        library_name="diffusers" if "model_index.json" in files else "transformers",
+        library_name=_library(files),
         license=spec.published.licence if spec.published else task.source(result.variant).licence,
         metrics=sorted({name for name, _, _ in _of_splits(result)} & declared_metrics().keys()),
         model_name=record.run.checkpoint_name,
@@ -181,9 +182,9 @@ def _summary(record: RunRecord, org: str) -> str:
         return f"{model} trained on `{data}`, one of the originals of MU-Bench."
     if getattr(_known_method(run.method), "replays_recipe", False):
         return f"{model} trained from scratch on what remains of `{data}`: what unlearning is compared with."
-    base, method = _on_hub(record.base_model, org), method_title(run.method)
+    base, method = on_hub(record.base_model, org), method_title(run.method)
     # A folder that somebody brought is on no Hub.
-    start = f"[`{base}`]({HUB}/{base})" if _hub_id(base) else f"`{base}`, which is not on the Hub"
+    start = f"[`{base}`]({HUB}/{base})" if hub_id(base) else f"`{base}`, which is not on the Hub"
     return (
         f"{model} that was trained on `{data}` and then made to forget a part of it with {method}. "
         f"It started from {start}."
@@ -232,11 +233,26 @@ def _usage(record: RunRecord, files: Collection[str], org: str) -> str:
     if "model_index.json" in files:
         # It works on pixels, for which diffusers has no pipeline: its parts are loaded one by one.
         return "\n".join(line.replace("REPO", repo) for line in PIXEL_PARTS)
+    if _library(files) == "peft":
+        base = on_hub(record.base_model, org)
+        return (
+            f"from peft import PeftModel\nfrom transformers import {arch.auto_class}, {arch.processor_class}\n\n"
+            f'base = {arch.auto_class}.from_pretrained("{base}")\n'
+            f'model = PeftModel.from_pretrained(base, "{repo}")\n'
+            f'processor = {arch.processor_class}.from_pretrained("{repo}")'
+        )
     return (
         f"from transformers import {arch.auto_class}, {arch.processor_class}\n\n"
         f'model = {arch.auto_class}.from_pretrained("{repo}")\n'
         f'processor = {arch.processor_class}.from_pretrained("{repo}")'
     )
+
+
+def _library(files: Collection[str]) -> str:
+    """Return the library that loads a checkpoint."""
+    if ADAPTER in files and "config.json" not in files:
+        return "peft"
+    return "diffusers" if "model_index.json" in files else "transformers"
 
 
 def _settings(settings: Mapping[str, Any], none: str) -> str:
@@ -272,12 +288,12 @@ def _known_method(method: str) -> type[UnlearningTrainer] | None:
         return None
 
 
-def _on_hub(base: str | None, org: str) -> str | None:
+def on_hub(base: str | None, org: str) -> str | None:
     """Return the name of a run's original under the organisation that it is published in."""
     return f"{org}/{base.removeprefix('mubench/')}" if base and base.startswith("mubench/") else base
 
 
-def _hub_id(name: str | None) -> str | None:
+def hub_id(name: str | None) -> str | None:
     """Return a checkpoint's name if it is one on the Hub; a folder's name, which has no organisation, is none."""
     return name if name and "/" in name else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -124,15 +124,14 @@ def adapter_settings(model: torch.nn.Module) -> dict[str, Any]:
     Args:
         model: The model; one without adapters has no such settings.
     """
+    return {name: plain_settings(model.peft_config[name].to_dict()) for name in active_adapters(model)}
+
+
+def plain_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an adapter's configuration that say how it computes, as plain JSON types."""
     places = ("base_model_name_or_path", "revision", "auto_mapping", "inference_mode", "peft_version")
-    return {
-        name: {
-            key: value
-            for key, value in json.loads(json.dumps(_plain(model.peft_config[name].to_dict()), default=str)).items()
-            if key not in places
-        }
-        for name in active_adapters(model)
-    }
+    plain = json.loads(json.dumps(_plain(dict(config)), default=str))
+    return {key: value for key, value in plain.items() if key not in places}
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from mubench_hf.errors import BadInput
 from mubench_hf.utils.json_files import parse_object, read_object
 
-CONFIG, PIPELINE, ADAPTER = "config.json", "model_index.json", "adapter_config.json"
+CONFIG, PIPELINE = "config.json", "model_index.json"
 
 LARGEST_HEADER = 100 * 10**6
 """Bytes of a safetensors header, as the format's own library has it."""
@@ -104,12 +104,6 @@ def check_folder(folder: Path) -> None:
             check_config(config, weights_in(config.parent))
     elif (folder / CONFIG).is_file():
         check_config(folder / CONFIG, weights_in(folder))
-    elif (folder / ADAPTER).is_file():
-        base = read_object(folder / ADAPTER).get("base_model_name_or_path")
-        raise BadInput(
-            f"{folder} holds an adapter alone, of {base}: what else that holds is not known here. Merge the adapter "
-            "into its model, and save that."
-        )
 
 
 def weights_in(folder: Path) -> Tensors | None:

@@ -14,6 +14,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from mubench_hf.errors import BadInput
+from mubench_hf.models.adapted_checkpoints import base_of, holds_adapter, with_adapter
 from mubench_hf.models.checked import check_built, check_folder
 from mubench_hf.models.pretrained import load_pretrained, missing_for_pieces, renamed_image_processor
 from mubench_hf.models.registry import ModelSpec
@@ -190,15 +191,27 @@ def frozen(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval().requires_grad_(False)
 
 
-def load_model(name: str | Path, auto_class: str, revision: str | None = None) -> PreTrainedModel:
+def load_model(
+    name: str | Path, auto_class: str, revision: str | None = None, *, base_sha256: str | None = None
+) -> PreTrainedModel:
     """Load a checkpoint from a folder or a Hub repository: safetensors alone, whole, and no code of others.
 
+    One that holds an adapter alone is loaded with its base, see ``with_adapter``.
+
+    Args:
+        name: The folder or repository.
+        auto_class: See ``named_class``.
+        revision: Branch, tag or commit of the repository; default: the newest.
+        base_sha256: For an adapter: the hash of its base's weights, see ``weights_sha256``; any if not given.
+
     Raises:
-        BadInput: If there is no checkpoint there, it asks for code of others, it is not the size of its weights, or
-            these lack some of its tensors.
+        BadInput: If there is no checkpoint there, it asks for code of others, it is not the size of its weights, these
+            lack some of its tensors, or an adapter's base has other weights.
     """
     with reading(f"No checkpoint at {str(name)!r}"):
         source, loader = source_of(name, revision), named_class(auto_class)
+        if holds_adapter(source.folder):
+            return _load_adapted(source.folder, auto_class, base_sha256)
         check_folder(source.folder)
         if hasattr(loader, "from_config"):
             config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned)
@@ -213,6 +226,17 @@ def load_model(name: str | Path, auto_class: str, revision: str | None = None) -
                 "Save the whole model."
             )
     return model
+
+
+def _load_adapted(folder: Path, auto_class: str, base_sha256: str | None) -> PreTrainedModel:
+    """Return the model that an adapter in a folder was trained from, with the adapter."""
+    base = base_of(folder)
+    if holds_adapter(source_of(base).folder):
+        raise BadInput(f"{folder} holds an adapter of {base}, which is an adapter itself. Give that one's base.")
+    model = load_model(base, auto_class)
+    if base_sha256 not in (None, weights_sha256(model)):
+        raise BadInput(f"{folder} holds an adapter of {base} with other weights than it has now. Put those back.")
+    return with_adapter(model, folder)
 
 
 def weights_sha256(model: torch.nn.Module, leave_out: Collection[str] = ()) -> str:

@@ -74,7 +74,7 @@ def measure_checkpoint(
             "Evaluate it beside its data."
         )
     spec = recorded_model(record.run.model, data.task, str(checkpoint))
-    model = load_model(checkpoint, spec.architecture.auto_class)
+    model = load_model(checkpoint, spec.architecture.auto_class, base_sha256=record.base_revision)
     check_labels(model, data, checkpoint)
     threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many threads share it.
     torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))

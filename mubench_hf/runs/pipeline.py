@@ -10,6 +10,7 @@ from mubench_hf.data.build import build
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
 from mubench_hf.models import ModelSpec
+from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
 from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
@@ -51,6 +52,7 @@ def run(
     seeds: Sequence[int] = SEEDS,
     original_seeds: Sequence[int] | None = None,
     raw: Path | None = None,
+    adapter: AdapterSettings | None = None,
 ) -> Results:
     """Run one task's benchmark, as ``mubench run`` does, and return its results; the arguments are ``Pipeline``'s.
 
@@ -67,6 +69,7 @@ def run(
         seeds=seeds,
         original_seeds=original_seeds,
         raw=raw,
+        adapter=adapter,
     ).run()
 
 
@@ -84,6 +87,8 @@ class Pipeline:
         original_seeds: Seed of the original that the runs of each seed start from, in the order of ``seeds``, or one
             for all; default: each seed has its own original.
         raw: Folder of upstream files, for a full source.
+        adapter: What the methods train in place of the original's own weights; default: these. Originals and retrained
+            models are whole.
 
     Raises:
         BadInput: If a name is unknown, the model does not fit the task, the ratio is not allowed, a seed repeats, or
@@ -102,9 +107,10 @@ class Pipeline:
         seeds: Sequence[int] = SEEDS,
         original_seeds: Sequence[int] | None = None,
         raw: Path | None = None,
+        adapter: AdapterSettings | None = None,
     ):
         self.setup = make_setup(task, variant=variant, model=model, del_ratio=del_ratio, out=out)
-        self.raw, self.seeds = raw, list(seeds)
+        self.raw, self.seeds, self.adapter = raw, list(seeds), adapter or AdapterSettings()
         chosen = [get_method(reference) for reference in methods]
         for method in chosen:
             if not method.is_for(self.setup.task.kind):
@@ -179,7 +185,8 @@ class Pipeline:
         config_class = get_method("retrain" if step.method == ORIGINAL else step.method).config_class
         settings = preset(self.setup, step.method, start)
         args = config_class(output_dir=str(self.setup.out), seed=step.seed, disable_tqdm=True, **settings)
-        return make_plan(self.setup, step.method, args, start=start)
+        adapter = None if step.method in (ORIGINAL, "retrain") else self.adapter
+        return make_plan(self.setup, step.method, args, start=start, adapter=adapter)
 
     def _has_result(self, name: str, record: RunRecord) -> bool:
         file = self.setup.results / f"{name}.json"

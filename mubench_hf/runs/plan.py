@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.models.foreign import is_foreign, weights_digest
 from mubench_hf.runs.record import ORIGINAL, RunId, load_record, tag_of
 from mubench_hf.runs.setup import Setup
@@ -41,6 +42,7 @@ class Plan:
         external: Parts that do not belong to this package, see ``RunRecord``.
         start: Checkpoint that it starts from, a folder or a Hub id; ``None`` for random weights.
         base_model: Name of that checkpoint for the record.
+        adapter: What is trained in place of the weights of ``start``.
     """
 
     setup: Setup
@@ -51,6 +53,7 @@ class Plan:
     external: dict[str, dict[str, str]]
     start: str | None
     base_model: str | None
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
 
     @property
     def folder(self) -> Path:
@@ -129,7 +132,13 @@ def recorded_arguments(setup: Setup, args: UnlearningConfig) -> dict[str, Any]:
 
 
 def make_plan(
-    setup: Setup, method: str, args: UnlearningConfig, *, start: str | None = None, folder: str | Path | None = None
+    setup: Setup,
+    method: str,
+    args: UnlearningConfig,
+    *,
+    start: str | None = None,
+    folder: str | Path | None = None,
+    adapter: AdapterSettings | None = None,
 ) -> Plan:
     """Return the run of a method with these settings, under its name.
 
@@ -139,16 +148,24 @@ def make_plan(
         args: The method's config with every setting of the run.
         start: The original that it starts from, see ``find_original``; ``None`` for an original.
         folder: Folder of the checkpoint; default: the one under ``setup.out`` that is named like the run.
+        adapter: What is trained in place of the original's own weights; default: these.
 
     Raises:
-        BadInput: If the seed is out of range, or a setting is one that only a script of one's own can use.
+        BadInput: If the seed is out of range, a setting is one that only a script of one's own can use, or an adapter
+            is to be trained by the recipe of an original, whose weights saw D_f.
     """
     from mubench_hf.trainers._arguments import check_command
 
     check_seed(args.seed)
     check_command(args)
-    trainer = get_method("retrain" if method == ORIGINAL else method)
+    trainer, adapter = get_method("retrain" if method == ORIGINAL else method), adapter or AdapterSettings()
+    if trainer.replays_recipe and adapter.peft:
+        raise BadInput(
+            f"{method} is what unlearning is compared with, a whole model that never saw D_f; an adapter would leave "
+            "it the original's weights. Leave --peft out; unlearned models with adapters are compared with it as well."
+        )
     settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
+    settings |= adapter.recorded
     if selects(args):
         settings["selected_on"] = SELECTION_SPLIT
     if method == ORIGINAL:
@@ -161,7 +178,7 @@ def make_plan(
             external["method"] = asdict(origin)
     run = setup.run_id(key, args.seed, tag_of(settings, external))
     args.output_dir = str(folder or setup.checkpoint(run.checkpoint_name))
-    return Plan(setup, run, trainer, args, settings, external, start, base_model)
+    return Plan(setup, run, trainer, args, settings, external, start, base_model, adapter)
 
 
 def check_seed(seed: int) -> None:

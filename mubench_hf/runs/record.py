@@ -168,9 +168,12 @@ class RunRecord:
         return self.status != "running"
 
     def save(self, folder: Path) -> None:
-        """Write ``run.json`` into ``folder``, whole or not at all, with a hash of its content."""
-        text = json.dumps(sealed(asdict(self)), indent=2, sort_keys=True, allow_nan=False) + "\n"
-        write_atomic(Path(folder) / RECORD, lambda stream: stream.write(text.encode()))
+        """Write ``run.json`` into ``folder``, whole or not at all."""
+        write_atomic(Path(folder) / RECORD, lambda stream: stream.write(self.to_json().encode()))
+
+    def to_json(self) -> str:
+        """Return the content of ``run.json``, with a hash of itself."""
+        return json.dumps(sealed(asdict(self)), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def load_record(folder: str | Path) -> RunRecord | None:

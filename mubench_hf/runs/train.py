@@ -76,6 +76,8 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
     model = model or fresh_model(spec, data.label_names, args.seed)
     check_labels(model, data, plan.start)
     evaluated = _evaluation_split(args, data)
+    if plan.adapter.peft:
+        model = plan.adapter.add_to(model, args.seed)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
     trainer = plan.trainer(
         model,
@@ -211,6 +213,7 @@ def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecor
     """Save the checkpoint, then the record with the hashes of its files, then drop the states to resume from."""
     folder = plan.folder
     model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # `peft` leaves one to be filled in; cards are written to publish.
     processor.save_pretrained(folder)
     if record.run.method == ORIGINAL:
         recipe = json.dumps(recorded_arguments(plan.setup, plan.args), indent=2, sort_keys=True) + "\n"

@@ -39,7 +39,9 @@ def main(argv: Sequence[str]) -> None:
     args = parse(config_class, flags, defaults, names=UnlearnArguments)
     for name in ("output_dir", "teacher_cache_dir"):
         check_folder(f"--{name}", getattr(args, name) or None)
-    plan = make_plan(setup, arguments.method, args, start=start, folder=args.output_dir or None)
+    plan = make_plan(
+        setup, arguments.method, args, start=start, folder=args.output_dir or None, adapter=arguments.adapter
+    )
 
     from mubench_hf.commands._push import requested_push
     from mubench_hf.commands.evaluate import evaluate_into
