@@ -261,6 +261,16 @@ def test_what_does_not_fit_is_refused_when_it_is_first_seen(make, label, why, rn
         trained(make(), rows, tmp_path)
 
 
+class Failing(Net):
+    def loss(self, logits, labels):
+        raise TypeError("no such loss")
+
+
+def test_a_model_that_cannot_compute_its_own_loss_is_trained(rng, tmp_path):
+    """As classes of one's own that transformers has no loss for, since it goes by their name; evaluation needs it."""
+    assert trained(Failing(bert()), rows_of(rng, one), tmp_path).status == "ok"
+
+
 def test_comparing_the_loss_changes_nothing(rng, tmp_path):
     """Neither weights, nor the random state, nor the model's config."""
     rows, ends = rows_of(rng, one), []
