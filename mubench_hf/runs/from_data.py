@@ -96,6 +96,7 @@ def task_from_dataset(
         "seconds": _seconds(splits["train"], columns) if columns.modality == "audio" else None,
         "settings": _known(settings),
         "recipe": _known(recipe),
+        **({"chat": True} if columns.kind == "causal_lm" else {}),
     }
     task = described_task(description, load=lambda raw: splits)
     ratio = {} if given else {"del_ratio": asked}

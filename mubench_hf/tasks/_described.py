@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.tasks._prompts import instructed
 from mubench_hf.tasks._spec import GivenRows, Source, TaskSpec
 from mubench_hf.tasks._text import padding, tokenise
 from mubench_hf.utils.registry import Origin
@@ -61,7 +62,8 @@ FIELDS = frozenset((
 - ``test``: a sentence on where the test rows come from;
 - ``forget``: ``None`` for the benchmark's rule, else ``text`` and ``rows`` of ``GivenRows``;
 - ``seconds``: for sounds, the length of each;
-- ``settings``, ``recipe``: overrides of ``SETTINGS`` and ``RECIPE``.
+- ``settings``, ``recipe``: overrides of ``SETTINGS`` and ``RECIPE``;
+- ``chat``, for ``causal_lm`` alone: whether a model is asked by its chat template; one that does not say it means no.
 """
 
 
@@ -81,7 +83,7 @@ def described_task(
     ways = {("classification", "text"): (_classified_text, _padding), ("classification", "image"): (_image, None),
             ("classification", "audio"): (_sound, None), ("causal_lm", "text"): (_continued, _fill_after),
             ("seq2seq", "text"): (_answered, _fill_targets)}  # fmt: skip
-    if set(description) != FIELDS or (kind, modality) not in ways:
+    if set(description) - {"chat"} != FIELDS or (kind, modality) not in ways:
         raise BadInput(
             f"The description of the task {description.get('name')!r} has the fields {', '.join(sorted(description))}, "
             f"kind {kind!r} and modality {modality!r}. Another version wrote it: build the data set again."
@@ -91,6 +93,8 @@ def described_task(
     shared = {"inputs": inputs, "label": label}
     if modality == "audio":
         shared["seconds"] = description["seconds"]
+    if kind == "causal_lm":
+        shared["chat"] = description.get("chat", False)
     texts = modality == "text"
     writes = kind != "classification"
     return TaskSpec(
@@ -199,20 +203,14 @@ def _sound(
     return {name: processor(sound, sampling_rate=needed, return_tensors="pt")[name][0], "labels": row[label]}
 
 
-def _continued(row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str) -> dict[str, Any]:
-    """Return instruction, line break, answer and end as one list of tokens; labels are -100 up to the answer."""
+def _continued(
+    row: Mapping[str, Any], processor: Any, inputs: tuple[str, ...], label: str, chat: bool
+) -> dict[str, Any]:
+    """Return instruction and answer as one list of tokens, see ``instructed``; labels are -100 up to the answer."""
     tokenizer = _tokenizer(processor)
-    if tokenizer.eos_token_id is None:
-        raise BadInput("The model's tokenizer has no end-of-sequence token, so an answer has no end. Set eos_token.")
     half = _most(tokenizer, PROMPT_TOKENS + ANSWER_TOKENS) // 2
-    prompt_tokens, answer_tokens = min(PROMPT_TOKENS, half), min(ANSWER_TOKENS, half)
-    text = _joined(row, inputs) + "\n"
-    prompt = tokenizer(text, truncation=True, max_length=prompt_tokens)["input_ids"]
-    # No start token in the middle of a row; the last place is for the end token.
-    answer = tokenizer(row[label], add_special_tokens=False, truncation=True, max_length=answer_tokens - 1)["input_ids"]
-    target = [*answer, tokenizer.eos_token_id]
-    ids = [*prompt, *target]
-    return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(prompt) + target}
+    lengths = {"prompt_tokens": min(PROMPT_TOKENS, half), "answer_tokens": min(ANSWER_TOKENS, half)}
+    return instructed(tokenizer, _joined(row, inputs), row[label], **lengths, chat=chat)
 
 
 def _fill_after(processor: Any) -> Any:

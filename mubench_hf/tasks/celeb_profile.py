@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks._profiles import profiles
+from mubench_hf.tasks._prompts import instructed
 from mubench_hf.tasks._spec import Source, TaskSpec
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ FULL_ROWS, MINI_ROWS = {"train": 1000, "test": 200}, {"train": 200, "test": 100}
 def prepare(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
     """Return ``input_ids``, ``attention_mask`` and ``labels`` of one row: lists of tokens of one length.
 
-    A row is the instruction, a line break, the biography and the end; labels are -100 up to the biography.
+    A row is the instruction, a line break, the biography and the end, or both as the model's chat template has them;
+    labels are -100 up to the biography.
     """
-    prompt = processor(row["instruction"] + "\n", truncation=True, max_length=PROMPT_TOKENS)["input_ids"]
-    # No start token in the middle of a row; the last place is for the end token.
-    text = processor(row["biography"], add_special_tokens=False, truncation=True, max_length=BIOGRAPHY_TOKENS - 1)
-    target = [*text["input_ids"], processor.eos_token_id]
-    ids = [*prompt, *target]
-    return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * len(prompt) + target}
+    return instructed(
+        processor,
+        row["instruction"],
+        row["biography"],
+        prompt_tokens=PROMPT_TOKENS,
+        answer_tokens=BIOGRAPHY_TOKENS,
+    )
 
 
 def collator(processor: Any) -> Any:
@@ -146,6 +149,11 @@ TASK = TaskSpec(
         presets={
             "neggrad": {"learning_rate": 2e-6},
         },
+        differs=(
+            "All weights are trained, in this project's own settings: MU-Bench published none for this task. Its code "
+            "for TOFU, a task like it, trains LoRA adapters with paged AdamW in bfloat16, one epoch of warm-up.",
+            "After `Answer:` and `[/INST]` the answer alone is scored; MU-Bench's code scores the word `Answer:` too.",
+        ),
     ),
     mini=Source(
         load=load_mini,

@@ -23,6 +23,19 @@ TINY = {
 }
 
 
+LLAMA_CHAT = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+PHI_CHAT = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}{{ 'Question: ' + message['content'] + '\n' }}"
+    "{% else %}{{ 'Answer: ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:' }}{% endif %}"
+)
+"""How the reference asks these models; Zephyr's tokenizer has a template of its own. The tiny models have none."""
+
+
 def _language(name: str, title: str, config: str, scales: dict[str, Scale], **tiny: Any) -> Architecture:
     return Architecture(
         name,
@@ -50,6 +63,7 @@ ARCHITECTURES = (
                 "llama2",
                 {"max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
                 revision="351844e75ed0bcbbe3f10671b3c808d2b83894ee",
+                processor_options={"chat_template": LLAMA_CHAT},
             )
         },
     ),
@@ -57,7 +71,15 @@ ARCHITECTURES = (
         "phi",
         "Phi",
         "PhiConfig",
-        {"1.5": Scale("microsoft/phi-1_5", 1_418_270_720, "mit", revision="675aa382d814580b22651a30acb1a585d7c25963")},
+        {
+            "1.5": Scale(
+                "microsoft/phi-1_5",
+                1_418_270_720,
+                "mit",
+                revision="675aa382d814580b22651a30acb1a585d7c25963",
+                processor_options={"chat_template": PHI_CHAT},
+            )
+        },
     ),
     _language(
         "zephyr",
