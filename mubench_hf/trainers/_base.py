@@ -46,7 +46,8 @@ class UnlearningTrainer(Pushing):
     Args:
         model: The original model; trained in place.
         args: The method's config.
-        forget_dataset: Map-style data set of D_f: model inputs with ``labels``.
+        forget_dataset: Map-style data set of D_f: model inputs with ``labels``, or chats, prompts with completions and
+            texts, which become tokens (see ``docs/kinds.md``).
         retain_dataset: Map-style data set of D_r.
         eval_dataset: As for ``Trainer``.
         processing_class: As for ``Trainer``; saved with the model.

@@ -1,5 +1,7 @@
 """Which kind a model is of, and which kinds there are."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -81,3 +83,9 @@ def test_adapters_change_no_kind(name):
 def test_a_kind_without_scores_says_so(name):
     with pytest.raises(BadInput, match=f"^Models of the kind {name} can be trained, but there are no scores"):
         get_measure(name)
+
+
+def test_every_kind_is_documented():
+    lines = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text().splitlines()
+    tables = [line.split("|")[1].strip().strip("`") for line in lines if line.startswith("| `")]
+    assert sorted(tables[: len(list_kinds())]) == list_kinds()
