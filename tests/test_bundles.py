@@ -36,7 +36,8 @@ def plant(folder, paths, content=b"secret"):
 def test_nothing_else_is_sent(tmp_path, method):
     folder, _, _ = checkpoint(tmp_path, method)
     plant(folder, PLANTED)
-    plant(folder, ["plots/mine.png", "recipe.json"], b"{}")
+    plant(folder, ["recipe.json"], b"{}")
+    plant(folder, ["plots/mine.png"], b"\x89PNG\r\n\x1a\n")
     bundle = model_bundle(folder)
     assert set(bundle.files) == SENT | {"plots/mine.png", "recipe.json"}
     assert set(bundle.left_out) == set(PLANTED)
@@ -124,7 +125,7 @@ def test_unfinished_and_failed_runs_are_refused(tmp_path):
 
 def test_plots_of_other_results_are_left_out(tmp_path):
     folder, _, _ = checkpoint(tmp_path)
-    plant(tmp_path, ["plots/mia_roc.png", "plots/notes.txt"])
+    plant(tmp_path, ["plots/mia_roc.png", "plots/notes.txt"], b"\x89PNG\r\n\x1a\n")
     bundle = model_bundle(folder)
     assert set(bundle.files) == SENT | {"plots/mia_roc.png"} and b"plots/mia_roc.png" in bundle.files["README.md"]
     checkpoint(tmp_path, task="imdb")

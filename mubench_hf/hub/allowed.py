@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mubench_hf.errors import BadInput
 from mubench_hf.runs.plan import RECIPE
 from mubench_hf.runs.record import RECORD
 
@@ -22,8 +19,6 @@ CONFIGS = (
     "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 PIPELINE_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-
-_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{30,}")
 
 
 def of_model(path: str, pipeline: bool) -> bool:
@@ -55,30 +50,3 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(entry)
         else:
             yield entry
-
-
-def check_safetensors(file: Path) -> None:
-    """Check that a file is what its name says: a pickle with another name is still one.
-
-    Raises:
-        BadInput: If it is not in the safetensors format.
-    """
-    try:
-        with open(file, "rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if not 2 <= size <= file.stat().st_size - 8 or not isinstance(json.loads(stream.read(size)), dict):
-                raise ValueError("its header is none")
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{file} is not in the safetensors format ({error}); save the model again.") from error
-
-
-def check_no_token(name: str, files: Mapping[str, Path | bytes]) -> None:
-    """Check that no text among the files of repository ``name`` holds a token of the Hub.
-
-    Raises:
-        BadInput: Naming the file, if one does.
-    """
-    for path, file in files.items():
-        is_text = path.endswith((".json", ".md", ".txt", ".py", ".jinja"))
-        if is_text and _TOKEN.search(file if isinstance(file, bytes) else file.read_bytes()):
-            raise BadInput(f"{path} of {name} holds what looks like a token of the Hub. Remove it first.")

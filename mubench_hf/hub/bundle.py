@@ -13,8 +13,9 @@ from mubench_hf.data.benchmark import EVAL, render_eval
 from mubench_hf.data.blocks import ratio_of
 from mubench_hf.data.manifest import MANIFEST, is_built, learn_tasks, read_manifest
 from mubench_hf.errors import BadInput
-from mubench_hf.hub.allowed import CARD, check_no_token, check_safetensors, of_model, plain_files
+from mubench_hf.hub.allowed import CARD, of_model, plain_files
 from mubench_hf.hub.cards import OUTPUTS, hub_id, metric_card, model_card, on_hub
+from mubench_hf.hub.contents import check_contents, check_sole
 from mubench_hf.hub.eval_results import EVAL_RESULTS, render_eval_results
 from mubench_hf.metrics import metric_file
 from mubench_hf.models.adapted_checkpoints import BASE
@@ -124,7 +125,7 @@ def dataset_bundle(task: TaskSpec, *, variant: Variant, out: Path | str = ".", o
         same=lambda there: _fields(there, "task", "source") == (manifest["task"], manifest["source"]),
         left_out=tuple(left_out + sorted(plain.keys() - files.keys() - {EVAL})),
     )
-    check_no_token(bundle.name, bundle.files)
+    check_contents(bundle.name, bundle.files)
     return bundle
 
 
@@ -163,6 +164,7 @@ def model_bundle(
     weights = [path for path in files if path.endswith(".safetensors")]
     if not weights or not ({"config.json", "model_index.json", ADAPTER} & files.keys()):
         raise BadInput(f"{folder} holds no config.json with weights as safetensors; only such can be published.")
+    check_sole(record.run.checkpoint_name, files)
     if ADAPTER in files and "config.json" not in files:
         base = hub_id(on_hub(record.base_model, org))
         if base is None:
@@ -170,8 +172,6 @@ def model_bundle(
         files[ADAPTER] = config = _on_published_base(plain[ADAPTER], base)
         hashes = {**record.files, ADAPTER: hashlib.sha256(config).hexdigest()} if record.files else {}
         files[RECORD] = replace(record, files=hashes).to_json().encode()
-    for path in weights:
-        check_safetensors(plain[path])
     files[RESULT] = result.to_json().encode()
     if (out / "results" / f"{run.name}.npz").is_file():
         load_logits(run.name, out / "results")
@@ -191,7 +191,7 @@ def model_bundle(
         same=lambda there: _fields(there, "run") == (json.loads(json.dumps(vars(record.run))),),
         left_out=tuple(left_out),
     )
-    check_no_token(bundle.name, bundle.files)
+    check_contents(bundle.name, bundle.files)
     return bundle
 
 

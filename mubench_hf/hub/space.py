@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mubench_hf.errors import BadInput, unknown_name
-from mubench_hf.hub.allowed import CARD, check_no_token, plain_files
+from mubench_hf.hub.allowed import CARD, plain_files
 from mubench_hf.hub.bundle import SPACE_FILES, Bundle
+from mubench_hf.hub.contents import check_contents
 from mubench_hf.utils.shipped import shipped_folder
 
 PATTERNS = (*SPACE_FILES, "*.py", "*.css", "*.md")
@@ -60,7 +61,7 @@ def space_bundle(name: str, *, org: str = "mubench") -> Bundle:
         same=lambda there: _metadata(there).get("title") == metadata["title"],
         left_out=tuple(left_out + sorted(plain.keys() - files.keys())),
     )
-    check_no_token(bundle.name, bundle.files)
+    check_contents(bundle.name, bundle.files)
     return bundle
 
 

@@ -7,8 +7,9 @@ import json
 from collections.abc import Sequence
 
 from mubench_hf.hub import Bundle
-from mubench_hf.hub.allowed import CARD, check_no_token
+from mubench_hf.hub.allowed import CARD
 from mubench_hf.hub.cards import results_card
+from mubench_hf.hub.contents import check_contents
 from mubench_hf.leaderboard.entries import SCORES_FOLDER, Entry, dataset_paths
 from mubench_hf.leaderboard.marks import MARKS
 from mubench_hf.runs.result import RunResult
@@ -49,7 +50,7 @@ def submission_bundle(entries: Sequence[Entry], repo: str) -> Bundle:
         marker=CARD,
         same=lambda there: True,
     )
-    check_no_token(bundle.name, bundle.files)
+    check_contents(bundle.name, bundle.files)
     return bundle
 
 

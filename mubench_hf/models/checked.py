@@ -68,6 +68,8 @@ def read_header(file: Path) -> Tensors:
         BadInput: If it is not in that format: a pickle with another name is still one.
     """
     try:
+        if not file.is_file():  # Reading a pipe may never end.
+            raise ValueError("it is no plain file")
         size = file.stat().st_size
         with open(file, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -95,6 +97,9 @@ def check_folder(folder: Path) -> None:
         BadInput: If a configuration cannot be read, asks for code or weights from elsewhere, or for sizes that no model
             has or its weights lack; or weights are not what their names say.
     """
+    for file in folder.iterdir():
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise BadInput(f"{file} is neither a plain file nor a folder. Remove it.")
     for name in PROCESSORS:
         if (folder / name).is_file():
             check_processor(folder / name)

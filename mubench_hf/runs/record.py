@@ -21,7 +21,7 @@ from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
 
 RECORD = "run.json"
 
-STATUSES = ("running", "ok", "diverged")
+STATUSES = ("running", "ok", "diverged", "failed")
 
 ORIGINAL = "original"
 """Stands in place of a method for the run that trains on all rows."""
