@@ -193,3 +193,21 @@ def test_a_full_disk_behind_the_output_is_one_line(offline_env):
         )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("mubench: The disk is full") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_is_finished_by_the_same_command(own_bench, offline_env):
+    argv = [sys.executable, "-m", "mubench_hf.cli", "unlearn", "--task", "cifar100", "--mini", "--method", "finetune",
+            "--out", str(own_bench), "--num_train_epochs", "8", "--disable_tqdm", "true"]  # fmt: skip
+    sent = random.choice([signal.SIGINT, signal.SIGTERM])
+    with subprocess.Popen(argv, env=offline_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        while not list(own_bench.glob("mubench/*-finetune-*/checkpoint-*/unlearning_state.json")):
+            assert child.poll() is None, child.stderr.read()
+            time.sleep(0.05)
+        child.send_signal(sent)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 128 + sent and "Traceback" not in err
+    assert err.splitlines()[-1].endswith("Give the same command again; it goes on from there.")
+    assert not list(own_bench.glob("results/*finetune*"))
+    done = subprocess.run(argv, env=offline_env, capture_output=True, text=True)
+    assert done.returncode == 0 and len(list(own_bench.glob("results/*finetune*.json"))) == 1, done.stderr

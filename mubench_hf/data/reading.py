@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from mubench_hf.data.sound_folder import is_sound_folder, read_sound_folder
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks._commits import dataset_commit
+from mubench_hf.utils.files import disk_is_full
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -78,20 +79,30 @@ def _folder(path: Path) -> DatasetDict:
     from datasets import Dataset, DatasetDict, load_from_disk
 
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        found = load_from_disk(str(path))
+        found = _read(str(path), load_from_disk, str(path))
         return DatasetDict(train=found) if isinstance(found, Dataset) else found
     return read_sound_folder(path) if is_sound_folder(path) else _load(str(path), str(path.resolve()))
 
 
 def _load(shown: str, path: str, *, revision: str | None = None, **kwargs: Any) -> DatasetDict:
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
+    return _read(shown, load_dataset, path, revision=revision, **kwargs)
+
+
+def _read(shown: str, reader: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what a reader of ``datasets`` makes of files that anyone may have written.
+
+    Raises:
+        BadInput: For whatever it raises, except that the disk is full.
+    """
     try:
-        return load_dataset(path, revision=revision, **kwargs)
-    except (OSError, ValueError, DatasetsError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise BadInput(f"{shown} cannot be read as a data set: {reason} {ALLOWED}.") from error
+        return reader(*args, **kwargs)
+    except Exception as error:  # Readers of many formats, which check little of what they read, raise anything.
+        if disk_is_full(error):
+            raise
+        reason = " ".join(str(error.__cause__ or error).split()).rstrip(".") or type(error).__name__
+        raise BadInput(f"{shown} cannot be read as a data set: {reason}. {ALLOWED}.") from error
 
 
 def train_rows(found: FoundData) -> Dataset:
