@@ -113,6 +113,7 @@ def _collated(collator: Callable[[list[Any]], Mapping[str, Any]], rows: list[dic
                 found = ", ".join(sorted(str(list(shape)) for shape in shapes)[:3])
                 raise BadInput(
                     f"Rows of one batch have {name} of different shapes ({found}), and the data_collator does not make "
-                    "them one. Give one that pads, such as DataCollatorForSeq2Seq(tokenizer), or rows of one length."
+                    f"them one: {str(error).splitlines()[0]} Give one that pads, such as "
+                    "DataCollatorForSeq2Seq(tokenizer), or rows of one length."
                 ) from error
         raise

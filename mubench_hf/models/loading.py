@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.adapted_checkpoints import base_of, holds_adapter, with_adapter
+from mubench_hf.models.bare import bare_model
 from mubench_hf.models.checked import check_built, check_folder
 from mubench_hf.models.pretrained import load_pretrained, missing_for_pieces, renamed_image_processor
 from mubench_hf.models.registry import ModelSpec
@@ -164,8 +165,14 @@ def reinitialised(model: PreTrainedModel, seed: int, init_from: str | None = Non
             folder, a Hub id or ``org/name@commit``.
 
     Raises:
-        BadInput: If that checkpoint cannot be loaded, or lacks weights of the backbone.
+        BadInput: If that checkpoint cannot be loaded or lacks weights of the backbone, or the model is no
+            ``PreTrainedModel``, which alone is made of its config.
     """
+    if not isinstance(bare_model(model), PreTrainedModel):
+        raise BadInput(
+            f"{type(model).__name__} is a plain module, so how to make one with fresh weights cannot be told, which "
+            "this method needs. Make it a PreTrainedModel, or use another method."
+        )
     config = copy.deepcopy(model.config)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +76,13 @@ def row_outputs(
 
     The model keeps its mode and its device, and the caller's random state does not change.
     """
-    start, logits = time.perf_counter(), []
+    start, logits, device = time.perf_counter(), [], next(model.parameters()).device
     with evaluating(model):
         for batch in map(collator, row_batches(rows, batch_size)):
             inputs = {name: value for name, value in batch.items() if name != "labels"}
-            logits.append(model(**send_to_device(inputs, model.device)).logits.float().cpu().numpy())
+            outputs = model(**send_to_device(inputs, device))
+            made = outputs["logits"] if isinstance(outputs, Mapping) else outputs.logits
+            logits.append(made.float().cpu().numpy())
     return RowOutputs(np.concatenate(logits), time.perf_counter() - start)
 
 

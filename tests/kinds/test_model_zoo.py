@@ -1,10 +1,13 @@
 """What models are: those of `transformers` and of users' own, extended, wrapped, or refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import transformers as hf
 from kind_models import BERT, LLAMA
+from methods import methods_for
 from peft import IA3Config, LoraConfig, get_peft_model
 from torch import nn
 from transformers.modeling_outputs import CausalLMOutput, SequenceClassifierOutput
@@ -314,3 +317,23 @@ def test_a_token_label_out_of_range_is_refused_at_once(wrong, rng, tmp_path):
     rows[4]["labels"][2] = wrong
     with pytest.raises(BadInput, match=rf"^retain_dataset has label {wrong} \(row 1, 1 such rows\), .* and -100 where"):
         trained(hf.BertForTokenClassification(bert(num_labels=4)), rows, tmp_path)
+
+
+class Plain(nn.Module):
+    """A module without transformers."""
+
+    def __init__(self):
+        super().__init__()
+        self.config, self.out = SimpleNamespace(num_labels=2), nn.Linear(6, 2)
+
+    def forward(self, input_ids):
+        return {"logits": self.out(input_ids.float() / 20)}
+
+
+@pytest.mark.parametrize("method", methods_for("classification"))
+def test_a_plain_module_that_returns_logits_is_a_classifier(method, rng, tmp_path):
+    try:
+        assert trained(Plain(), rows_of(rng, one), tmp_path, method).status == "ok"
+    except BadInput as error:
+        assert "how to make one with fresh weights cannot be told" in str(error)
+        assert method in ("retrain", "bad_teaching")
