@@ -105,7 +105,7 @@ class Pushing(Fitting):
             language=language,
             license=license,
             datasets=dataset_tags,
-            library_name="diffusers" if Path(self.args.output_dir, "model_index.json").exists() else "transformers",
+            library_name=self._library(),
             pipeline_tag=task[0] if task else None,
             tags=list(dict.fromkeys(["machine-unlearning", "mubench", self.method_key(), *more])),
         )
@@ -131,6 +131,13 @@ class Pushing(Fitting):
             arguments=f"| Argument | Value |\n|---|---|\n{arguments}",
         )
         Path(self.args.output_dir, "README.md").write_text(card, encoding="utf-8")
+
+    def _library(self) -> str:
+        """Return the library that loads what was saved."""
+        folder = Path(self.args.output_dir)
+        if (folder / "adapter_config.json").exists():
+            return "peft"
+        return "diffusers" if (folder / "model_index.json").exists() else "transformers"
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Send nothing: a saved state holds intermediate weights, and optimizers as pickles."""

@@ -1,5 +1,9 @@
 """Models that train a part of their weights, mostly adapters: what the original is, what is fresh, what is refused."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +17,7 @@ from mubench_hf.models.adapters import check_trainable
 from mubench_hf.models.bare import bare_model
 from mubench_hf.models.fresh import renew
 from mubench_hf.models.outputs import cached_row_outputs
-from mubench_hf.trainers import get_method
+from mubench_hf.trainers import get_method, list_methods
 
 PARTLY = ("lora", "lora_task", "add_adapter", "ia3", "norms", "frozen")
 
@@ -363,3 +367,61 @@ def test_statistics_that_an_adapters_checkpoint_would_lose_are_refused():
     settings = {"target_modules": ["convolution"], "modules_to_save": ["classifier"]}
     with pytest.raises(BadInput, match="running statistics"):
         check_trainable(get_peft_model(model, lora("image", **settings)))
+
+
+# Several processes, and what is pushed --------------------------------------------------------------------------------
+
+WORKER = """
+import json, sys
+import numpy as np
+import torch
+sys.path[:0] = sys.argv[2:]
+from adapted import adapted, rows
+from mubench_hf.trainers import get_method, list_methods
+
+folder, rng = sys.argv[1], np.random.default_rng(5)
+forget, retain = rows("causal", rng, 4), rows("causal", rng, 8)
+for method in list_methods():
+    for how in ("lora_task", "add_adapter"):
+        trainer = get_method(method)
+        args = trainer.config_class(
+            f"{folder}/run", max_steps=2, use_cpu=True, cpu_threads=1, per_device_train_batch_size=4,
+            learning_rate=0.01, report_to="none", disable_tqdm=True, save_strategy="no", logging_strategy="no",
+        )
+        made = trainer(adapted("causal", how, 3), args, forget_dataset=forget, retain_dataset=retain)
+        made.train()
+        weights = {name: weight for name, weight in made.model.named_parameters() if weight.requires_grad}
+        torch.save(weights, f"{folder}/{method}-{how}-{args.world_size}-{args.process_index}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_adapter(tmp_path, offline_env):
+    (tmp_path / "worker.py").write_text(WORKER)
+    job = [str(tmp_path / "worker.py"), str(tmp_path), str(Path(__file__).parents[1])]
+    for launch in (
+        [sys.executable],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+    ):
+        done = subprocess.run([*launch, *job], env=offline_env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-4000:]
+    for method in list_methods():
+        for how in ("lora_task", "add_adapter"):
+            one, other = (torch.load(tmp_path / f"{method}-{how}-2-{rank}.pt") for rank in range(2))
+            assert all(weight.equal(other[name]) for name, weight in one.items()), f"{method}: processes end apart"
+            moved = sum(not weight.equal(before) for weight, before in zip(one.values(), _start(how), strict=True))
+            assert moved >= len(one) / 2, method
+
+
+def _start(how):
+    return [weight for weight in adapted("causal", how, 3).parameters() if weight.requires_grad]
+
+
+def test_a_pushed_adapter_says_which_library_loads_it(rng, tmp_path, adapted_run):
+    from huggingface_hub import ModelCard
+
+    trainer = adapted_run("finetune", "causal", adapted("causal", "lora", draw(rng)))
+    trainer.save_model()
+    trainer.create_model_card(finetuned_from="org/base")
+    card = ModelCard.load(tmp_path / "run" / "README.md")
+    assert card.data.library_name == "peft" and card.data.base_model == "org/base"
