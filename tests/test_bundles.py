@@ -1,11 +1,14 @@
 """Only files of the allow-list are ever published, and only of runs that are what they say."""
 
+import io
 import json
 import pickle
+import random
 import re
 
 import pytest
 from made_up import checkpoint, weights
+from PIL import Image
 
 from mubench_hf.data.build import build
 from mubench_hf.errors import BadInput
@@ -30,6 +33,26 @@ def plant(folder, paths, content=b"secret"):
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
+
+
+def picture():
+    stream = io.BytesIO()
+    Image.new("RGB", (9, 9), (30, 60, 90)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_a_damaged_picture_is_not_sent(tmp_path):
+    folder, _, _ = checkpoint(tmp_path)
+    whole = picture()
+    for place in random.sample(range(len(whole) - 12), 5):  # But for the end mark, after which nothing is read.
+        content = bytearray(whole)
+        content[place] ^= 1 << random.randrange(8)
+        plant(tmp_path, ["plots/mia_roc.png"], bytes(content))
+        with pytest.raises(BadInput, match="mia_roc.png is no whole picture"):
+            model_bundle(folder)
+    plant(tmp_path, ["plots/mia_roc.png"], whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="mia_roc.png is no whole picture"):
+        model_bundle(folder)
 
 
 @pytest.mark.parametrize("method", ["scrub", "original"])
@@ -125,7 +148,7 @@ def test_unfinished_and_failed_runs_are_refused(tmp_path):
 
 def test_plots_of_other_results_are_left_out(tmp_path):
     folder, _, _ = checkpoint(tmp_path)
-    plant(tmp_path, ["plots/mia_roc.png", "plots/notes.txt"], b"\x89PNG\r\n\x1a\n")
+    plant(tmp_path, ["plots/mia_roc.png", "plots/notes.txt"], picture())
     bundle = model_bundle(folder)
     assert set(bundle.files) == SENT | {"plots/mia_roc.png"} and b"plots/mia_roc.png" in bundle.files["README.md"]
     checkpoint(tmp_path, task="imdb")

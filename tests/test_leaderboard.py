@@ -12,6 +12,7 @@ import sys
 
 import pytest
 from made_up import table
+from unsealed import unsealed
 
 from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard import read_folder
@@ -49,7 +50,7 @@ def column(board, header, key=KEY):
 def rewrite(folder, run, **scores):
     """Change scores in a result's file, without asking whether they are allowed."""
     file = folder / f"{run.name}.json"
-    content = json.loads(file.read_text())
+    content = json.loads(unsealed(file.read_text()))
     content["scores"] |= scores
     file.write_text(json.dumps(content))
     return file.name
@@ -91,8 +92,8 @@ def test_what_is_no_result_is_left_out_with_the_reason(tmp_path):
         rewrite(tmp_path, runs["finetune"], test_accuracy=float("nan")): "nan",
         rewrite(tmp_path, runs["scrub"], unlearn_seconds=-1.5): "negative",
         rewrite(tmp_path, runs["salun"], zrf=1.25): "allowed: 0 to 1",
-        "garbage.json": "Not valid JSON",
-        "deep.json": "Not valid JSON",
+        "garbage.json": "Not the JSON of a run",
+        "deep.json": "Not the JSON of a run",
         "large.json": f"at most {LARGEST_RESULT}",
         "bytes.json": "UTF-8",
     }
@@ -106,7 +107,7 @@ def test_what_is_no_result_is_left_out_with_the_reason(tmp_path):
         ("retrain", ("vit-tiny", "bert-tiny"), "is for text"),
     ):
         old = tmp_path / f"{runs[name].name}.json"
-        text, new = old.read_text(), old.name.replace(*change)
+        text, new = unsealed(old.read_text()), old.name.replace(*change)
         old.unlink()
         (tmp_path / new).write_text(text.replace(*change))
         told[new] = reason
@@ -367,7 +368,7 @@ def test_no_result_names_a_file_to_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text("raise SystemExit('run')")
     (run,) = table(tmp_path / "results", methods=("scrub",), seeds=(42,))
-    content = run.to_json().replace('"scrub"', '"evil.py"')
+    content = unsealed(run.to_json()).replace('"scrub"', '"evil.py"')
     (tmp_path / "results" / f"{run.name.replace('scrub', 'evil.py')}.json").write_text(content)
     (left,) = read_board(tmp_path / "results").left_out
     assert "not end in '.py'" in left.reason

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forger import rescore_all, submission
+from unsealed import unsealed
 
 from mubench_hf.leaderboard import Entry, read_folder
 from mubench_hf.leaderboard.outputs import read_outputs, unlike_data
@@ -40,7 +41,7 @@ def judge(made):
 
 def change(file: Path, **fields):
     """Change fields of a result; a mapping's entries are changed one by one."""
-    content = json.loads(file.read_text())
+    content = json.loads(unsealed(file.read_text()))
     for name, value in fields.items():
         content[name] = {**content[name], **value} if isinstance(value, dict) else value
     file.write_text(json.dumps(content))
@@ -90,7 +91,7 @@ def test_a_score_that_the_outputs_do_not_give_is_named(own_run, judge):
 
 def test_a_metric_that_came_later_invalidates_nothing(own_run, judge):
     for file in own_run.glob("results/*.json"):
-        content = json.loads(file.read_text())
+        content = json.loads(unsealed(file.read_text()))
         content["scores"].pop("zrf")
         file.write_text(json.dumps(content))
     verdict = judge(own_run)
@@ -180,7 +181,7 @@ def test_another_split_of_all_runs_is_none_of_the_data_set(own_run, judge, field
 def test_full_data_have_a_published_split_and_are_marked_only_beside_the_data(own_run, judge):
     for file in own_run.glob("results/*.json"):
         content = (
-            file.read_text()
+            unsealed(file.read_text())
             .replace('"mini"', '"full"')
             .replace("-mini-vit-tiny", "-vit-base")
             .replace("vit-tiny", "vit-base")

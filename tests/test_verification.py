@@ -8,6 +8,7 @@ import sys
 import pytest
 from made_up import checkpoint
 from safetensors.torch import load, save
+from unsealed import unsealed
 
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
@@ -42,7 +43,7 @@ def tampered_weights(files):
 
 
 def tampered_score(files, key, value):
-    result = json.loads(files["run_result.json"])
+    result = json.loads(unsealed(files["run_result.json"]))
     result["scores"][key] = value
     return files | {"run_result.json": json.dumps(result).encode()}
 
@@ -94,7 +95,7 @@ def test_what_states_no_scores_or_those_of_another_run(hub_here, tmp_path):
     with pytest.raises(BadInput, match="mubench/silent has no run_result.json: it states no scores"):
         verify_checkpoint("mubench/silent")
     for name, key, value in (("seed", "seed", 7), ("rows", "deletion_sha256", "c" * 64)):
-        result = {**json.loads(files["run_result.json"]), key: value}
+        result = {**json.loads(unsealed(files["run_result.json"])), key: value}
         hub_here.add("model", f"mubench/{name}", {**files, "run_result.json": json.dumps(result).encode()})
         with pytest.raises(BadInput, match=f"mubench/{name} is not of the run .*({key}|s7 in place of)"):
             verify_checkpoint(f"mubench/{name}")

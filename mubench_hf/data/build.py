@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,12 +18,13 @@ from mubench_hf.data import splits
 from mubench_hf.data.benchmark import EVAL, render_eval
 from mubench_hf.data.blocks import GIVEN, block_ends, source_blocks
 from mubench_hf.data.card import HELD_OUT, RETAIN_FILE, render_card, split_file
-from mubench_hf.data.manifest import FORMAT, MANIFEST, fingerprint, is_built
+from mubench_hf.data.manifest import CARD, FORMAT, MANIFEST, fingerprint, is_built
 from mubench_hf.data.parquet import block_features, column, write_parquet
 from mubench_hf.data.twins import count_twins
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.utils.files import disk_is_full, file_sha256
+from mubench_hf.utils.sealed import sealed
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -75,9 +77,11 @@ def build(
             return target
         files = _write_blocks(folder, task, variant, data, order, progress)
         manifest |= {"fingerprint": fingerprint(files), "files": files}
+        card = render_card(task, variant=variant, manifest=manifest)
+        manifest = sealed({**manifest, "card_sha256": hashlib.sha256(card.encode()).hexdigest()})
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         (folder / EVAL).write_text(render_eval(task, variant=variant), encoding="utf-8")
-        (folder / "README.md").write_text(render_card(task, variant=variant, manifest=manifest), encoding="utf-8")
+        (folder / CARD).write_bytes(card.encode())
         folder.rename(target)
     return target
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mubench_hf.data.blocks import forgotten_blocks
-from mubench_hf.data.manifest import MANIFEST, read_manifest
+from mubench_hf.data.blocks import blocks_of, forgotten_blocks
+from mubench_hf.data.card import HELD_OUT, RETAIN_FILE, split_file
+from mubench_hf.data.manifest import MANIFEST, check_rows_of, read_manifest
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.utils.files import disk_is_full
@@ -47,7 +48,9 @@ def load_split(
     manifest, folder = read_manifest(file), _folder(task, variant, out)
     forgotten = forgotten_blocks(manifest["deletion_list"]["rule"], ratio)
     if folder.is_dir():
-        splits = load_dataset(str(folder.absolute()))
+        check_rows_of(folder, manifest)
+        # By the manifest: the card, which says the same, may be edited.
+        splits = load_dataset("parquet", data_files=_files(folder.absolute(), manifest))
     else:  # The rows come from the same commit as the manifest.
         try:
             splits = load_dataset(f"{org}/{folder.name}", revision=file.parent.name)
@@ -99,6 +102,14 @@ def _manifest_file(task: TaskSpec, *, variant: Variant, out: Path | str, org: st
             f"The data of {folder.name} are neither in {folder} nor readable from {repo} on the Hub ({reason}). "
             f"Run: mubench build {task.name}{' --mini' if variant == 'mini' else ''} --out {out}"
         ) from error
+
+
+def _files(folder: Path, manifest: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the files of each split, those of train in the order of the deletion list."""
+    train = [*blocks_of(manifest["deletion_list"]["rule"]).files, RETAIN_FILE]
+    held_out = [split for split in HELD_OUT if split_file(split) in manifest["files"]]
+    named = {"train": train, **{split: [split_file(split)] for split in held_out}}
+    return {split: [str(folder / name) for name in names] for split, names in named.items()}
 
 
 def _folder(task: TaskSpec, variant: Variant, out: Path | str) -> Path:

@@ -9,13 +9,14 @@ from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant, learn_task
-from mubench_hf.utils.files import file_sha256
+from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.json_files import parse_object, read_bytes
+from mubench_hf.utils.sealed import seal_holds
 
 FORMAT = 1
 """Version of the folder's layout."""
 
-MANIFEST = "mubench.json"
+MANIFEST, CARD = "mubench.json", "README.md"
 
 
 def fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
@@ -33,6 +34,8 @@ def read_manifest(file: Path) -> dict[str, Any]:
         manifest = parse_object(read_bytes(file))
         if manifest["format"] != FORMAT:
             raise ValueError(f"its layout is {manifest['format']!r}, not {FORMAT}")
+        if not seal_holds(manifest):
+            raise ValueError("it was changed after it was written")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{file.parent} is not a data set that this version builds: {file.name} is missing or not usable "
@@ -53,12 +56,44 @@ def learn_tasks(out: Path | str) -> list[str]:
     names = []
     for file in sorted(Path(out, "mubench").glob(f"*/{MANIFEST}")):
         try:
-            described = parse_object(read_bytes(file)).get("task_spec")
+            manifest = parse_object(read_bytes(file))
+            described = manifest.get("task_spec") if seal_holds(manifest) else None
         except (OSError, ValueError):
             continue
         if described is not None:
             names.append(learn_task(described).name)
     return names
+
+
+def check_rows_of(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Check that the parquet files of a built data set are those that were built.
+
+    Raises:
+        BadInput: Naming those that are not.
+    """
+    wrong = _changed_files(folder, manifest)
+    if manifest.get("fingerprint") != fingerprint(manifest["files"]):
+        wrong.append(f"{MANIFEST} changed")
+    if wrong:
+        raise BadInput(
+            f"{folder} is not as it was built: {'; '.join(wrong)}. Move or delete the folder, and build it again."
+        )
+
+
+def _changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return a phrase per parquet file that is missing, or has other bytes or another number of rows than noted."""
+    import pyarrow.parquet as pq
+
+    wrong = []
+    for name, entry in manifest.get("files", {}).items():
+        file = folder / name
+        if not file.is_file():
+            wrong.append(f"{name} missing")
+        elif file.stat().st_size != entry["bytes"] or known_sha256(file) != entry["sha256"]:
+            wrong.append(f"{name} changed")
+        elif pq.read_metadata(file).num_rows != entry["rows"]:
+            wrong.append(f"{name} has not the {entry['rows']} rows that {MANIFEST} says")
+    return wrong
 
 
 def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
@@ -90,14 +125,12 @@ def is_built(target: Path, task: TaskSpec, variant: Variant) -> bool:
     # A description may be longer than a line, so only the names of the differing parts are given.
     parts = sorted(key for key in asked.keys() | there.keys() if asked.get(key) != there.get(key))
     wrong += [f"a task with another {', '.join(parts)}"] * bool(parts)
-    for name, entry in files.items():
-        file = target / name
-        if not file.is_file():
-            wrong.append(f"{name} missing")
-        elif file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
-            wrong.append(f"{name} changed")
-    if not (target / "README.md").is_file():
-        wrong.append("README.md missing")
+    wrong += _changed_files(target, manifest)
+    card = target / CARD
+    if not card.is_file():
+        wrong.append(f"{CARD} missing")
+    elif known_sha256(card) != manifest.get("card_sha256", known_sha256(card)):  # Earlier versions noted none.
+        wrong.append(f"{CARD} changed")
     if wrong:
         raise BadInput(
             f"{target} holds something else: {'; '.join(wrong)}. Move or delete the folder, or choose another place."

@@ -20,6 +20,7 @@ from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.cards import OUTPUTS
 from mubench_hf.hub.download import checkpoint_folder
 from mubench_hf.hub.retries import Retries, refusal
+from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.record import ORIGINAL, load_record
 from mubench_hf.runs.scores import REFERENCES
 from mubench_hf.runs.store import load_logits, load_result, load_results
@@ -214,7 +215,7 @@ def _on_hub(retries: Retries, repo: ModelInfo) -> Checkpoint | None:
         return None
     # A commit never changes, so the Hub is asked for it once.
     folder = cache(partial(_checked, result, lambda: checkpoint_folder(repo.id, repo.sha)))
-    return Checkpoint(result, folder, lambda: load_logits(Path(OUTPUTS).stem, folder()))
+    return Checkpoint(result, folder, lambda: load_logits(Path(OUTPUTS).stem, folder(), result.hashes))
 
 
 def _checked(result: RunResult, find: Callable[[], Path]) -> Path:
@@ -229,6 +230,7 @@ def _checked(result: RunResult, find: Callable[[], Path]) -> Path:
         raise BadInput(f"{folder} is not the checkpoint of a finished run of this benchmark. Run it to its end.")
     if record.run.at(result.del_ratio) != result.run:
         raise BadInput(f"{folder} is the checkpoint of {record.run.name}, not of {result.name}. Show another one.")
+    check_files(folder, record, only_present=True)
     return folder
 
 

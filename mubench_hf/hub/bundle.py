@@ -20,6 +20,7 @@ from mubench_hf.hub.eval_results import EVAL_RESULTS, render_eval_results
 from mubench_hf.metrics import metric_file
 from mubench_hf.models.adapted_checkpoints import BASE
 from mubench_hf.models.adapted_checkpoints import CONFIG as ADAPTER
+from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.record import RECORD, RunId, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import IDENTITY, load_logits, load_result, load_results, reference_results
@@ -155,6 +156,7 @@ def model_bundle(
     task = recorded_task(record.run.task, record.external)
     run = record.run.at(ratio_of(task, record.run.variant, ratio))
     result = _result(record, run, out)
+    check_files(folder, record)
     plain, left_out = plain_files(folder)
     pipeline = "model_index.json" in plain
     files: dict[str, Path | bytes] = {
@@ -174,7 +176,7 @@ def model_bundle(
         files[RECORD] = replace(record, files=hashes).to_json().encode()
     files[RESULT] = result.to_json().encode()
     if (out / "results" / f"{run.name}.npz").is_file():
-        load_logits(run.name, out / "results")
+        load_logits(run.name, out / "results", result.hashes)
         files[OUTPUTS] = out / "results" / f"{run.name}.npz"
     files |= _plots(result, out)
     repo_id = f"{org}/{record.run.checkpoint_name}"
@@ -221,6 +223,8 @@ def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:
     for what in IDENTITY:
         if getattr(result, what) != getattr(record, what):
             raise BadInput(f"{file} is the result of another run: its {what} is not the checkpoint's. Evaluate again.")
+    if result.hashes.get("checkpoint", record.checkpoint_sha256) != record.checkpoint_sha256:
+        raise BadInput(f"{file} is the result of other weights than those of the checkpoint. Evaluate again.")
     if result.status == "failed":
         raise BadInput(f"{file} says that the run failed ({result.status_reason}). Only finished runs are published.")
     return result
@@ -240,7 +244,20 @@ def _plots(result: RunResult, out: Path) -> dict[str, Path]:
     drawn = {tuple(getattr(other, name) for name in names) for other in load_results(out / "results")}
     if drawn != {tuple(getattr(result, name) for name in names)}:
         return {}
-    return {f"plots/{file.name}": file for file in sorted((out / "plots").glob("*.png")) if not file.is_symlink()}
+    found = [file for file in sorted((out / "plots").glob("*.png")) if not file.is_symlink()]
+    for file in found:
+        _check_picture(file)
+    return {f"plots/{file.name}": file for file in found}
+
+
+def _check_picture(file: Path) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=["PNG"]) as picture:
+            picture.verify()  # A PNG has a checksum for each of its parts.
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInput(f"{file} is no whole picture ({error}). Delete it; `mubench run` draws it again.") from error
 
 
 def _fields(content: bytes, *names: str) -> tuple[object, ...]:

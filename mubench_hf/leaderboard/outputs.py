@@ -33,7 +33,7 @@ def read_outputs(file: Path) -> dict[str, np.ndarray]:
     """
     if file.stat().st_size > LARGEST_OUTPUTS:
         raise BadInput(f"{file.name} has {file.stat().st_size} bytes; outputs have at most {LARGEST_OUTPUTS}.")
-    return load_logits(file.stem, file.parent, LARGEST_OUTPUTS)
+    return load_logits(file.stem, file.parent, most=LARGEST_OUTPUTS)
 
 
 def differences(mine: Arrays, theirs: Arrays, same_seed: bool) -> Iterator[str]:

@@ -19,7 +19,8 @@ from transformers import PreTrainedModel, default_data_collator
 
 from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
-from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.files import known_sha256, write_atomic
+from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
 
 BATCH_SIZE, BATCH_BYTES = 256, 64 << 20
 """Most rows and input bytes per forward pass. Batches depend only on the rows, since on some hardware a row's last bits
@@ -92,7 +93,7 @@ def cached_row_outputs(
     cache_dir: str | Path | None,
     collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
 ) -> RowOutputs:
-    """Return ``row_outputs``, computed at most once per set of weights.
+    """Return ``row_outputs``, computed at most once per set of weights; a table that was damaged is computed again.
 
     Args:
         model: The model; the hash of its weights, and of what its adapters do with theirs, names the table.
@@ -104,12 +105,26 @@ def cached_row_outputs(
         return row_outputs(model, rows, collator)
     file = Path(cache_dir) / f"{_table_name(model)}.npy"
     note = file.with_suffix(".json")
-    if not (file.exists() and note.exists()):
+    seconds = _noted_seconds(file, note)
+    if seconds is None:
         outputs = row_outputs(model, rows, collator)
         # The note is written last: a table without one was interrupted.
         write_atomic(file, lambda handle: np.save(handle, outputs.logits))
-        write_atomic(note, lambda handle: handle.write(json.dumps({"seconds": outputs.seconds}).encode()))
-    return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), json.loads(note.read_text())["seconds"])
+        content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file)})
+        write_atomic(note, lambda handle: handle.write(json.dumps(content).encode()))
+        seconds = outputs.seconds
+    return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), seconds)
+
+
+def _noted_seconds(file: Path, note: Path) -> float | None:
+    """Return how long a table took, or ``None`` if there is none that is as it was written: it is computed again."""
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        # Earlier versions noted no hash.
+        whole = SEAL in content and seal_holds(content) and content["sha256"] == known_sha256(file)
+        return float(content["seconds"]) if whole else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _table_name(model: torch.nn.Module) -> str:

@@ -55,7 +55,7 @@ def draw_plots(
     curves: dict[str, list] = {}
     for result in results:
         if result.scores.get("mia_loss_auc") is not None:  # Runs without one have no ranking to draw.
-            outputs = load_logits(result.name, logits)
+            outputs = load_logits(result.name, logits, result.hashes)
             arrays = (outputs[f"{split}_{what}"] for split in ("forget", "test") for what in ("logits", "labels"))
             curves.setdefault(labels[result.name], []).append(loss_roc(*arrays))
     return [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import RECORD, RunRecord
 from mubench_hf.utils.files import known_sha256
+
+STATES = "checkpoint-"
+"""How the folders of saved states begin."""
 
 
 def hashed_files(folder: Path) -> dict[str, str]:
@@ -16,7 +17,7 @@ def hashed_files(folder: Path) -> dict[str, str]:
     found = {}
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
-        hidden = any(part.startswith((".", f"{PREFIX_CHECKPOINT_DIR}-")) for part in path.parts)
+        hidden = any(part.startswith((".", STATES)) for part in path.parts)
         if file.is_file() and not hidden and path.as_posix() != RECORD:
             found[path.as_posix()] = known_sha256(file)
     return found

@@ -13,12 +13,14 @@ import numpy as np
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
+from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.record import ORIGINAL, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import references_of, score, score_names
 from mubench_hf.runs.setup import recorded_model
 from mubench_hf.runs.store import check_same_run, has_logits, load_logits, reference_results, save_logits, save_result
 from mubench_hf.tasks import known_task
+from mubench_hf.utils.files import known_sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,14 +35,16 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
 
     Raises:
         BadInput: If the run is not finished, was made with other data than these, or ``results`` holds another run's
-            result of that name.
+            result of that name; if a file of the checkpoint was changed.
     """
     run = record.run.at(data.ratio)
     check_same_run(record, run, results)
-    outputs = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL)
-    save_logits(run.name, results, outputs)
+    check_files(checkpoint, record)
     references = reference_results(record, run, results)
+    outputs = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL)
+    hashes = {"checkpoint": record.checkpoint_sha256, "outputs": known_sha256(save_logits(run.name, results, outputs))}
     result = evaluate_run(record, outputs, data, **{name: found.scores for name, found in references.items()})
+    result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256})
     save_result(result, results)
     return result
 
@@ -159,7 +163,7 @@ def completed(result: RunResult, results: Path) -> RunResult:
     if not lacking or result.status == "failed" or not has_logits(result.name, results):
         return result
     scores, reasons = score(
-        load_logits(result.name, results),
+        load_logits(result.name, results, result.hashes),
         metrics=metrics,
         method=result.method,
         seed=result.seed,

@@ -20,6 +20,7 @@ from mubench_hf.runs.store import Results, load_result, load_results, save_resul
 from mubench_hf.runs.train import load_rows, new_record, start_of, train_run
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.trainers import UnlearningTrainer, get_method
+from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.locks import sole_owner
 from mubench_hf.utils.progress import RunProgress
 
@@ -193,4 +194,10 @@ class Pipeline:
         if not file.exists():
             return False
         result = load_result(file)
-        return result.status != "failed" and result.data_fingerprint == record.data_fingerprint
+        if result.status == "failed" or result.data_fingerprint != record.data_fingerprint:
+            return False
+        outputs = file.with_suffix(".npz")
+        kept = known_sha256(outputs) if outputs.is_file() else None
+        there = {"checkpoint": record.checkpoint_sha256, "outputs": kept}
+        # What an earlier version did not note, or nobody kept, cannot differ.
+        return all(there[name] in (None, sha256) for name, sha256 in result.hashes.items())

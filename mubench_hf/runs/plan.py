@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mubench_hf.errors import BadInput
 from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.models.foreign import is_foreign, weights_digest
+from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.record import ORIGINAL, RunId, load_record, tag_of
 from mubench_hf.runs.setup import Setup
 from mubench_hf.trainers import METHODS, get_method
@@ -65,7 +66,8 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
     """Return the original that a run starts from: ``base`` if given, the seed's under ``setup.out``, or the Hub's.
 
     Raises:
-        BadInput: If ``base`` is not an original or not finished, or no original is found in any of these places.
+        BadInput: If ``base`` is not an original or not finished, a file of it was changed, or no original is found in
+            any of these places.
     """
     name = setup.original(seed).name
     folder = Path(base) if base else setup.checkpoint(name)
@@ -74,6 +76,8 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
         raise BadInput(f"{folder} was made by {record.run.method}; unlearning starts from an original.")
     if record and not record.finished:
         raise BadInput(f"The training of {folder} was interrupted. Run the same `mubench train` again to finish it.")
+    if record:
+        check_files(folder, record)
     if folder.is_dir():
         return str(folder)
     if not base and (setup.variant == "mini" or setup.external):
@@ -107,7 +111,10 @@ def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any
             raise BadInput(
                 f"{start} has no {RECIPE}, so there is no recipe to replay. Use an original made by `mubench train`."
             )
-        settings = json.loads(recipe.read_text(encoding="utf-8"))
+        try:
+            settings = dict(json.loads(recipe.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise BadInput(f"{recipe} is not a recipe that `mubench train` wrote: {error}") from error
         return {**settings, "init_from": _weights_of(setup)} if is_foreign(setup.model) else settings
     return {**source.settings, **source.presets.get(trainer.method_key(), {})}
 

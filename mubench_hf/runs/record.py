@@ -17,7 +17,7 @@ from mubench_hf.utils.differences import differences
 from mubench_hf.utils.files import write_atomic
 from mubench_hf.utils.json_files import parse_object, read_bytes
 from mubench_hf.utils.locks import LOCK, OWNER
-from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
+from mubench_hf.utils.sealed import SEAL, content_sha256, seal_holds, sealed
 
 RECORD = "run.json"
 
@@ -161,6 +161,11 @@ class RunRecord:
         """What two runs must have in common to be the same run, as plain JSON types."""
         names = ("run", "config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
         return json.loads(json.dumps({name: asdict(self)[name] for name in names}))
+
+    @property
+    def checkpoint_sha256(self) -> str | None:
+        """One hash of the finished checkpoint's files; ``None`` if they have none."""
+        return content_sha256(self.files) if self.files else None
 
     @property
     def finished(self) -> bool:

@@ -13,6 +13,7 @@ from mubench_hf.runs.fields import check_run, require, typed_fields
 from mubench_hf.runs.record import RunId, tag_of
 from mubench_hf.tasks import Variant
 from mubench_hf.utils.json_files import parse_object
+from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
 
 SCHEMA_VERSION = 2
 """Version 1 called ``variant`` ``source`` and had no ``settings``, ``external`` and ``metrics``."""
@@ -50,6 +51,8 @@ class RunResult:
         world_size: Number of processes that trained together.
         versions: Package name to version; ``None`` for one that is not installed.
         commit: Commit of the source checkout the run was made with.
+        hashes: SHA-256 of what the scores were computed from, where it was noted: of the ``checkpoint``'s files, and of
+            the ``outputs``, the npz beside the result.
     """
 
     task: str
@@ -74,6 +77,7 @@ class RunResult:
     world_size: int = 1
     versions: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -123,32 +127,42 @@ class RunResult:
         return self.run.name
 
     def to_json(self) -> str:
-        """Return the result as JSON text, byte for byte the same for equal results."""
+        """Return the result as JSON text with a hash of its content, byte for byte the same for equal results."""
         content = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         content["schema_version"] = SCHEMA_VERSION
-        return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(sealed(content), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> RunResult:
         """Read a result that ``to_json`` wrote.
 
         Raises:
-            BadInput: If the text is no JSON object of this schema version, or a field is unknown, missing or invalid.
+            BadInput: If the text is no JSON object of this schema version, a field is unknown, missing or invalid, or
+                it was changed after ``to_json`` had written it.
         """
         try:
             content = parse_object(text)
         except ValueError as error:
             raise BadInput(f"Not the JSON of a run: {error}.") from error
+        written = dict(content)
+        content.pop(SEAL, None)
         version = content.pop("schema_version", None)
         if isinstance(version, bool) or version not in range(1, SCHEMA_VERSION + 1):
             raise BadInput(f"Field 'schema_version' is {version!r}; this version reads 1 to {SCHEMA_VERSION}.")
         if version == 1:
             content = _from_version_1(content)
         known = {spec.name for spec in fields(cls)}
-        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys())):
+        # Earlier versions noted no hashes.
+        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys() - {"hashes"})):
             if names:
                 raise BadInput(f"{what} field{'s' * (len(names) > 1)} {', '.join(map(repr, sorted(names)))}.")
-        return cls(**content)
+        result = cls(**content)
+        if not seal_holds(written):
+            raise BadInput(
+                f"It was changed after it was written: it is not what its {SEAL} says. Compute the result again, or "
+                f"remove {SEAL} to say that it is made by hand."
+            )
+        return result
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, reference_names
 from mubench_hf.runs.result import RunResult
-from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.files import known_sha256, write_atomic
 from mubench_hf.utils.json_files import read_bytes
 
 if TYPE_CHECKING:
@@ -184,19 +185,24 @@ def has_logits(name: str, folder: str | Path) -> bool:
     return (Path(folder) / f"{name}.npz").is_file()
 
 
-def load_logits(name: str, folder: str | Path, most: int | None = None) -> dict[str, np.ndarray]:
+def load_logits(
+    name: str, folder: str | Path, hashes: Mapping[str, str] = MappingProxyType({}), *, most: int | None = None
+) -> dict[str, np.ndarray]:
     """Read what ``save_logits`` wrote: array name to array.
 
     Args:
         name: The run's ``RunResult.name``.
         folder: Where it was written.
+        hashes: The result's hashes, if it noted that of its outputs.
         most: Most bytes that it may unpack to; default: some times the file's own size, see ``check_packed``.
 
     Raises:
-        BadInput: If the file is missing, damaged, or holds other arrays; the message names it.
+        BadInput: If the file is missing, damaged, holds other arrays, or was changed; the message names it.
     """
     path = Path(folder) / f"{name}.npz"
     try:
+        if known_sha256(path) != hashes.get("outputs", known_sha256(path)):
+            raise ValueError("it was changed after the result beside it was computed; evaluate the checkpoint again")
         check_packed(path, most)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}

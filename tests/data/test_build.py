@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from processes import run_python
+from unsealed import unsealed
 
 from mubench_hf.data import build
 from mubench_hf.data.card import FORGET_FILES, RETAIN_FILE
@@ -152,6 +153,8 @@ def test_a_built_folder_is_kept_and_not_read_again(task, mini_out):
         (lambda folder: (folder / RETAIN_FILE).write_bytes(b"PAR1"), "retain.parquet changed"),
         (lambda folder: (folder / FORGET_FILES[3]).unlink(), "forget_04.parquet missing"),
         (lambda folder: (folder / "README.md").unlink(), "README.md missing"),
+        (lambda folder: (folder / "README.md").write_text("# Other rows"), "README.md changed"),
+        (lambda folder: change(folder, '"rows": ', '"rows": 1'), "it was changed after it was written"),
         (lambda folder: edit(folder, task="imdb"), "task 'imdb' in place of 'cifar100'"),
         (lambda folder: edit(folder, source="mini"), "source 'mini' in place of 'full'"),
         (lambda folder: edit(folder, files={}), "fingerprint"),
@@ -168,8 +171,14 @@ def test_something_else_in_its_place_is_not_overwritten(made_up, tmp_path, spoil
     assert contents(folder) == before
 
 
+def change(folder, found, put):
+    text = (folder / "mubench.json").read_text()
+    assert found in text
+    (folder / "mubench.json").write_text(text.replace(found, put, 1))
+
+
 def edit(folder, **values):
-    manifest = json.loads((folder / "mubench.json").read_text())
+    manifest = json.loads(unsealed((folder / "mubench.json").read_text()))
     (folder / "mubench.json").write_text(json.dumps(manifest | values))
 
 

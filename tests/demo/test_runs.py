@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from made_up import made_up
+from unsealed import unsealed
 
 from mubench_hf.demo import DemoRuns
 from mubench_hf.errors import BadInput
@@ -130,7 +131,7 @@ def test_a_repository_that_is_no_checkpoint_is_refused(loopback, cifar_out, tmp_
     out = shutil.copytree(cifar_out, tmp_path / "out")
     publish(loopback, out)
     name = "mubench/cifar100-mini-vit-tiny-retrain-df5pct-s3"
-    record = json.loads(loopback.files("model", name)["run.json"])
+    record = json.loads(unsealed(loopback.files("model", name)["run.json"]))
     record["run"]["method"] = "finetune"
     loopback.add("model", name, {"run.json": json.dumps(record).encode()})
     bench = DemoRuns.hub().bench("cifar100-mini", 5)

@@ -9,6 +9,8 @@ from torch.utils.data import StackDataset
 
 from mubench_hf.models.loading import fresh_model, weights_sha256
 from mubench_hf.models.outputs import BATCH_SIZE, cached_row_outputs, row_outputs
+from mubench_hf.utils.files import file_sha256
+from mubench_hf.utils.sealed import sealed
 
 
 @pytest.fixture
@@ -106,7 +108,10 @@ def test_a_table_is_computed_once(vit, rows, tmp_path):
     counted = Counted(rows)
     first = cached_row_outputs(vit, counted, tmp_path / "deep" / "cache")
     assert counted.reads == 23
-    (tmp_path / "deep" / "cache" / f"{weights_sha256(vit)[:32]}.json").write_text(json.dumps({"seconds": 77.0}))
+    (table,) = tmp_path.glob("deep/cache/*.npy")
+    (tmp_path / "deep" / "cache" / f"{weights_sha256(vit)[:32]}.json").write_text(
+        json.dumps(sealed({"seconds": 77.0, "sha256": file_sha256(table)}))
+    )
     second = cached_row_outputs(vit, counted, tmp_path / "deep" / "cache")
     assert counted.reads == 23
     np.testing.assert_array_equal(first.logits, row_outputs(vit, rows).logits)
@@ -114,6 +119,24 @@ def test_a_table_is_computed_once(vit, rows, tmp_path):
     assert first.seconds > 0 and second.seconds == 77, "what it took when it was computed"
     with pytest.raises(ValueError, match="read-only"):
         second.logits[0] = 0
+
+
+@pytest.mark.parametrize("damage", ["negated", "cut", "other shape", "note", "earlier version"])
+def test_a_damaged_table_is_computed_again(vit, rows, tmp_path, damage):
+    expected = np.array(cached_row_outputs(vit, rows, tmp_path).logits)
+    (table,), (note,) = tmp_path.glob("*.npy"), tmp_path.glob("*.json")
+    if damage == "note":
+        note.write_text(note.read_text().replace('"seconds": ', '"seconds": 9'))
+    elif damage == "earlier version":
+        note.write_text(json.dumps({"seconds": 9e9}))
+    elif damage == "cut":
+        table.write_bytes(table.read_bytes()[:-5])
+    else:
+        np.save(table, -expected if damage == "negated" else expected[:-1])
+    again = cached_row_outputs(vit, rows, tmp_path)
+    np.testing.assert_array_equal(again.logits, expected)
+    assert again.seconds < 9e8
+    np.testing.assert_array_equal(np.load(table), expected)
 
 
 def test_another_model_has_another_table(vit, rows, tmp_path):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from conftest import ROOT
+from unsealed import unsealed
 
 from mubench_hf.cli import dispatch
 from mubench_hf.data import load_split
@@ -125,7 +126,7 @@ def test_a_result_of_a_registered_task_without_a_ratio_is_left_out(tmp_path):
 
     file = save_result(made_up("scrub")[1], tmp_path)
     assert len(read_folder(tmp_path).entries) == 1
-    content = json.loads(file.read_text()) | {"del_ratio": None}
+    content = json.loads(unsealed(file.read_text())) | {"del_ratio": None}
     file.unlink()
     (tmp_path / "cifar100-mini-vit-tiny-scrub-s42.json").write_text(json.dumps(content))
     (left,) = read_folder(tmp_path).left_out

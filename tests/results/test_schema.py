@@ -9,6 +9,7 @@ import pytest
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.result import SCHEMA_VERSION, RunResult
 from mubench_hf.runs.scores import score_names
+from mubench_hf.utils.sealed import SEAL
 
 
 def make_run(**changes):
@@ -46,7 +47,9 @@ def test_round_trip_keeps_every_field_and_every_bit_of_a_score():
     assert again == run
     assert again.scores == scores
     assert json.loads(run.to_json())["schema_version"] == SCHEMA_VERSION
-    assert json.loads(run.to_json()).keys() - {"schema_version"} == {f.name for f in dataclasses.fields(RunResult)}
+    assert json.loads(run.to_json()).keys() - {"schema_version", SEAL} == {
+        f.name for f in dataclasses.fields(RunResult)
+    }
 
 
 def test_json_does_not_depend_on_the_order_of_mappings():
@@ -163,7 +166,17 @@ def test_names():
     assert mini.run.checkpoint_name == "cifar100-mini-vit-tiny-original-s3", "an original serves all ratios"
 
 
-@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(RunResult)])
+def test_a_result_that_was_edited_is_noticed():
+    text = make_run(scores={"zrf": 0.25}, reasons={}).to_json()
+    assert RunResult.from_json(text.replace("\n", " \n").replace("  ", "\t"))
+    with pytest.raises(BadInput, match="changed after it was written"):
+        RunResult.from_json(text.replace("0.25", "0.75"))
+    by_hand = json.loads(text.replace("0.25", "0.75"))
+    del by_hand[SEAL], by_hand["hashes"]
+    assert RunResult.from_json(json.dumps(by_hand)).scores == {"zrf": 0.75}, "by hand, or by an earlier version"
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(RunResult) if f.name != "hashes"])
 def test_a_missing_field_is_named(name):
     content = json.loads(make_run().to_json())
     del content[name]

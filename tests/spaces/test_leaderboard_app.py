@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 from made_up import table
+from unsealed import unsealed
 
 from mubench_hf.leaderboard.board import TableKey, read_board
 from mubench_hf.leaderboard.entries import dataset_paths
@@ -224,7 +225,7 @@ def test_a_deletion_ratio_is_a_table_of_its_own(shown, results):
 def test_bad_files_are_told_in_place_as_text_and_the_app_goes_on(serve, shown, tmp_path):
     write_board(tmp_path / "board", tmp_path / "made")
     folder = tmp_path / "board" / "runs" / "cifar100-mini"
-    runs = {file.name: json.loads(file.read_text()) for file in folder.glob("*-scrub-df5pct-*.json")}
+    runs = {file.name: json.loads(unsealed(file.read_text())) for file in folder.glob("*-scrub-df5pct-*.json")}
     for value, (name, run) in zip((float("nan"), -3.0, 0.99), sorted(runs.items()), strict=True):
         run["scores"]["unlearn_seconds"] = value
         (folder / name).write_text(json.dumps(run))

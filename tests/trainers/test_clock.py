@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.trainers import _clock
 from mubench_hf.trainers._clock import Clock
+from mubench_hf.utils.sealed import sealed
 
 
 @pytest.fixture
@@ -97,7 +98,8 @@ def test_a_table_is_charged_for_the_rows_that_are_read(now, method, epochs, worl
     make(method, world, **settings).prepare()
     (tmp_path / "cache").mkdir(exist_ok=True)
     mark = tmp_path / "cache" / f"{weights_sha256(world.original())[:32]}.json"
-    mark.write_text(json.dumps({"seconds": 1000.0}))
+    if mark.exists():
+        mark.write_text(json.dumps(sealed({**json.loads(mark.read_text()), "seconds": 1000.0})))
     trainer = make(method, world, **settings)
     served, original_teacher = [], trainer.original_teacher
 
