@@ -294,12 +294,6 @@ LAYOUTS = {
 }
 """Architecture → layout; ``stable-diffusion`` is a pipeline, made by ``pipeline_files``."""
 
-ONLY_BIN = {
-    "wav2vec2-base", "wav2vec2-large", "hubert-large", "hubert-xlarge", "vilt-b32-nlvr2", "t5-v1.1-base",
-    "biomedbert-fulltext", "mobilenet-v1-1.0", "videomae-huge", "deberta-v3-base",
-}  # fmt: skip
-"""Models that are published without safetensors."""
-
 
 HEADS = ("classifier.", "projector.", "pre_classifier.", "pooler.", "fc_norm.")
 """What is new in a model with a task's head."""
@@ -335,7 +329,7 @@ def imitation(spec: Any, seed: int, *, pickled: bool | None = None) -> tuple[dic
         weights = safetensors_of(Path(folder))
     for pattern, old in layout.old_names:
         weights = {re.sub(pattern, old, name): tensor for name, tensor in weights.items()}
-    return {**files, **weight_files(weights, spec.name in ONLY_BIN if pickled is None else pickled)}, model.eval()
+    return {**files, **weight_files(weights, spec.published.pickled if pickled is None else pickled)}, model.eval()
 
 
 def safetensors_of(folder: Path) -> dict[str, torch.Tensor]:

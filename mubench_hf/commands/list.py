@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mubench_hf.commands._arguments import CommandParser, exit_with
+from mubench_hf.commands._first_load import checkpoint_table, difference_list, source_table
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.metrics import METRICS, get_metric, list_metrics
 from mubench_hf.metrics.parameters import parameter_table
@@ -149,7 +150,13 @@ def argument_table() -> str:
     return argument_table()
 
 
-DOCUMENTED: dict[str, Callable[[], str]] = {"parameters": parameter_table, "arguments": argument_table}
+DOCUMENTED: dict[str, Callable[[], str]] = {
+    "parameters": parameter_table,
+    "arguments": argument_table,
+    "sources": source_table,
+    "checkpoints": checkpoint_table,
+    "differences": difference_list,
+}
 """Markdown tables that only documents have."""
 
 

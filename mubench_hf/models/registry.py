@@ -31,6 +31,7 @@ class Scale:
             recorded with the run.
         options: Configuration fields that the benchmark sets, whatever the checkpoint's own file says.
         processor_options: The same of its processor.
+        pickled: Whether it is published without safetensors, so that PyTorch's weights-only loader reads it.
     """
 
     hub_id: str
@@ -40,6 +41,7 @@ class Scale:
     revision: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     processor_options: Mapping[str, Any] = field(default_factory=dict)
+    pickled: bool = False
 
     def __post_init__(self) -> None:
         """Freeze the fields: a scale is a constant."""

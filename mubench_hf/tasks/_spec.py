@@ -46,6 +46,7 @@ class Source:
         origin: One line saying what the rows are; printed on the card.
         licence: SPDX-like identifier of the Hub (``cc-by-4.0``, ``unknown``).
         citation: BibTeX of the data.
+        layout: The upstream files, for docs/full_sources.md: what is in them, in Markdown.
         hub_id: Upstream data set on the Hub, if it has one.
         revision: Commit of ``hub_id`` to read; ``None`` if none is established: a build reads the newest, and records
             it.
@@ -75,6 +76,7 @@ class Source:
     licence: str
     citation: str
     default_model: str | None
+    layout: str = "-"
     hub_id: str | None = None
     revision: str | None = None
     branches: tuple[str | None, ...] = (None,)

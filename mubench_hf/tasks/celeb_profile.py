@@ -130,6 +130,7 @@ TASK = TaskSpec(
             "exist."
         ),
         # Nothing is known about a user's own folder.
+        layout="`train.jsonl`, `test.jsonl` in a folder; without one, made-up biographies",
         licence="unknown",
         citation=(
             "@article{cheng2024mubench,\n"

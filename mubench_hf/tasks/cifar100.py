@@ -73,6 +73,7 @@ TASK = TaskSpec(
     full=Source(
         load=load_full,
         origin="CIFAR-100, 50,000 training and 10,000 test photographs of 32 x 32 pixels in 100 fine classes.",
+        layout="parquet with `img`, `fine_label`, `coarse_label`",
         licence="unknown",
         citation=(
             "@techreport{krizhevsky2009learning,\n"

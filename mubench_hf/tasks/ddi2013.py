@@ -166,6 +166,7 @@ TASK = TaskSpec(
             "DDI-2013 as BLURB prepares it: 25,296 training, 2,496 validation and 5,716 test pairs of drugs in "
             f"sentences on their interaction, with {DRUG} in the place of both names."
         ),
+        layout="`train.tsv`, `dev.tsv`, `test.tsv` in a folder",
         licence="cc-by-nc-4.0",
         citation=(
             "@article{herrero2013ddi,\n"

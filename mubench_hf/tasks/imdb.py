@@ -169,6 +169,7 @@ TASK = TaskSpec(
             "IMDb, 25,000 training and 25,000 test film reviews, half of them negative; out of distribution: the "
             f"10,662 sentences of Rotten Tomatoes ({OOD} at {OOD_REVISION[:12]}), training, validation, test."
         ),
+        layout="parquet, negative rows first, with the unused split `unsupervised`; Rotten Tomatoes beside it",
         licence="other",
         citation=(
             "@inproceedings{maas2011learning,\n"

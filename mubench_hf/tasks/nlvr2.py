@@ -184,6 +184,7 @@ TASK = TaskSpec(
             "its dev set, test its public test set, ood its second test set (test2). The statements are CC BY 4.0; the "
             "photographs belong to their owners, and the authors give them out for research."
         ),
+        layout="`train.json`, `dev.json`, `test.json`, `test2.json`; photographs in a folder",
         licence="other",
         citation=(
             "@inproceedings{suhr2019corpus,\n"

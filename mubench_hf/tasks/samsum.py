@@ -121,6 +121,7 @@ TASK = TaskSpec(
     full=Source(
         load=load_full,
         origin="SAMSum, messenger dialogues that linguists wrote, with summaries: 14,732 for training.",
+        layout="CSV with line breaks in fields, of which the row without a dialogue is left out",
         licence="cc-by-nc-nd-4.0",
         citation=(
             "@inproceedings{gliwa2019samsum,\n"

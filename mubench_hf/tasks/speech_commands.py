@@ -123,6 +123,7 @@ TASK = TaskSpec(
             "SUPERB keyword spotting: Speech Commands v0.01, spoken words of about a second at 16 kHz in ten words, "
             "silence and all other words; 51,094 training, 6,798 validation and 3,081 test rows."
         ),
+        layout="a program on the main branch, which is not run; parquet on the converted one",
         licence="cc-by-4.0",
         citation=(
             "@article{warden2018speech,\n"

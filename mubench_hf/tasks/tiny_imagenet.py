@@ -193,6 +193,7 @@ TASK = TaskSpec(
             "uses 20,000, and all 10,000 validation rows as test. A prompt is a class's name. Which rows MU-Bench took "
             "and which it deleted is not published."
         ),
+        layout="parquet with WordNet ids as labels, splits `train` and `valid`; names in `classes.py`",
         licence="unknown",
         citation=(
             "@misc{le2015tiny,\n  title = {Tiny ImageNet Visual Recognition Challenge},\n"

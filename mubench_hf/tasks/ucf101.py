@@ -214,6 +214,7 @@ TASK = TaskSpec(
             "UCF101, 9,537 training and 3,783 test videos of 101 actions from YouTube: the first of its three official "
             "splits, with UCF101-DS as out-of-distribution videos where it was given."
         ),
+        layout="the unpacked archives in a folder",
         licence="unknown",
         citation=(
             "@article{soomro2012ucf101,\n"

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+from upstream_data import Upstream
 
 from mubench_hf.data import build, load_split
 from mubench_hf.errors import BadInput
@@ -14,6 +15,12 @@ WORDS = {
     "delivery": {"parcel", "courier", "box", "lamp"},
     "login": {"password", "code", "locked", "sign"},
 }
+
+
+def upstream(rng):
+    """A folder of the two files."""
+    lines = [f"Where is box {number}?,{name}" for number in rng.permutation(50) for name in WORDS]
+    return Upstream(raw=dict.fromkeys(("train.csv", "test.csv"), "\n".join(["text,label", *lines, ""]).encode()))
 
 
 def test_mini_rows_are_told_by_their_complaint():

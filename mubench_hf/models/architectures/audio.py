@@ -79,6 +79,7 @@ ARCHITECTURES = (
                 94_569_090,
                 "apache-2.0",
                 revision="0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
+                pickled=True,
             ),
             "large": Scale(
                 "facebook/wav2vec2-large",
@@ -86,6 +87,7 @@ ARCHITECTURES = (
                 "apache-2.0",
                 LARGE,
                 revision="312b2410566b698c7a649068d413b2067848bd75",
+                pickled=True,
             ),
         },
     ),
@@ -106,6 +108,7 @@ ARCHITECTURES = (
                 "apache-2.0",
                 {**LARGE, **LAYER_NORM},
                 revision="ff022d095678a2995f3c49bab18a96a9e553f782",
+                pickled=True,
             ),
             "xlarge": Scale(
                 "facebook/hubert-xlarge-ll60k",
@@ -118,6 +121,7 @@ ARCHITECTURES = (
                     "intermediate_size": 5120,
                     **LAYER_NORM,
                 },
+                pickled=True,
             ),
         },
     ),

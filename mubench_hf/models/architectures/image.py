@@ -144,7 +144,13 @@ ARCHITECTURES = (
         "MobileNetV1Config",
         _mobilenet("MobileNetV1", 64, 64),
         scales={
-            "1.0": Scale("google/mobilenet_v1_1.0_224", 3_209_026, "other", options={"classifier_dropout_prob": 0.001}),
+            "1.0": Scale(
+                "google/mobilenet_v1_1.0_224",
+                3_209_026,
+                "other",
+                options={"classifier_dropout_prob": 0.001},
+                pickled=True,
+            ),
         },
         tiny={"image_size": 64, "depth_multiplier": 0.125, "classifier_dropout_prob": 0.001},
         real_processor=_mobilenet("MobileNetV1", 256, 224),

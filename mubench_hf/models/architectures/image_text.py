@@ -55,6 +55,7 @@ ARCHITECTURES = (
                 "apache-2.0",
                 # Text, left image, right image.
                 {"modality_type_vocab_size": 3, "num_images": 2},
+                pickled=True,
             )
         },
         config=maker("ViltConfig"),

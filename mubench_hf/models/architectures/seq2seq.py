@@ -13,10 +13,17 @@ V1_1 = {"feed_forward_proj": "gated-gelu", "decoder_start_token_id": PAD_ID}
 
 
 def _published(
-    scale: str, parameters: int, width: int, hidden: int, layers: int, heads: int, revision: str | None = None
+    scale: str,
+    parameters: int,
+    width: int,
+    hidden: int,
+    layers: int,
+    heads: int,
+    revision: str | None = None,
+    pickled: bool = False,
 ) -> Scale:
     config = {"d_model": width, "d_ff": hidden, "num_layers": layers, "num_heads": heads, "tie_word_embeddings": False}
-    return Scale(f"google/t5-v1_1-{scale}", parameters, "apache-2.0", config, revision)
+    return Scale(f"google/t5-v1_1-{scale}", parameters, "apache-2.0", config, revision, pickled=pickled)
 
 
 ARCHITECTURES = (
@@ -28,7 +35,9 @@ ARCHITECTURES = (
         auto_class="AutoModelForSeq2SeqLM",
         scales={
             "small": _published("small", 76_961_152, 512, 1024, 8, 6),
-            "base": _published("base", 247_577_856, 768, 2048, 12, 12, "b5fc947a416ea3cb079532cb3c2bbadeb7f800fc"),
+            "base": _published(
+                "base", 247_577_856, 768, 2048, 12, 12, "b5fc947a416ea3cb079532cb3c2bbadeb7f800fc", True
+            ),
             "large": _published("large", 783_150_080, 1024, 2816, 24, 16, "a98b0fcd0b8137ded40cdf0c0cf0ee884e7c9726"),
             "xl": _published("xl", 2_849_757_184, 2048, 5120, 24, 32),
             "xxl": _published("xxl", 11_135_332_352, 4096, 10_240, 24, 64, "3db67ab1af984cf10548a73467f0e5bca2aaaeb2"),

@@ -206,6 +206,7 @@ ARCHITECTURES = (
                 "mit",
                 {**BASE, **DEBERTA_V3, "num_hidden_layers": 12, "position_buckets": 256},
                 revision="8ccc9b6f36199bec6961081d44eb72fb3f7353f3",
+                pickled=True,
             )
         },
         "DebertaV2Config",
@@ -256,7 +257,11 @@ ARCHITECTURES = (
         {
             "abstract": Scale(BIOMEDBERT, 109_483_778, "mit", revision="d673b8835373c6fa116d6d8006b33d48734e305d"),
             "fulltext": Scale(
-                f"{BIOMEDBERT}-fulltext", 109_483_778, "mit", revision="e1354b7a3a09615f6aba48dfad4b7a613eef7062"
+                f"{BIOMEDBERT}-fulltext",
+                109_483_778,
+                "mit",
+                revision="e1354b7a3a09615f6aba48dfad4b7a613eef7062",
+                pickled=True,
             ),
         },
     ),

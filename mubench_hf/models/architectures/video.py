@@ -9,8 +9,10 @@ from mubench_hf.models.architectures._parts import HALF, IMAGENET, LARGE, maker,
 from mubench_hf.models.registry import Architecture, Scale
 
 
-def _published(scale: str, parameters: int, config: Mapping[str, int], revision: str | None = None) -> Scale:
-    return Scale(f"MCG-NJU/videomae-{scale}", parameters, "cc-by-nc-4.0", config, revision)
+def _published(
+    scale: str, parameters: int, config: Mapping[str, int], revision: str | None = None, pickled: bool = False
+) -> Scale:
+    return Scale(f"MCG-NJU/videomae-{scale}", parameters, "cc-by-nc-4.0", config, revision, pickled=pickled)
 
 
 def _processor(side: int, **values: Any) -> Any:
@@ -35,6 +37,7 @@ ARCHITECTURES = (
                 "huge",
                 631_609_602,
                 {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "intermediate_size": 5120},
+                pickled=True,
             ),
         },
         config=maker("VideoMAEConfig"),
