@@ -92,6 +92,7 @@ def cached_row_outputs(
     rows: Dataset,
     cache_dir: str | Path | None,
     collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
+    batch_size: int | None = None,
 ) -> RowOutputs:
     """Return ``row_outputs``, computed at most once per set of weights; a table that was damaged is computed again.
 
@@ -100,14 +101,15 @@ def cached_row_outputs(
         rows: Prepared rows.
         cache_dir: Folder that belongs to these rows and their preparation; ``None`` keeps nothing.
         collator: Makes a batch of rows.
+        batch_size: Rows per forward pass, if not as many as usual fit into memory.
     """
     if cache_dir is None:
-        return row_outputs(model, rows, collator)
+        return row_outputs(model, rows, collator, batch_size)
     file = Path(cache_dir) / f"{_table_name(model)}.npy"
     note = file.with_suffix(".json")
     seconds = _noted_seconds(file, note)
     if seconds is None:
-        outputs = row_outputs(model, rows, collator)
+        outputs = row_outputs(model, rows, collator, batch_size)
         # The note is written last: a table without one was interrupted.
         write_atomic(file, lambda handle: np.save(handle, outputs.logits))
         content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file)})

@@ -336,9 +336,8 @@ class UnlearningTrainer(Pushing):
                 return StartTeacher(self.model, self.kind)
             return LiveTeacher(copy.deepcopy(self.model), self.kind)
         with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
-            outputs = cached_row_outputs(
-                self.model, self.rows, self.args.teacher_cache_dir, self.collator.without_flags
-            )
+            place, collate = self.args.teacher_cache_dir, self.collator.without_flags
+            outputs = self.fitting_outputs(partial(cached_row_outputs, self.model, self.rows, place, collate))
         epochs, max_steps = self._length()
         updates = [update for epoch in range(epochs) for update in self.sampler.updates(epoch)]
         read = np.zeros(len(self.rows), dtype=bool)
@@ -351,6 +350,6 @@ class UnlearningTrainer(Pushing):
         if not self._keeps_outputs:
             return LiveTeacher(model, self.kind)
         rows = np.flatnonzero(self.rows.is_forget)
-        return TableTeacher(
-            row_outputs(model, Subset(self.rows, rows.tolist()), self.collator.without_flags).logits, rows
-        )
+        taught = Subset(self.rows, rows.tolist())
+        outputs = self.fitting_outputs(partial(row_outputs, model, taught, self.collator.without_flags))
+        return TableTeacher(outputs.logits, rows)

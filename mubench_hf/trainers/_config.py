@@ -52,10 +52,11 @@ class UnlearningConfig(Documented, TrainingArguments):
             BadInput: If the class is not a dataclass, or a value is not allowed or would have no effect.
         """
         config = type(self)
-        if "__dataclass_fields__" not in vars(config) and inspect.get_annotations(config):
+        own = {*inspect.get_annotations(config), *set(vars(config)) & set(self.__dataclass_fields__)}
+        if "__dataclass_fields__" not in vars(config) and own:
             raise BadInput(
-                f"{config.__name__} declares {', '.join(inspect.get_annotations(config))} and is no dataclass, so "
-                "none of them would be read. Put @dataclass above it."
+                f"{config.__name__} declares {', '.join(sorted(own))} and is no dataclass, so none of them would be "
+                "read. Put @dataclass above it."
             )
         self._check_values()
         check_before(self)

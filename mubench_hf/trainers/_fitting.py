@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 from transformers import set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, find_executable_batch_size
@@ -72,6 +73,8 @@ class Fitting(RunLoop):
             ) from error
         finally:
             self._beginning = None
+            if (noise := getattr(self, "neftune_hook_handle", None)) is not None:
+                noise.remove()  # Trainer leaves it there if training ends early.
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a search would have to choose by a score, of which a trainer has none.
@@ -87,6 +90,15 @@ class Fitting(RunLoop):
     def fitting(self, make: Callable[..., Made]) -> Made:
         """Return ``make(batch_size=...)``; with ``auto_find_batch_size``, of fewer rows where memory runs out."""
         return find_executable_batch_size(make, self._train_batch_size, self.args.auto_find_batch_size)()
+
+    def fitting_outputs(self, make: Callable[..., Made]) -> Made:
+        """Return ``make()``, which runs a model on as many rows at a time as it likes; if they do not fit, as above."""
+        try:
+            return make()
+        except RuntimeError as error:
+            if not (self.args.auto_find_batch_size and should_reduce_batch_size(error)):
+                raise
+        return self.fitting(make)
 
     def _inner_training_loop(self, batch_size: int | None = None, **kwargs: Any) -> TrainOutput:
         if self.args.auto_find_batch_size:

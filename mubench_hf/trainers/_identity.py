@@ -59,7 +59,9 @@ SELECTING = frozenset(("eval_strategy", "eval_steps", "save_strategy", "save_ste
 def selects(args: TrainingArguments) -> bool:
     """Return whether what is measured on evaluation rows decides which weights a run ends with."""
     return (
-        args.load_best_model_at_end or args.save_strategy == "best" or args.lr_scheduler_type == "reduce_lr_on_plateau"
+        args.load_best_model_at_end
+        or args.save_strategy == "best"
+        or args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy")
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from transformers import TrainerCallback
+from transformers import TrainerCallback, ViTForImageClassification
 from transformers.trainer_callback import ExportableState
 
 from mubench_hf.errors import BadInput
@@ -655,6 +655,33 @@ def test_a_late_try_is_as_good_as_the_first(method, optimizer, dropout_world, ma
     assert same_weights(*ends)
 
 
+class Small(ViTForImageClassification):
+    """A model that fits into memory with four rows at most, trained or not."""
+
+    tried = 0
+
+    def forward(self, pixel_values=None, labels=None, **kwargs):
+        type(self).tried = max(self.tried, len(pixel_values))
+        if len(pixel_values) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return super().forward(pixel_values=pixel_values, **kwargs)
+
+
+@pytest.mark.parametrize("method", [slow("salun"), slow("scrub"), "bad_teaching"])
+def test_what_is_prepared_is_made_smaller_too(method, world, make, weights_of, same_weights):
+    """Gradients and tables of teachers are of all rows, however many at a time."""
+    ends = []
+    for settings in ({"auto_find_batch_size": True}, {"per_device_train_batch_size": 4}):
+        model = Small(world.original().config) if "auto_find_batch_size" in settings else world.original()
+        model.load_state_dict(world.original().state_dict())
+        trainer = make(method, world, model=model, max_steps=2, **settings)
+        trainer.train()
+        ends.append(weights_of(model))
+    assert Small.tried > 4
+    for name, weight in ends[0].items():
+        torch.testing.assert_close(weight, ends[1][name], rtol=0, atol=1e-4)
+
+
 def test_nothing_fits(world, make):
     trainer = make("finetune", world, auto_find_batch_size=True)
     Memory(trainer, 0)
@@ -682,6 +709,14 @@ def test_states_of_a_failed_try_are_no_states(world, make):
     Memory(again, 2)
     with pytest.raises(BadInput, match="a run cannot go on with fewer"):
         again.train(resume_from_checkpoint=str(Path(trainer.args.output_dir, "checkpoint-2")))
+
+
+@pytest.mark.parametrize("ends", ["ok", "diverged"])
+def test_noise_ends_with_training(ends, world, make):
+    trainer = make("finetune", world, neftune_noise_alpha=5.0, max_steps=1, max_abs_loss=1e-9 if ends != "ok" else 1e3)
+    trainer.train()
+    assert trainer.status == ends
+    assert not trainer.model.get_input_embeddings()._forward_hooks
 
 
 # A model that the user compiled --------------------------------------------------------------------------------------

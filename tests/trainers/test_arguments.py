@@ -308,3 +308,11 @@ def test_training_uses_the_seed_of_the_order_alone(world, make, spy):
 
 def test_the_enums_of_transformers_are_read():
     assert config(hub_strategy=trainer_utils.HubStrategy.END).hub_strategy == "end"
+
+
+def test_a_default_that_nothing_reads_is_refused():
+    class Mine(ScrubConfig):
+        alpha = 0.5
+
+    with pytest.raises(BadInput, match="^Mine declares alpha and is no dataclass"):
+        Mine(output_dir="unused", use_cpu=True)
