@@ -28,7 +28,7 @@ def rows_sha256(rows: Dataset) -> str:
     for name in ("index", "labels", "label"):
         _add(digest, column(rows, name))
     places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)).tolist()
-    with _own_random_state():
+    with own_random_state():
         for place in places:
             once, again = row_sha256(rows[place]), row_sha256(rows[place])
             if once == again:
@@ -69,7 +69,8 @@ def _add(digest: Any, value: Any) -> None:
 
 
 @contextmanager
-def _own_random_state() -> Iterator[None]:
+def own_random_state() -> Iterator[None]:
+    """Leave the caller's random states as they are, whatever is drawn while inside."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:

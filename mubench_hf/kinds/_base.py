@@ -143,6 +143,17 @@ class Kind(ABC):
             BadInput: If the row has no target, or no other row has another one.
         """
 
+    def check_collated(self, row: Mapping[str, Any], batch: Mapping[str, Any]) -> None:  # noqa: B027
+        """Check that a batch of one row has the row's target.
+
+        Args:
+            row: The row, as it was given to the collator.
+            batch: What the collator made of it.
+
+        Raises:
+            BadInput: If it has another.
+        """
+
     def noised(self, inputs: dict[str, Any], keys: Tensor) -> dict[str, Any]:
         """Return a batch with whatever this kind draws for a training step.
 

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mubench_hf.data.fingerprint import own_random_state
 from mubench_hf.data.joined import IS_FORGET, JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import Kind
@@ -85,7 +86,8 @@ class RandLabelTrainer(UnlearningTrainer):
         """Return the rows with random targets; a row keeps its own through an epoch, and by default throughout.
 
         Raises:
-            BadInput: If the loader's workers would not see newly drawn targets.
+            BadInput: If the loader's workers would not see newly drawn targets, the first row of D_f can have none, or
+                the collator would leave it out.
         """
         if self.args.redraw_labels and self.args.dataloader_persistent_workers:
             raise BadInput(
@@ -94,6 +96,10 @@ class RandLabelTrainer(UnlearningTrainer):
             )
         num_labels = getattr(self.model.config, "num_labels", None)
         self._relabelled = RelabelledRows(self.rows, self.kind, num_labels, self.args.seed)
+        if not self._has_own_collator:
+            with own_random_state():
+                row = self._relabelled[int(self.rows.is_forget.argmax())]
+                self.kind.check_collated(row, self.collator([row]))
         return self._relabelled
 
     def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:

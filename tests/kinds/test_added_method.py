@@ -46,4 +46,4 @@ def test_npo_is_not_for_a_denoiser():
     with pytest.raises(
         BadInput, match="NPOTrainer is for causal_lm, classification, seq2seq, but TextToImage is of kind"
     ):
-        method(fresh_model(get_model("stable-diffusion-tiny"), (), 0), config, [1], [2])
+        method(fresh_model(get_model("stable-diffusion-tiny"), (), 0), config, [{"labels": 1}], [{"labels": 2}])

@@ -235,6 +235,14 @@ def test_labels_that_the_collator_makes_are_no_answers(rng, tmp_path):
         make_trainer("rand_label", rows[:3], rows[3:], tmp_path, data_collator=collator).train()
 
 
+def test_a_collator_that_writes_over_labels_is_refused(rng, tmp_path):
+    """It would score the prompt, too."""
+    rows = [as_row([(draw_text(rng, 3, 4), False), (draw_text(rng, 2, 3), True)]) for _ in range(9)]
+    collator = DataCollatorForLanguageModeling(tokenizer(), mlm=False)
+    with pytest.raises(BadInput, match="makes labels of its own"):
+        make_trainer("rand_label", rows[:3], rows[3:], tmp_path, data_collator=collator).train()
+
+
 def test_rows_of_unequal_length_need_a_collator_that_pads(rng, tmp_path):
     rows = [{"input_ids": [5] * (at + 2), "labels": [-100] + [6 + at] * (at + 1)} for at in range(9)]
     with pytest.raises(BadInput, match="of different shapes .* Give one that pads"):
