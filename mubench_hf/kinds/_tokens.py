@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,8 +20,13 @@ class TokenKind(PositionKind, DonorKind):
 
     def collator(self, processing_class: Any) -> Callable[[list[Any]], Mapping[str, Any]] | None:
         """Return the collator that pads labels, too, if there is a tokenizer."""
-        tokenizer = processing_class if isinstance(processing_class, PreTrainedTokenizerBase) else None
-        return DataCollatorForSeq2Seq(tokenizer) if tokenizer else None
+        if not isinstance(processing_class, PreTrainedTokenizerBase):
+            return None
+        if processing_class.pad_token is None and processing_class.eos_token is not None:
+            # Many writers have no token for padding. Any will do, since it is neither attended to nor scored.
+            processing_class = copy.deepcopy(processing_class)
+            processing_class.pad_token = processing_class.eos_token
+        return DataCollatorForSeq2Seq(processing_class)
 
     def readable(self, rows: Any, processing_class: Any) -> Any:
         """Return rows of tokens, made when they are read if ``rows`` hold texts."""

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from mubench_hf.kinds._donors import other_target
 from mubench_hf.kinds._hierarchy import reads_both_ways, tasks_of, writes
 from mubench_hf.kinds._losses import IGNORED
-from mubench_hf.kinds._reading import labels_in, position_logits, without_labels
+from mubench_hf.kinds._reading import classes_in, labels_in, position_logits, without_labels
 from mubench_hf.kinds._splice import answers_of, token_row, with_answers
 from mubench_hf.kinds._texts import continued
 from mubench_hf.kinds._tokens import TokenKind
@@ -35,7 +35,9 @@ class CausalLM(TokenKind):
         """Return outputs, logits ``[rows, positions - 1, tokens]`` and the next label at each position."""
         labels = labels_in(inputs)
         outputs = model(**without_labels(inputs))
-        return outputs, position_logits(outputs, model, labels, self.key)[:, :-1], labels[:, 1:]
+        logits = position_logits(outputs, model, labels, self.key)
+        labels = classes_in(labels, logits.shape[-1], self.key, ignored=True)
+        return outputs, logits[:, :-1], labels[:, 1:]
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
         """Return the row with the answers of row ``drawn``, or of the next whose answers are others."""

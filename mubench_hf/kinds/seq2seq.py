@@ -13,7 +13,7 @@ from mubench_hf.kinds._donors import other_target
 from mubench_hf.kinds._hierarchy import tasks_of, writes
 from mubench_hf.kinds._labels import label_name
 from mubench_hf.kinds._losses import IGNORED
-from mubench_hf.kinds._reading import labels_in, position_logits, without_labels
+from mubench_hf.kinds._reading import classes_in, labels_in, position_logits, without_labels
 from mubench_hf.kinds._texts import answered
 from mubench_hf.kinds._tokens import TokenKind
 from mubench_hf.models.bare import bare_model
@@ -41,7 +41,8 @@ class Seq2Seq(TokenKind):
                 # Whisper and others make the decoder's input of the labels in their forward pass only.
                 given["labels"] = labels
         outputs = model(**given)
-        return outputs, position_logits(outputs, model, labels, self.key), labels
+        logits = position_logits(outputs, model, labels, self.key)
+        return outputs, logits, classes_in(labels, logits.shape[-1], self.key, ignored=True)
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
         """Return the row with the target of row ``drawn``, or of the next whose target is another."""

@@ -207,6 +207,36 @@ def test_every_method_takes_chats(method, rng, tmp_path):
     assert np.isfinite(trainer.train().training_loss) and trainer.status == "ok"
 
 
+def test_a_tokenizer_without_padding_is_not_changed(rng, tmp_path):
+    plain = tokenizer()
+    plain.pad_token = None
+    rows = [{"messages": chat(draw_turns(rng, 2, False))} for _ in range(9)]
+    trainer = make_trainer("finetune", rows[:3], rows[3:], tmp_path, plain)
+    short, long = sorted((trainer.rows[at] for at in range(9)), key=lambda row: len(row["input_ids"]))[::8]
+    batch, size = trainer.collator([short, long]), len(short["input_ids"])
+    assert batch["attention_mask"].sum(1).tolist() == [size, len(long["input_ids"])]
+    assert (batch["labels"][0, size:] == -100).all() and plain.pad_token is None
+    assert trainer.train().global_step == 2
+
+
+def test_prompts_and_completions_for_an_encoder_and_a_decoder(rng):
+    kind, pairs = get_kind("seq2seq"), [(draw_text(rng, 2, 5), draw_text(rng, 2, 5)) for _ in range(4)]
+    rows = kind.readable([{"prompt": words(one), "completion": words(other)} for one, other in pairs], tokenizer())
+    assert [(row["input_ids"], row["labels"]) for row in (rows[at] for at in range(4))] == pairs
+    with pytest.raises(BadInput, match="takes rows with the texts prompt and completion"):
+        kind.readable([{"messages": []}], tokenizer())[0]
+    with pytest.raises(BadInput, match="Row 0: A model that sees images takes rows that its processor prepared"):
+        get_kind("image_text_to_text").readable([{"messages": []}], tokenizer())[0]
+
+
+@pytest.mark.parametrize("wrong", [TOKENS, -1])
+def test_a_label_that_is_no_token_is_refused(wrong, rng, tmp_path):
+    rows = [{"input_ids": draw_text(rng, 4, 5), "labels": [-100, 7, 8, 9]} for _ in range(9)]
+    rows[4]["labels"] = [-100, 7, wrong, 9]
+    with pytest.raises(BadInput, match=f"has label {wrong}, but the model has {TOKENS} classes"):
+        make_trainer("finetune", rows[:3], rows[3:], tmp_path).train()
+
+
 CHATS = {
     "no tokenizer": (None, "Give the model's tokenizer as processing_class"),
     "no template": (lambda: tokenizer(None), "chat template cannot be applied"),
