@@ -162,3 +162,28 @@ def test_every_full_source_is_built_and_trained_on(task, everything_here, rng, t
     (folder,) = (tmp_path / "mubench").glob(f"{task}-{spec.name}-original-s5-x*")
     check_original(folder, spec, model, hub)
     assert load_record(folder).data_fingerprint == manifest["fingerprint"]
+
+
+def test_a_retrained_model_starts_where_its_original_did(everything_here, mini_data, rng):
+    """No commit of this checkpoint is pinned: the one that was the newest then is named, and read again later."""
+    hub, spec, out = everything_here, get_model("swin-tiny"), mini_data("cifar100")
+    seeds = rng.integers(2**31, size=2).tolist()
+    assert spec.published.revision is None
+    first = publish_model(hub, spec.name, seeds[0])
+    train = ["train", "--task", "cifar100", "--mini", "--model", spec.name, "--out", str(out), *TRAIN]
+    dispatch([*train, "--learning_rate", "1e-7"])
+    (original,) = (
+        folder
+        for folder in (out / "mubench").glob(f"*-{spec.name}-original-s5-x*")
+        if load_record(folder).config["learning_rate"] == 1e-7
+    )
+    newer = hub.add("model", spec.hub_id, imitation(spec, seeds[1])[0])
+    dispatch([*train, "--learning_rate", "1e-7"])  # It is finished, and stays what it was.
+    assert load_record(original).base_revision == COMMIT != newer
+    flags = ["--task", "cifar100", "--mini", "--out", str(out), "--base", str(original), "--seed", "5"]
+    dispatch(["unlearn", *flags, "--method", "retrain", "--disable_tqdm", "true", "--use_cpu", "true"])
+    (retrained,) = (out / "mubench").glob(f"*-{spec.name}-retrain-df5pct-s5-x*")
+    assert load_record(retrained).config["init_from"] == f"{spec.hub_id}@{COMMIT}"
+    model = load_model(retrained, spec.architecture.auto_class)
+    before = first.swin.embeddings.patch_embeddings.projection.weight
+    assert torch.allclose(model.swin.embeddings.patch_embeddings.projection.weight, before, atol=1e-4)
