@@ -103,7 +103,12 @@ ARCHITECTURES = (
         "SwinConfig",
         _square(16, **HALF),
         scales={
-            "tiny": Scale("microsoft/swin-tiny-patch4-window7-224", 27_520_892, "apache-2.0"),
+            "tiny": Scale(
+                "microsoft/swin-tiny-patch4-window7-224",
+                27_520_892,
+                "apache-2.0",
+                revision="d00d478bfaf1f417d34a1186673ad4b4be264c51",
+            ),
             "base": Scale(
                 "microsoft/swin-base-patch4-window7-224",
                 86_745_274,
