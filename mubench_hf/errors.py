@@ -24,6 +24,11 @@ def shown(text: object) -> str:
     return _shortened(" ".join(_shortened(word, LONGEST_WORD) for word in words), LONGEST_LINE)
 
 
+def visible(text: object) -> str:
+    """Return text of several lines as no terminal obeys it: what is not printable is written as in a Python string."""
+    return "\n".join("".join(map(_printable, line)) for line in str(text).split("\n"))
+
+
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
 

@@ -62,9 +62,9 @@ def show(verification: Verification, console: Console) -> None:
     )
     unknown = [score.key for score in verification.checks if score.agrees == UNKNOWN]
     if unknown:
-        print(f"Not compared: {', '.join(unknown)}")
+        print(f"Not compared: {shown(', '.join(unknown))}")
     if verification.differing:
-        print(f"differs: {', '.join(score.key for score in verification.differing)}")
+        print(f"differs: {shown(', '.join(score.key for score in verification.differing))}")
     else:
         print(f"agrees: {len(verification.checks) - len(unknown)} of {len(verification.checks)} stated scores")
 

@@ -17,7 +17,7 @@ from mubench_hf.commands._arguments import CommandParser, exit_with
 from mubench_hf.commands._flags import add_mini
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.data.splits import check_ratio
-from mubench_hf.errors import BadInput, shown, unknown_name
+from mubench_hf.errors import BadInput, shown, unknown_name, visible
 from mubench_hf.hub import Bundle, dataset_bundle, list_spaces, metric_bundle, model_bundle, space_bundle
 from mubench_hf.metrics import declared_metrics
 from mubench_hf.tasks import get_task, list_tasks
@@ -100,7 +100,7 @@ def show(bundle: Bundle, console: Console, card: bool = True) -> None:
     for path in bundle.left_out:
         console.print(f"Not sent: {shown(path)}", style="dim", markup=False, highlight=False)
     if card:
-        _, metadata, body = _text(bundle.files["README.md"]).split("---\n", 2)
+        _, metadata, body = visible(_text(bundle.files["README.md"])).split("---\n", 2)
         console.print(Syntax(metadata.rstrip(), "yaml", background_color="default", word_wrap=True))
         console.print(Markdown(body))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mubench_hf.commands._arguments import CommandParser, exit_with
 from mubench_hf.commands.publish import show
-from mubench_hf.errors import BadInput
+from mubench_hf.errors import BadInput, visible
 from mubench_hf.leaderboard import Contents, Entry, read_folder, read_results
 from mubench_hf.leaderboard.checks import Problem, tables
 from mubench_hf.leaderboard.marks import write_marks
@@ -67,8 +67,7 @@ def submit(arguments: Namespace) -> None:
         raise BadInput(f"This cannot be submitted. {verdict.problems[0]}{others}")
     bundle = submission_bundle(submission.entries, arguments.to)
     show(bundle, Console(), card=False)
-    print(verdict.summary)
-    print(*verdict.notes, sep="\n")
+    print(visible(verdict.summary), *map(visible, verdict.notes), sep="\n")
     if not arguments.push:
         print("Nothing was sent. Add --push to open a pull request.")
         return
@@ -95,15 +94,15 @@ def verify_folder(folder: Path, data: Path | None) -> None:
 
     marks = {entry.result.name: (entry.digest, file_sha256(entry.outputs)) for entry in verdict.verified}
     file = write_marks(folder, marks)
-    print(f"Verified: {len(marks)} runs, marked in {file}. {verdict.summary}")
-    print(*verdict.notes, sep="\n")
+    print(f"Verified: {len(marks)} runs, marked in {file}. {visible(verdict.summary)}")
+    print(*map(visible, verdict.notes), sep="\n")
 
 
 def _print_problems(verdict: Verdict) -> None:
     first: Problem = verdict.problems[0]
-    print(f"Not verified, and nothing was marked. First difference: {first}")
+    print(f"Not verified, and nothing was marked. First difference: {visible(first)}")
     if len(verdict.problems) > 1:
-        print(f"{len(verdict.problems) - 1} more:", *verdict.problems[1:], sep="\n  ")
+        print(f"{len(verdict.problems) - 1} more:", *map(visible, verdict.problems[1:]), sep="\n  ")
 
 
 def main(argv: Sequence[str]) -> None:

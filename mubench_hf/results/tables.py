@@ -16,6 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from mubench_hf.errors import visible
 from mubench_hf.results.aggregate import Group, check_comparable, heading, main_metric
 from mubench_hf.results.columns import Column, other_columns, table_columns
 
@@ -74,9 +75,9 @@ class ResultTable:
             tables = [self._table(every[start : start + size], separator) for start in range(0, len(every), size)]
             if all(Measurement.get(console, unlimited, table).maximum <= options.max_width for table in tables):
                 break
-        yield Text(self.title, style="bold")
+        yield Text(visible(self.title), style="bold")
         yield Stack(*tables)
-        yield from (Text(note, style="dim") for note in self.notes)
+        yield from (Text(visible(note), style="dim") for note in self.notes)
 
     def _table(self, chosen: Sequence[int], separator: str) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
@@ -85,7 +86,7 @@ class ResultTable:
             title = Text(_printable(self.columns[index].title).replace(" ", separator))
             table.add_column(title, justify="right", no_wrap=True)
         for group, cells in self.rows:
-            label = Text(group.label, style="" if group.is_method else "italic")
+            label = Text(visible(group.label), style="" if group.is_method else "italic")
             if group.status != "ok":
                 label.append("\n" + group.status.replace(", ", "\n"), style="red")
             table.add_row(label, *(_terminal_cell(cells[index], separator) for index in chosen))
@@ -251,8 +252,8 @@ def _short(reason: str) -> str:
 
 
 def _printable(text: str) -> str:
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return visible(" ".join(text.split()))
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", html.escape(text, quote=False))
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", html.escape(visible(text), quote=False))

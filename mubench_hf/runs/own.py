@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mubench_hf.data.columns import LABELS, column
-from mubench_hf.errors import BadInput
+from mubench_hf.errors import BadInput, visible
 from mubench_hf.kinds import Kind, kind_of
 from mubench_hf.kinds._losses import IGNORED
 from mubench_hf.kinds.measures import get_measure
@@ -67,6 +67,7 @@ class Evaluation:
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         best = {"higher": "higher is better", "lower": "lower is better", "match_retrained": "as the retrained model's"}
         known, table = metrics_by_score(), Table("Score", "Value", "", box=SIMPLE_HEAD)
@@ -74,7 +75,8 @@ class Evaluation:
             metric = score_metric(name, known)
             way = "" if metric is None or name.startswith("forget_") else best[metric.direction]
             way = best["match_retrained"] if name.startswith("forget_") else way
-            table.add_row(name, "–" if value is None else f"{value:.4f}", self.reasons.get(name, way))
+            number = "–" if value is None else f"{value:.4f}"
+            table.add_row(*map(Text, (visible(name), number, visible(self.reasons.get(name, way)))))
         console = Console(width=120, no_color=True)
         with console.capture() as captured:
             console.print(table, markup=False, highlight=False)

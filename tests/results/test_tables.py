@@ -289,7 +289,7 @@ def test_reasons_cannot_break_the_layout():
     (line,) = [line for line in markdown_table(groups).splitlines() if "first" in line]
     assert r"first line \| \[red\]x" in line and "<b>" not in line and line.endswith("…") and len(line) < 150
     (line,) = [line for line in draw(groups, 400).splitlines() if "first" in line]
-    assert "first line | [red]x[/red] <b> [31my" in line
+    assert r"first line | [red]x[/red] <b>\x1b[31my" in line
 
 
 def other_scores(metrics, methods=("retrain", "scrub", "salun"), **changes):
