@@ -168,12 +168,13 @@ def check_processor(file: Path) -> None:
             raise BadInput(f"{file} has {name} = {_short(value)}; allowed: up to {most:,}.")
 
 
-def check_built(folder: Path, build: Callable[[], Any]) -> None:
+def check_built(folder: Path, build: Callable[[], Any], spare: int = SPARE) -> None:
     """Check that a model is no larger than the weights beside its configuration, before it takes any memory.
 
     Args:
         folder: The saved model.
         build: Makes the model of its configuration; called where tensors have no memory.
+        spare: Weights that it may have beyond those in the files, such as those of a new head.
 
     Raises:
         BadInput: If it is, or there are no safetensors.
@@ -183,11 +184,11 @@ def check_built(folder: Path, build: Callable[[], Any]) -> None:
     weights = weights_in(folder)
     if weights is None:
         raise BadInput(f"{folder} holds no weights as safetensors, and others are not read.")
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = build()
     found = sum(weight.numel() for weight in model.parameters())
     computed = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-    if found > 1.1 * weights.elements + SPARE:
+    if found > 1.1 * weights.elements + spare:
         raise BadInput(
             f"{folder}: by its configuration the model has {found:,} weights, and its files hold {weights.elements:,}. "
             "Save the model again."

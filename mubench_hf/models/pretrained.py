@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from typing import Any
 import transformers
 
 from mubench_hf.errors import BadInput
-from mubench_hf.models.checked import check_folder
+from mubench_hf.models.checked import check_built, check_folder
 from mubench_hf.models.sources import Source, reading, source_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 MAY_BE_NEW = ("pooler", "masked_spec_embed")
 """Parts of a backbone that checkpoints lack if they were trained without them; no others may be drawn afresh."""
+
+LARGEST_HEAD = 2 * 10**7
+"""Weights of a new head, beyond those of a checkpoint."""
 
 SENTENCE_PIECES = ("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 PIECES_NEED = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
@@ -60,6 +64,10 @@ def load_pretrained(loader: Any, reference: str, **options: Any) -> Any:
     with reading(f"{reference} cannot be loaded by {loader.__name__}"):
         source = source_of(*split_reference(reference))
         check_folder(source.folder)
+        if source.is_safe and hasattr(loader, "from_config") and "config" not in options:
+            config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned, **options)
+            build = partial(loader.from_config, config, trust_remote_code=False)
+            check_built(source.folder, build, spare=LARGEST_HEAD)
         try:
             with _no_conversion_request():
                 model, report = loader.from_pretrained(
