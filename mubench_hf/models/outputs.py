@@ -17,6 +17,8 @@ from accelerate.utils import send_to_device
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, default_data_collator
 
+from mubench_hf.data.columns import LABELS
+from mubench_hf.data.fingerprint import row_sha256
 from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.utils.files import known_sha256, write_atomic
@@ -25,6 +27,10 @@ from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
 BATCH_SIZE, BATCH_BYTES = 256, 64 << 20
 """Most rows and input bytes per forward pass. Batches depend only on the rows, since on some hardware a row's last bits
 depend on the batch it is in."""
+
+
+SAMPLE = 8
+"""Rows that tell whether a kept table was made of the rows at hand."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ def cached_row_outputs(
     collator: Callable[[list[Any]], dict[str, Any]] = default_data_collator,
     batch_size: int | None = None,
 ) -> RowOutputs:
-    """Return ``row_outputs``, computed at most once per set of weights; a table that was damaged is computed again.
+    """Return ``row_outputs``, computed at most once per set of weights.
+
+    A table that was damaged, or made of other rows, is computed again.
 
     Args:
         model: The model; the hash of its weights, and of what its adapters do with theirs, names the table.
@@ -107,26 +115,36 @@ def cached_row_outputs(
         return row_outputs(model, rows, collator, batch_size)
     file = Path(cache_dir) / f"{_table_name(model)}.npy"
     note = file.with_suffix(".json")
-    seconds = _noted_seconds(file, note)
+    made_of = _sample_sha256(rows, collator)
+    seconds = _noted_seconds(file, note, made_of)
     if seconds is None:
         outputs = row_outputs(model, rows, collator, batch_size)
         # The note is written last: a table without one was interrupted.
         write_atomic(file, lambda handle: np.save(handle, outputs.logits))
-        content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file)})
+        content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file), "rows": made_of})
         write_atomic(note, lambda handle: handle.write(json.dumps(content).encode()))
         seconds = outputs.seconds
     return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), seconds)
 
 
-def _noted_seconds(file: Path, note: Path) -> float | None:
-    """Return how long a table took, or ``None`` if there is none that is as it was written: it is computed again."""
+def _noted_seconds(file: Path, note: Path, made_of: str) -> float | None:
+    """Return how long a table took, or ``None`` if there is none of these rows that is as it was written."""
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
         # Earlier versions noted no hash.
         whole = SEAL in content and seal_holds(content) and content["sha256"] == known_sha256(file)
-        return float(content["seconds"]) if whole else None
+        # A table whose note names no rows is of the folder's.
+        return float(content["seconds"]) if whole and content.get("rows", made_of) == made_of else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _sample_sha256(rows: Dataset, collator: Callable[[list[Any]], dict[str, Any]]) -> str:
+    """Return a hash of what a model would be given of a few rows, evenly spaced, and of how many rows there are."""
+    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(int)).tolist()
+    batch = collator([rows[place] for place in places])
+    inputs = {name: batch[name] for name in sorted(batch) if name not in LABELS}
+    return row_sha256({"rows": len(rows), "inputs": inputs})
 
 
 def _table_name(model: torch.nn.Module) -> str:

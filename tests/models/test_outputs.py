@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import StackDataset
 
 from mubench_hf.models.loading import fresh_model, weights_sha256
-from mubench_hf.models.outputs import BATCH_SIZE, cached_row_outputs, row_outputs
+from mubench_hf.models.outputs import BATCH_SIZE, SAMPLE, cached_row_outputs, row_outputs
 from mubench_hf.utils.files import file_sha256
 from mubench_hf.utils.sealed import sealed
 
@@ -107,18 +107,26 @@ def test_without_a_folder_nothing_is_kept(vit, rows):
 def test_a_table_is_computed_once(vit, rows, tmp_path):
     counted = Counted(rows)
     first = cached_row_outputs(vit, counted, tmp_path / "deep" / "cache")
-    assert counted.reads == 23
+    assert counted.reads == 23 + SAMPLE
     (table,) = tmp_path.glob("deep/cache/*.npy")
     (tmp_path / "deep" / "cache" / f"{weights_sha256(vit)[:32]}.json").write_text(
         json.dumps(sealed({"seconds": 77.0, "sha256": file_sha256(table)}))
     )
     second = cached_row_outputs(vit, counted, tmp_path / "deep" / "cache")
-    assert counted.reads == 23
+    assert counted.reads == 23 + 2 * SAMPLE
     np.testing.assert_array_equal(first.logits, row_outputs(vit, rows).logits)
     np.testing.assert_array_equal(second.logits, first.logits)
     assert first.seconds > 0 and second.seconds == 77, "what it took when it was computed"
     with pytest.raises(ValueError, match="read-only"):
         second.logits[0] = 0
+
+
+def test_other_rows_in_the_same_folder_have_a_table_of_their_own(vit, rows, tmp_path):
+    """As many rows, another order, other preparation: none of them reads another's table."""
+    pixels = torch.stack([row["pixel_values"] for row in rows])
+    for other in (pixels, pixels.flip(0), pixels * 2, pixels[:-1], torch.randn_like(pixels)):
+        given = StackDataset(pixel_values=other)
+        np.testing.assert_array_equal(cached_row_outputs(vit, given, tmp_path).logits, row_outputs(vit, given).logits)
 
 
 @pytest.mark.parametrize("damage", ["negated", "cut", "other shape", "note", "earlier version"])
@@ -157,7 +165,7 @@ def test_an_interrupted_table_is_computed_again(vit, rows, tmp_path, missing):
         table.write_bytes(table.read_bytes()[:100])
     table.with_suffix(f".{missing}").unlink()
     again = cached_row_outputs(vit, counted, tmp_path)
-    assert counted.reads == 46
+    assert counted.reads == 46 + 2 * SAMPLE
     np.testing.assert_array_equal(again.logits, expected)
 
 
