@@ -8,6 +8,7 @@ import yaml
 from hub import WRITER
 from huggingface_hub import DatasetCard, ModelCard, RepoCard
 from made_up import checkpoint
+from PIL import Image
 
 from mubench_hf.cli import dispatch
 from mubench_hf.hub import list_spaces, metric_bundle, model_bundle, space_bundle
@@ -67,7 +68,7 @@ def test_checkpoints(hub_here, tmp_path, task, method):
     (folder / "recipe.json").write_text("{}")
     (tmp_path / "plots").mkdir()
     for name in ("mia_roc", "time"):
-        (tmp_path / "plots" / f"{name}.png").write_bytes(b"picture")
+        Image.new("L", (1, 1)).save(tmp_path / "plots" / f"{name}.png")
     bundle = model_bundle(folder)
     put(hub_here, bundle)
     card = ModelCard.load(bundle.repo_id)
