@@ -223,16 +223,42 @@ def load_model(
         if hasattr(loader, "from_config"):
             config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned)
             check_built(source.folder, lambda: loader.from_config(config, trust_remote_code=False))
+        # What does not fit is told here, in one line, and not by a table of `transformers`.
         model, info = loader.from_pretrained(
-            source.name, use_safetensors=True, output_loading_info=True, **source.pinned
+            source.name,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **source.pinned,
         )
-        lacking = sorted(map(str, info["missing_keys"]))
-        if lacking:
-            raise BadInput(
-                f"The weights in {name} lack {len(lacking)} tensors of {type(model).__name__}, such as {lacking[0]}. "
-                "Save the whole model."
-            )
+        _check_whole(name, model, info)
     return model
+
+
+def _check_whole(name: str | Path, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
+    """Check that loading put every tensor of a checkpoint into the model, and none of the model was left as it was.
+
+    Args:
+        name: Where the checkpoint is.
+        model: The loaded model.
+        info: What ``from_pretrained`` says of it; a tensor of another shape is a name with the two shapes.
+
+    Raises:
+        BadInput: Naming one of those that do not fit.
+    """
+    mismatched = info.get("mismatched_keys", ())
+    found = {
+        "they lack": info["missing_keys"],
+        "they have in another shape": (key if isinstance(key, str) else key[0] for key in mismatched),
+        "it has no place for": info.get("unexpected_keys", ()),
+    }
+    names = {what: sorted(map(str, keys)) for what, keys in found.items()}
+    wrong = [f"{what} {', '.join(keys[:3])}" for what, keys in names.items() if keys]
+    if wrong:
+        raise BadInput(
+            f"The weights in {name} do not fit the {type(model).__name__} of its config: {'; '.join(wrong)}. Save the "
+            "whole model."
+        )
 
 
 def _load_adapted(folder: Path, auto_class: str, base_sha256: str | None) -> PreTrainedModel:

@@ -1,9 +1,11 @@
 """Fresh, incompetent, frozen and saved models, and the hash of their weights."""
 
 import copy
+import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification
 
 from mubench_hf.errors import BadInput
@@ -173,3 +175,29 @@ def test_a_folder_without_weights(vit, tmp_path):
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(BadInput, match="holds no weights as safetensors"):
         load_model(tmp_path, "AutoModelForImageClassification")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda config, tensors: config.update(num_hidden_layers=9), "they lack vit.layers"),
+        (lambda config, tensors: config.update(num_hidden_layers=0), "it has no place for vit.layers.0"),
+        (
+            lambda config, tensors: config.update(id2label={"0": "a"}, label2id={"a": 0}),
+            "another shape classifier.bias",
+        ),
+        (lambda config, tensors: tensors.pop("classifier.bias"), "they lack classifier.bias"),
+        (lambda config, tensors: tensors.update(more=torch.zeros(2)), "it has no place for more"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_its_config_is_not_half_loaded(vit, tmp_path, spoil, message):
+    vit.save_pretrained(tmp_path)
+    auto_class = "AutoModelForImageClassification"
+    assert weights_sha256(load_model(tmp_path, auto_class)) == weights_sha256(vit)
+    config, tensors = json.loads((tmp_path / "config.json").read_text()), load_file(tmp_path / "model.safetensors")
+    spoil(config, tensors)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadInput, match=message) as error:
+        load_model(tmp_path, auto_class)
+    assert "\n" not in str(error.value)
