@@ -12,6 +12,7 @@ from typing import Any
 from mubench_hf.errors import BadInput
 from mubench_hf.utils.json_files import parse_object, read_object
 
+ADAPTER = "adapter_config.json"
 CONFIG, PIPELINE = "config.json", "model_index.json"
 
 LARGEST_HEADER = 100 * 10**6
@@ -108,6 +109,11 @@ def check_folder(folder: Path) -> None:
         for config in sorted(folder.glob(f"*/{CONFIG}")):
             check_config(config, weights_in(config.parent))
     elif (folder / CONFIG).is_file():
+        if (folder / ADAPTER).is_file():
+            raise BadInput(
+                f"{folder} holds a model and, in {ADAPTER}, an adapter of one, which would be put on it unasked. "
+                "Merge it into the model, or move one of the two."
+            )
         check_config(folder / CONFIG, weights_in(folder))
 
 

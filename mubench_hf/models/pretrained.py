@@ -14,7 +14,7 @@ from typing import Any
 import transformers
 
 from mubench_hf.errors import BadInput
-from mubench_hf.models.checked import check_built, check_folder
+from mubench_hf.models.checked import CONFIG, PIPELINE, check_built, check_folder
 from mubench_hf.models.sources import Source, reading, source_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -64,6 +64,9 @@ def load_pretrained(loader: Any, reference: str, **options: Any) -> Any:
     with reading(f"{reference} cannot be loaded by {loader.__name__}"):
         source = source_of(*split_reference(reference))
         check_folder(source.folder)
+        if not any((source.folder / name).is_file() for name in (CONFIG, PIPELINE)):
+            # An adapter's configuration names another model, which would be loaded in its place.
+            raise BadInput(f"{reference} has no {CONFIG}, so it is no whole model. Give a whole one.")
         if source.is_safe and hasattr(loader, "from_config") and "config" not in options:
             config = transformers.AutoConfig.from_pretrained(source.name, **source.pinned, **options)
             build = partial(loader.from_config, config, trust_remote_code=False)
