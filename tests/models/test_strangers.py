@@ -72,7 +72,7 @@ def test_weights_that_lack_a_tensor_are_not_drawn(folder):
     tensors = load_file(file)
     del tensors["model.norm.weight"]
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(BadInput, match="lack 1 tensors of LlamaForCausalLM, such as model.norm.weight"):
+    with pytest.raises(BadInput, match="lack.* model.norm.weight"):
         load_model(folder, CAUSAL)
 
 
