@@ -142,7 +142,11 @@ class AdapterSettings:
                 config.target_modules = _norms(model)
             try:
                 return get_peft_model(model, config)
-            except ValueError as error:
+            except (
+                ValueError,
+                TypeError,
+                AttributeError,
+            ) as error:  # The last, if a layer and one inside it are named.
                 raise BadInput(
                     f"An adapter of the kind {self.peft} cannot be added to {type(model).__name__}: "
                     f"{str(error).splitlines()[0]}. Name its layers: --peft_target_modules NAME,NAME. {_known(model)}"
@@ -154,11 +158,13 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _norms(model: torch.nn.Module) -> list[str]:
-    """Return what the layers that normalise over a row's own features are called; `peft` knows few models' names."""
+    """Return the layers that normalise over a row's own features, by their whole names; `peft` knows few models'."""
     kinds = ("LayerNorm", "RMSNorm")
-    return sorted({
-        name.rpartition(".")[2] for name, module in model.named_modules() if type(module).__name__.endswith(kinds)
-    })  # fmt: skip
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module).__name__.endswith(kinds) and not [*module.children()] and [*module.parameters()]
+    ]
 
 
 def _known(model: torch.nn.Module) -> str:

@@ -13,7 +13,7 @@ from mubench_hf.models.adapters import active_adapters, trained_copies
 from mubench_hf.models.bare import bare_model
 from mubench_hf.models.loading import reinitialised
 
-WRAPPED = ("base_layer", "original_module")
+WRAPPED = ("base_layer", "original_module", "token_adapter")
 """What ``peft`` calls, inside its own layers, the layer that the model had."""
 
 
@@ -31,8 +31,8 @@ def renew(model: torch.nn.Module, seed: int, init_from: str | None = None) -> No
         init_from: See ``reinitialised``.
 
     Raises:
-        BadInput: If the adapter starts from values computed from the base's weights which it then changed, such as
-            PiSSA's, so that they cannot be computed again.
+        BadInput: If adapted weights are quantised, or the adapter starts from values computed from the base's weights
+            which it then changed, such as PiSSA's, so that they cannot be computed again.
     """
     model = extract_model_from_parallel(model, keep_torch_compile=False)
     fresh = reinitialised(bare_model(model), seed, init_from)
@@ -63,6 +63,11 @@ def _is_of_trained(model: torch.nn.Module, buffer: str) -> bool:
 
 def _adapted_alike(model: torch.nn.Module, fresh: torch.nn.Module, name: str, seed: int) -> torch.nn.Module:
     """Give a fresh base the frozen weights of ``model`` and a fresh adapter like its own, whose start may need them."""
+    if getattr(bare_model(model), "is_quantized", False):
+        raise BadInput(
+            f"{type(bare_model(model)).__name__} is quantised, and a fresh adapter cannot be started on a copy of it. "
+            "Give retrain the model in its own precision."
+        )
     kept = _frozen(model)
     own = dict(fresh.named_parameters())
     for plain, weight in kept.items():

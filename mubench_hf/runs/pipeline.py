@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from mubench_hf.data.build import build
 from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
 from mubench_hf.models import ModelSpec
 from mubench_hf.models.adapter_settings import AdapterSettings
-from mubench_hf.models.loading import weights_sha256
+from mubench_hf.models.foreign import is_foreign
+from mubench_hf.models.loading import random_model, weights_sha256
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
 from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
 from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
@@ -92,8 +95,8 @@ class Pipeline:
             models are whole.
 
     Raises:
-        BadInput: If a name is unknown, the model does not fit the task, the ratio is not allowed, a seed repeats, or
-            the originals are neither one for all runs nor one per seed.
+        BadInput: If a name is unknown, the model does not fit the task or does not take the adapter, the ratio is not
+            allowed, a seed repeats, or the originals are neither one for all runs nor one per seed.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Pipeline:
     ):
         self.setup = make_setup(task, variant=variant, model=model, del_ratio=del_ratio, out=out)
         self.raw, self.seeds, self.adapter = raw, list(seeds), adapter or AdapterSettings()
+        self._check_adapter()
         chosen = [get_method(reference) for reference in methods]
         for method in chosen:
             if not method.is_for(self.setup.task.kind):
@@ -130,6 +134,14 @@ class Pipeline:
             raise BadInput(
                 f"Seeds of originals are {given}; give one for all runs, or one for each of the seeds {self.seeds}."
             )
+
+    def _check_adapter(self) -> None:
+        """Check that the model takes the adapter, before anything is trained; one from outside is seen when loaded."""
+        spec = self.setup.model
+        if not self.adapter.peft or is_foreign(spec) or ":" in spec.architecture.auto_class:
+            return
+        with torch.device("meta"):  # No weight is made.
+            self.adapter.add_to(random_model(spec), seed=0)
 
     def steps(self) -> list[Step]:
         """Return all runs in the order in which they are made: originals, retrained models, methods."""

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from adapted import FAMILIES, base
 from peft import PeftModel
 from transformers import AutoModelForImageClassification
 
@@ -45,6 +46,18 @@ def test_a_default_that_is_spelt_out_is_the_same_run():
     spelt = AdapterSettings("lora", peft_r=8, peft_alpha=8.0, peft_dropout=0.0, peft_target_modules="v, q")
     assert spelt.recorded == AdapterSettings("lora", peft_target_modules="q,v").recorded
     assert AdapterSettings().recorded == {}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_norms_of_any_model_are_trained_unless_some_are_named(family):
+    model = base(family, 1)
+    model.head = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))  # Its name is 1, as are layers'.
+    norms = [name for name, module in model.named_modules() if type(module).__name__.endswith("Norm")]
+    adapted = AdapterSettings("layernorm").add_to(model, seed=1)
+    trained = {
+        name.split(".ln_tuning_layers")[0] for name, weight in adapted.named_parameters() if weight.requires_grad
+    }
+    assert trained == {f"base_model.model.{name}" for name in norms}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +136,13 @@ def test_an_adapter_of_others_asks_for_nothing_that_its_weights_do_not_have(chan
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(BadInput, match=message):
         load_model(tmp_path / "theirs", AUTO)
+
+
+def test_a_layer_that_the_model_lacks_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(BadInput, match="nowhere"):
+        Pipeline(
+            "cifar100", variant="mini", out=tmp_path, adapter=AdapterSettings("lora", peft_target_modules="nowhere")
+        )
 
 
 def test_the_reference_is_never_an_adapter(tmp_path):

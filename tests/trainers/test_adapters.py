@@ -211,6 +211,21 @@ def test_the_length_of_a_fresh_dora_vector_is_that_of_the_weights_it_is_added_to
         torch.testing.assert_close(model.state_dict()[name], length)
 
 
+def test_the_fresh_rows_of_trained_tokens_are_those_of_the_frozen_embeddings(rng):
+    model = get_peft_model(base("causal", draw(rng)), lora("causal", trainable_token_indices=[1, 5]))
+    start = {name: weight for name, weight in copies(model).items() if "trainable_tokens_delta" in name}
+    shake(model, draw(rng))
+    renew(model, draw(rng))
+    assert start and all(model.state_dict()[name].equal(weight) for name, weight in start.items())
+
+
+def test_a_quantised_base_cannot_be_copied_for_a_fresh_adapter(rng, monkeypatch):
+    model = adapted("causal", "lora", draw(rng))
+    monkeypatch.setattr(bare_model(model), "is_quantized", True, raising=False)
+    with pytest.raises(BadInput, match="quantised"):
+        renew(model, 1)
+
+
 def test_an_adapter_that_changed_its_base_cannot_be_made_afresh(rng, adapted_run):
     model = get_peft_model(base("causal", draw(rng)), lora("causal", init_lora_weights="pissa"))
     with pytest.raises(BadInput, match="changes the weights that it is added to"):
