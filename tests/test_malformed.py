@@ -140,9 +140,10 @@ def outcome(door: str, seed: int, good: dict[str, Path], place: Path) -> tuple[s
 
 
 def changes(before: dict[str, object], after: dict[str, object], own: str | None) -> list[str]:
-    """Return what was changed that nobody asked to be: evaluating replaces a run's own result."""
+    """Return what was changed unasked: evaluating replaces a run's own result, and a cache is made anew."""
     mine = {f"results/{own}.{ending}" for ending in ("json", "npz")} if own else set()
-    changed = {path for path, content in before.items() if after.get(path, b"gone") != content} - mine
+    kept = {path: content for path, content in before.items() if not path.startswith(".cache") and path not in mine}
+    changed = {path for path, content in kept.items() if after.get(path, b"gone") != content}
     return [f"changed: {sorted(changed)}"] if changed else []
 
 
