@@ -11,6 +11,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models.loading import reinitialised, weights_sha256
 from mubench_hf.trainers import BadTeachingConfig
 from mubench_hf.trainers.bad_teaching import bad_teaching_loss
+from mubench_hf.utils.sealed import sealed
 
 SEED = 11
 """What `make` seeds a run with."""
@@ -86,7 +87,7 @@ def test_a_table_is_charged_for_no_more_updates_than_max_steps_allow(world, make
     settings = {"teacher_cache_dir": str(tmp_path / "cache"), "num_train_epochs": 50, "max_steps": 3}
     make("bad_teaching", world, **settings).prepare()
     (mark,) = (tmp_path / "cache").glob("*.json")
-    mark.write_text(json.dumps({"seconds": 100_000.0}))
+    mark.write_text(json.dumps(sealed({**json.loads(mark.read_text()), "seconds": 100_000.0})))
     trainer = make("bad_teaching", world, **settings)
     seen = spy(trainer)
     trainer.train()
