@@ -23,8 +23,8 @@ finally:
     sys.stdout.flush()
     print("\\n", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-PROGRESS = re.compile(r"(it|examples|row)/s\]|\?(it|examples|row)/s")
-"""What the bars of the libraries print."""
+PROGRESS = re.compile(r"(it|examples|row)/s\]|\?(it|examples|row)/s|^\[transformers\] ")
+"""What the libraries print: bars, and warnings."""
 
 MOST_MEMORY = 1_000_000
 """KB that a refused command may use, libraries included."""

@@ -27,6 +27,8 @@ RIGHT = {
     "train": ["train", "--task", "cifar100", "--mini", "--out", "bench", "--seed", "7", *QUICK],
     "unlearn": ["unlearn", "--task", "cifar100", "--mini", "--method", "scrub", "--out", "bench", "--seed", "42",
                 *QUICK],
+    "unlearn an adapter": ["unlearn", "--task", "cifar100", "--mini", "--method", "neggrad", "--out", "bench",
+                           "--peft", "lora", *QUICK],
     "evaluate": ["evaluate", ORIGINAL, "--out", "bench", "--del_ratio", "5"],
     "table": ["table", "bench"],
     "run": ["run", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42"],
@@ -62,7 +64,7 @@ NO_RATIO = [*NO_WHOLE, "0", "11", "-5", "5%%", "1e1"]
 
 NO_DATA = ["empty.csv", "binary.csv", "one_class.csv", "no_labels.csv", "no.parquet", "no.json", "huge.csv",
            "header.csv", "empty",
-           "loop", "file", "nowhere", "nobody/nothing", "x" * 5000, "nothing.csv", "/dev/null", "a\nb",
+           "loop", "file", "state", "nowhere", "nobody/nothing", "x" * 5000, "nothing.csv", "/dev/null", "a\nb",
            "folder.csv"]  # fmt: skip
 
 WRONG_VALUES: dict[str, dict[str, list[str]]] = {
@@ -71,7 +73,7 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
                           "--inputs": ["txt", "mood", "\x07"], "--hold_out": ["0%", "100%", "nan%", "20", "-5%",
                                                                               "1e999%", ""],
                           "--forget": ["0%", "11%", "nowhere.txt", "city=Paris", "town=Rome", "binary.csv", "1e1%",
-                                       "=", ""],
+                                       "digits.txt", "=", ""],
                           "--test": ["nowhere", "nobody/nothing", "train", "empty.csv"],
                           "--kind": ["classifcation", "\0"],
                           "--task_name": ["", "..", "../x", "/", "cifar100", "a\0b", "x" * 300, "a b", "\x1b[31m"],
@@ -92,7 +94,9 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
                 "--alpha": NO_RATE, "--gamma": NO_RATE, "--temperature": [*NO_RATE, "0"], "--msteps": [*NO_WHOLE,
                                                                                                        "-1"],
                 "--forget_batch_size": NO_COUNT, "--max_abs_loss": [*NO_NUMBER, "nan", "-1"],
-                "--cpu_threads": NO_COUNT,
+                "--cpu_threads": [*NO_COUNT, "99999999"],
+                "--torch_compile_backend": ["nothing"], "--dataloader_num_workers": ["-1", "100000", "1.5"],
+               
                 "--del_ratio": NO_RATIO, "--evaluate": ["", "maybe", "2"], "--optim": ["adamm", "",
                                                                                        "adamw_torch_8bit"],
                 "--lr_scheduler_type": ["lineal", "\x1b"], "--report_to": ["wandb", "nothing", "\0"],
@@ -113,6 +117,12 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
 }  # fmt: skip
 """Right command → flag → values that it must refuse."""
 
+WRONG_VALUES["unlearn an adapter"] = {
+    "--peft": ["loraa", "prompt_tuning", "\x1b"], "--peft_r": [*NO_COUNT, "9" * 30],
+    "--peft_alpha": [*NO_NUMBER, "nan", "inf"],
+    "--peft_dropout": [*NO_NUMBER, "nan", "1", "-0.1"], "--peft_target_modules": ["nowhere", ",", "\x07"],
+    "--peft_modules_to_save": ["nowhere", "a/b"], "--peft_feedforward_modules": ["output"], "--learning_rate": NO_RATE,
+}  # fmt: skip
 WRONG_VALUES["run of own data"] = WRONG_VALUES["build of own data"]
 
 POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY), "evaluate": (1, NO_FOLDERS), "table": (1,
@@ -127,7 +137,8 @@ POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY), "evalua
              "publish metric": (2, NASTY), "submit": (1, NO_FOLDERS)}  # fmt: skip
 """Right command → place of its name or folder, and what must be refused there."""
 
-REQUIRED = {"train": ["--task"], "unlearn": ["--task", "--method"], "build of own data": ["--data", "--label",
+REQUIRED = {"train": ["--task"], "unlearn": ["--task", "--method"], "unlearn an adapter": ["--task", "--method"],
+             "build of own data": ["--data", "--label",
                                                                                           "--hold_out"],
             "run of own data": ["--data", "--label", "--hold_out", "--model"]}  # fmt: skip
 
@@ -143,6 +154,9 @@ def lay_out(folder: Path, bench: Path) -> None:
     (folder / "folder.csv").mkdir()
     os.symlink("loop", folder / "loop")
     (folder / "empty.csv").touch()
+    (folder / "digits.txt").write_text("9" * 5000)
+    (folder / "state").mkdir()
+    (folder / "state" / "state.json").write_text("{}")
     (folder / "binary.csv").write_bytes(Random(2).randbytes(3000))
     (folder / "header.csv").write_text("text,mood\n")
     (folder / "one_class.csv").write_text("text,mood\n" + "a,sad\n" * 50)

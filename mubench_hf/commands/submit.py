@@ -122,6 +122,8 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(list(argv))
     if (arguments.verify is None) == (not arguments.runs):
         raise BadInput("Name the runs to submit, or one folder with --verify. See: mubench submit --help")
+    if arguments.verify is not None and arguments.push:
+        raise BadInput("--push goes with runs to submit, and --verify sends nothing. Leave one of them out.")
     if arguments.data is not None and not arguments.data.is_dir():
         raise BadInput(
             f"--data is {str(arguments.data)!r}, and there is no such folder. Name one with built data sets."

@@ -16,6 +16,9 @@ from mubench_hf.tasks import GivenRows
 if TYPE_CHECKING:
     from datasets import Dataset
 
+MOST_DIGITS = 20
+"""Characters of a line that can be a row number."""
+
 HOW = "Allowed: a percentage from 1% to 10%, a file of row numbers (one per line, the first row is 0), or COLUMN=VALUE"
 
 
@@ -47,10 +50,14 @@ def parse_forget(forget: str | Path | Iterable[int], train: Dataset) -> int | Gi
 def _numbers(file: Path) -> list[tuple[str, int]]:
     """Return each row number in a file, with the place where it was found."""
     found = []
-    for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file.name} is no text: {error.reason} at byte {error.start}. {HOW}.") from error
+    for line, text in enumerate(lines, start=1):
         if not text.strip():
             continue
-        if not text.strip().isdecimal():
+        if not text.strip().isdecimal() or len(text) > MOST_DIGITS:
             raise BadInput(f"{file.name}, line {line} is {text.strip()!r}. Needed: one row number per line.")
         found.append((f"{file.name}, line {line}: row {text.strip()}", int(text)))
     return found

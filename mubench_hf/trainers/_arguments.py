@@ -11,7 +11,7 @@ import transformers
 from transformers import TrainingArguments
 
 from mubench_hf.errors import BadInput
-from mubench_hf.trainers._settings import Range, check_number
+from mubench_hf.trainers._settings import MOST_PROCESSES, Range, check_number
 
 COUNT, SEED = Range(least=1, whole=True), Range(least=0, below=2**32, whole=True)
 
@@ -83,9 +83,10 @@ _TRACKIO = ("`report_to` names no trackio", "Nothing else reads it.")
 _ALL = (
     Argument("output_dir"),
     Argument("per_device_train_batch_size", "Rows of a micro-batch; a pass may have its own number.", COUNT),
-    Argument("num_train_epochs", "A method says what an epoch is; see its passes.", when="not a number above 0",
+    Argument("num_train_epochs", "A method says what an epoch is; see its passes.",
+             when="not a number above 0 and at most a million",
              why="A run needs at least a part of one epoch, unless `max_steps` is given."),
-    Argument("max_steps", allowed=Range(least=-1, whole=True), when="0", why="No update would be made."),
+    Argument("max_steps", allowed=Range(least=-1, most=10**9, whole=True), when="0", why="No update would be made."),
     *_numbers(Range(least=0), "learning_rate"),
     *_works("lr_scheduler_type", "lr_scheduler_kwargs"),
     Argument("warmup_steps", allowed=Range(least=0), when="with a schedule that has no warmup",
@@ -158,7 +159,7 @@ _ALL = (
              why="The trainer deals out rows itself, and counts accumulation by `gradient_accumulation_steps`."),
     Argument("parallelism_config", only=(None,), why=_SHARDED),
     Argument("dataloader_drop_last", only=(False,), why="A method's passes leave out no row."),
-    *_numbers(Range(least=0, whole=True), "dataloader_num_workers"),
+    *_numbers(Range(least=0, most=MOST_PROCESSES, whole=True), "dataloader_num_workers"),
     Argument("dataloader_pin_memory"),
     Argument("dataloader_persistent_workers", when="without workers", why="There is nothing to keep."),
     *_numbers(COUNT, "dataloader_prefetch_factor"),

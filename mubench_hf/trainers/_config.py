@@ -11,7 +11,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.trainers._arguments import ARGUMENTS, check_arguments
 from mubench_hf.trainers._conflicts import check_after, check_before
 from mubench_hf.trainers._documented import Documented
-from mubench_hf.trainers._settings import check_settings, setting
+from mubench_hf.trainers._settings import MOST_PROCESSES, check_settings, setting
 
 
 @dataclass
@@ -40,7 +40,7 @@ class UnlearningConfig(Documented, TrainingArguments):
     save_total_limit: int | None = 1
     logging_strategy: str = "epoch"
     remove_unused_columns: bool = False
-    cpu_threads: int | None = setting(None, least=1)
+    cpu_threads: int | None = setting(None, least=1, most=MOST_PROCESSES)
     max_abs_loss: float = setting(1e3, above=0, finite=False)
     cache_teacher_outputs: bool = True
     teacher_cache_dir: str | None = None

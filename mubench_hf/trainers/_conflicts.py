@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Iterator
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from accelerate.utils import str_to_bool
+from accelerate.utils import DynamoBackend, str_to_bool
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 from transformers.utils import is_torch_xla_available
@@ -26,6 +25,10 @@ SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_M
 """What a launcher sets for models that are sharded over processes."""
 
 
+MOST_EPOCHS = 10**6
+"""Epochs that a run can count before it starts."""
+
+
 def check_before(config: UnlearningConfig) -> None:
     """Refuse what ``TrainingArguments`` would fail at, or act on at once.
 
@@ -35,9 +38,9 @@ def check_before(config: UnlearningConfig) -> None:
     epochs, steps = config.num_train_epochs, config.max_steps
     if steps == 0:
         raise BadInput("max_steps is 0, so no update would be made; allowed: at least 1, or -1 for whole epochs.")
-    if steps < 0 and not (isinstance(epochs, Real) and 0 < epochs < math.inf):
+    if steps < 0 and not (isinstance(epochs, Real) and 0 < epochs <= MOST_EPOCHS):
         why = ARGUMENTS["num_train_epochs"].why
-        raise BadInput(f"num_train_epochs is {epochs!r}; allowed: a number above 0. {why}")
+        raise BadInput(f"num_train_epochs is {epochs!r}; allowed: a number above 0 and at most {MOST_EPOCHS:,}. {why}")
     if config.ddp_backend is not None and int(os.environ.get("WORLD_SIZE", 1)) < 2:
         why = ARGUMENTS["ddp_backend"].why
         raise BadInput(f"ddp_backend is {config.ddp_backend!r}, but there is one process. {why}")
@@ -68,6 +71,9 @@ def _conflicts(config: UnlearningConfig) -> Iterator[tuple[str, Any, str]]:
         yield "dataloader_persistent_workers", True, "there are no workers. Set dataloader_num_workers too."
     if config.label_names is not None and "labels" not in config.label_names:
         yield "label_names", config.label_names, "methods read a row's label as `labels`. Name it too."
+    backends = [backend.value.lower() for backend in DynamoBackend]
+    if config.torch_compile and str(config.torch_compile_backend).lower() not in backends:
+        yield "torch_compile_backend", config.torch_compile_backend, f"there is no such one. Use {', '.join(backends)}."
     if "tpu_metrics_debug" in config.debug and not is_torch_xla_available():
         yield "debug", "tpu_metrics_debug", "there is no TPU. Leave it out."
     yield from _launch_conflicts(config)

@@ -14,6 +14,10 @@ ALLOWED = "allowed"
 """Key of a field's metadata under which ``setting`` puts its ``Range``; the config's class keeps it."""
 
 
+MOST_PROCESSES = 1024
+"""Threads or processes that may be asked for: of many more, the libraries crash."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Range:
     """The numbers that a setting may be; never NaN.
@@ -38,7 +42,10 @@ class Range:
         """Return whether ``value`` is a number of the range."""
         if isinstance(value, bool) or not isinstance(value, Integral if self.whole else Real):
             return False
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # A whole number of more than 300 digits.
+            return False
         return (
             not math.isnan(number)
             and not (self.finite and math.isinf(number))
