@@ -28,7 +28,7 @@ RIGHT = {
     "unlearn": ["unlearn", "--task", "cifar100", "--mini", "--method", "scrub", "--out", "bench", "--seed", "42",
                 *QUICK],
     "unlearn an adapter": ["unlearn", "--task", "cifar100", "--mini", "--method", "neggrad", "--out", "bench",
-                           "--peft", "lora", *QUICK],
+                           "--peft", "lora", "--peft_target_modules", "q_proj,v_proj", *QUICK],
     "evaluate": ["evaluate", ORIGINAL, "--out", "bench", "--del_ratio", "5"],
     "table": ["table", "bench"],
     "run": ["run", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42"],
