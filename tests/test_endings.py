@@ -136,6 +136,11 @@ def test_folders_that_can_be_written_to(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
 
 
+def in_the_foreground():
+    """Let a child be interrupted even if the tests run in the background, where a shell has Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 WAITING = """
 import sys, time
 from mubench_hf.commands._ending import exit_with
@@ -156,8 +161,9 @@ exit_with(main)
 )
 def test_an_interrupted_command_cleans_up_and_says_how_to_go_on(sent, code, said, offline_env):
     child = subprocess.Popen(
-        [sys.executable, "-c", WAITING], env=offline_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", WAITING], env=offline_env, preexec_fn=in_the_foreground,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert child.stdout.readline() == "started\n"
     child.send_signal(sent)
     out, err = child.communicate(timeout=20)
@@ -200,7 +206,10 @@ def test_an_interrupted_run_is_finished_by_the_same_command(own_bench, offline_e
     argv = [sys.executable, "-m", "mubench_hf.cli", "unlearn", "--task", "cifar100", "--mini", "--method", "finetune",
             "--out", str(own_bench), "--num_train_epochs", "8", "--disable_tqdm", "true"]  # fmt: skip
     sent = random.choice([signal.SIGINT, signal.SIGTERM])
-    with subprocess.Popen(argv, env=offline_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        argv, env=offline_env, preexec_fn=in_the_foreground, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    ) as child:  # fmt: skip
         while not list(own_bench.glob("mubench/*-finetune-*/checkpoint-*/unlearning_state.json")):
             assert child.poll() is None, child.stderr.read()
             time.sleep(0.05)

@@ -195,6 +195,7 @@ def ends(cases: list[tuple[str, int]], good: dict[str, Path], tmp_path: Path) ->
     return table
 
 
+@pytest.mark.slow
 def test_a_few_malformed_folders(good, tmp_path):
     start = random.randrange(10**6)
     assert ends(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from unsealed import unsealed
 
 from mubench_hf.demo import DemoRuns
 from mubench_hf.demo.membership import Attacker
@@ -135,7 +136,7 @@ def test_without_outputs_the_reason_is_named(cifar_out, tmp_path):
 def test_other_rows_are_refused(cifar_out, tmp_path):
     out = shutil.copytree(cifar_out, tmp_path / "out")
     for file in (out / "results").glob("*.json"):
-        file.write_text(json.dumps({**json.loads(file.read_text()), "data_fingerprint": "f" * 64}))
+        file.write_text(json.dumps({**json.loads(unsealed(file.read_text())), "data_fingerprint": "f" * 64}))
     with pytest.raises(BadInput, match=r"not those that the models were trained on \(f{12}\)"):
         DemoRuns.local(out).bench("cifar100-mini", 5).sample("test", 0)
 

@@ -17,7 +17,7 @@ NPO = Path(__file__).parents[1] / "added" / "npo.py"
 @pytest.mark.parametrize("beta", [0.1, 1.0])
 def test_npo_on_rows_of_tokens(world, make, token_logits, beta):
     """The loss of every update, from logits of one row at a time: sums over the tokens of an answer."""
-    settings = {"beta": beta, "per_device_train_batch_size": 64, "learning_rate": 1e-4}
+    settings = {"beta": beta, "per_device_train_batch_size": 64, "learning_rate": 1e-6}
     trainer = make(NPO, world, logging_strategy="steps", logging_steps=1, **settings)
     original, expected, through = world.original(), [], trainer.forward
 

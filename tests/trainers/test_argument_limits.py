@@ -7,7 +7,6 @@ import pytest
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers import UnlearningConfig
 
-
 BEYOND = {
     "max_steps": lambda: 10 ** random.randint(10, 400),
     "num_train_epochs": lambda: random.choice([10.0 ** random.randint(7, 300), 10 ** random.randint(301, 400)]),
