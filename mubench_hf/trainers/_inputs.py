@@ -11,6 +11,7 @@ from accelerate.utils import is_compiled_module
 from torch.utils.data import IterableDataset
 from transformers import TrainingArguments
 
+from mubench_hf.data.joined import IS_FORGET, ROW, JoinedRows
 from mubench_hf.errors import BadInput
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def check_rows(name: str, rows: Any) -> None:
     """Refuse what is no set of rows that are read by their number.
 
     Raises:
-        BadInput: If it has no length, is several sets, or its rows are no mappings.
+        BadInput: If it has no length, is several sets, or its rows are no mappings or have a name that a batch needs.
     """
     if isinstance(rows, Mapping):
         raise BadInput(
@@ -122,6 +123,12 @@ def check_rows(name: str, rows: Any) -> None:
         raise BadInput(
             f"A row of {name} is {_what(row)}; it is a mapping from the names of the model's inputs to values, such as "
             '{"pixel_values": ..., "labels": ...}.'
+        )
+    taken = [flag for flag in (IS_FORGET, ROW) if flag in row]
+    if taken and not isinstance(rows, JoinedRows):
+        raise BadInput(
+            f"A row of {name} has {' and '.join(taken)}, which a batch needs for the flag of D_f and a row's number. "
+            "Give that column another name."
         )
 
 

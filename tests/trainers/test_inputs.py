@@ -84,6 +84,14 @@ def test_rows_that_are_no_mappings(row, words, world, make):
         make("finetune", world, kwargs={"retain_dataset": [row] * 5})
 
 
+@pytest.mark.parametrize("name", ["row", "is_forget"])
+def test_a_column_with_the_name_of_a_flag(name, world, make):
+    """A batch has its flags under these names, so that a collator would be given something else than the column."""
+    rows = [{"x": torch.zeros(3), "labels": 0, name: number} for number in range(4)]
+    with pytest.raises(BadInput, match=f"^A row of forget_dataset has {name}, .* another name"):
+        make("finetune", world, kwargs={"forget_dataset": rows})
+
+
 def test_a_data_frame(world, make):
     with pytest.raises(BadInput, match=r"^forget_dataset\[0\] cannot be read \(KeyError"):
         make("finetune", world, kwargs={"forget_dataset": table().to_pandas()})
