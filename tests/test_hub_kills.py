@@ -30,7 +30,7 @@ Publisher(wait=0.01).publish(bundles)
 def test_killed_again_and_again(hub, hub_env, tmp_path):
     folder, _, _ = checkpoint(tmp_path)
     build(get_task("imdb"), variant="mini", out=tmp_path, progress=False)
-    (folder / "vocab.txt").write_bytes(random.randbytes(1 << 22))  # Large enough to be killed in the midst of.
+    (folder / "vocab.txt").write_text(random.randbytes(1 << 21).hex())  # Large enough to be killed in the midst of.
     bundles = [
         dataset_bundle(get_task("imdb"), variant="mini", out=tmp_path),
         model_bundle(folder),

@@ -77,8 +77,12 @@ class Group:
     @property
     def label(self) -> str:
         """The group's name in tables: its method, and what sets it apart."""
-        words = ["external"] * ("method" in self.external) + [f"{name}={value}" for name, value in self.differs.items()]
-        return f"{self.method} ({', '.join(words)})" if words else self.method
+        return f"{self.method} ({', '.join(self.distinctions)})" if self.distinctions else self.method
+
+    @property
+    def distinctions(self) -> list[str]:
+        """What sets the group apart from the method with preset settings."""
+        return ["external"] * ("method" in self.external) + [f"{name}={value}" for name, value in self.differs.items()]
 
     def score(self, key: str) -> ScoreSummary:
         """Return the summary of ``key``; an empty one that says why if no run reports it."""

@@ -24,6 +24,9 @@ MISSING = "–"
 OTHER_SCORES = "Other scores"
 REASON_LENGTH = 100
 
+LONGEST_LABEL = 36
+"""Characters of a method's name and settings that stand in one line of a terminal; more have a line each."""
+
 FILE_WIDTH = 120
 """Characters per line if the table does not go to a terminal."""
 
@@ -86,11 +89,18 @@ class ResultTable:
             title = Text(_printable(self.columns[index].title).replace(" ", separator))
             table.add_column(title, justify="right", no_wrap=True)
         for group, cells in self.rows:
-            label = Text(visible(group.label), style="" if group.is_method else "italic")
+            label = Text(_stacked(group), style="" if group.is_method else "italic")
             if group.status != "ok":
                 label.append("\n" + group.status.replace(", ", "\n"), style="red")
             table.add_row(label, *(_terminal_cell(cells[index], separator) for index in chosen))
         return table
+
+
+def _stacked(group: Group) -> str:
+    """Return a group's label, with a line for each setting if it would leave the numbers no room."""
+    parts = [visible(each) for each in (group.method, *group.distinctions)]
+    label = visible(group.label)
+    return label if len(label) <= LONGEST_LABEL else "\n  ".join(parts)
 
 
 def print_table(

@@ -264,6 +264,25 @@ def test_every_number_is_whole_at_any_width(width):
     assert sorted(found) == sorted(wanted)
 
 
+def test_many_settings_leave_the_numbers_their_room():
+    settings = {
+        "peft": "lora",
+        "peft_r": 8,
+        "peft_target_modules": "q_proj,v_proj",
+        "peft_modules_to_save": "classifier",
+    }
+    groups = groups_of(
+        make_run("scrub"), make_run("scrub", settings=settings), make_run("scrub", settings={"alpha": 2})
+    )
+    for width in (120, 80):
+        text = draw(groups, width)
+        assert "…" not in text and max(map(len, text.splitlines())) <= width
+        assert "scrub (alpha=2)" in text and "peft_target_modules=q_proj,v_proj\n" in re.sub(r" +\n", "\n", text)
+    assert f"scrub ({', '.join(f'{name}={value}' for name, value in settings.items())})" in markdown_table(
+        groups
+    ).replace("\\", "")
+
+
 def test_one_table_at_120_columns_and_several_at_80():
     groups = many_groups(["original", "retrain", "curriculum_scrub"])
     assert [draw(groups, width).count("Method") for width in (300, 120, 80)] == [1, 1, 2]
