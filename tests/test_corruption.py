@@ -188,10 +188,6 @@ def trials(own_run, count):
     return outcomes
 
 
-def test_no_damaged_file_is_used(own_run):
-    trials(own_run, 3)
-
-
 @pytest.mark.slow
 def test_none_of_a_hundred_damaged_files_is_used(own_run):
     outcomes = trials(own_run, 100)

@@ -139,6 +139,7 @@ def test_a_repository_that_is_no_checkpoint_is_refused(loopback, cifar_out, tmp_
         bench.answer("retrain", bench.sample("test", 0))
 
 
+@pytest.mark.slow
 def test_a_busy_hub_loses_no_run(loopback, cifar_out, monkeypatch):
     publish(loopback, cifar_out)
     monkeypatch.setattr("mubench_hf.demo.runs.Retries", partial(Retries, wait=0.001))

@@ -22,6 +22,7 @@ REVIEWS = {"label": "mood", "inputs": "text", "hold_out": "20%"}
 FLAGS = ["--data", "reviews.csv", "--label", "mood", "--inputs", "text", "--hold_out", "20%"]
 
 
+@pytest.mark.slow
 def test_csv_runs_from_the_command_line_and_another_process_reads_its_folder(reviews, tiny_bert, outside, mubench):
     shown = mubench("run", *FLAGS, "--model", tiny_bert, "--out", "out", *SHORT, *QUICK)
     assert "reviews · tiny-bert · 5% deleted · seed 1" in shown

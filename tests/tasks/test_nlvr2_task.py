@@ -294,6 +294,7 @@ def test_the_images_are_asked_for(tmp_path):
         build(TASK, variant="full", out=tmp_path)
 
 
+@pytest.mark.slow
 def test_deletion_hash_from_true_size_statements(raw):
     """Labels under which the published list can be drawn, read back from a file of all train rows."""
     order = published("nlvr2")

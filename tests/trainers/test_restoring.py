@@ -150,6 +150,7 @@ def test_a_run_goes_on_to_the_same_weights(name, world, make, settings, same_wei
     assert same_weights(weights_of(again), weights_of(start))
 
 
+@pytest.mark.slow
 def test_compiled_models(world, make, settings, same_weights, weights_of):
     best = {"eval_strategy": "epoch", "load_best_model_at_end": True, "torch_compile": True,
             "torch_compile_backend": "eager"}  # fmt: skip
