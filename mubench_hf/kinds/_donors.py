@@ -9,6 +9,7 @@ import numpy as np
 
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds._base import Kind
+from mubench_hf.kinds._labels import label_name
 
 TRIES = 100
 """Most rows of D_r that are looked at for a target that differs from a row's own."""
@@ -44,3 +45,10 @@ def other_target(rows: Any, drawn: int, target_of: Callable[[Mapping[str, Any]],
         f"A random target has to differ from a row's own, but {min(len(kept), TRIES)} rows of retain_dataset in "
         "succession have the same one. Shuffle or extend retain_dataset, or use a method without random targets."
     )
+
+
+def with_other_label(row: Mapping[str, Any], drawn: int, rows: Any) -> dict[str, Any]:
+    """Return a row with the label of row ``drawn`` of D_r, or of the next there whose label is another."""
+    name = label_name(row)
+    donor = other_target(rows, drawn, lambda other: np.asarray(other[name]), np.asarray(row[name]))
+    return {**row, name: donor[name]}

@@ -69,6 +69,19 @@ def wrong_class(name: str, labels: Sequence[Any], num_labels: int | None, *, ign
         )
 
 
+def check_another_class(num_labels: int | None) -> None:
+    """Check that a row can be given a class other than its own.
+
+    Raises:
+        BadInput: If there are not two.
+    """
+    if num_labels is None or num_labels < 2:
+        raise BadInput(
+            f"The model has num_labels={num_labels}, so there is no other class to draw. Use a method without random "
+            "targets, or a model with the task's classes."
+        )
+
+
 def _flat(labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return all labels of rows in one array, and the row of each."""
     try:

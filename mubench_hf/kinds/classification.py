@@ -11,7 +11,7 @@ from torch import Tensor
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds._base import Kind, Reduction
 from mubench_hf.kinds._hierarchy import problem_of
-from mubench_hf.kinds._labels import label_name, wrong_class
+from mubench_hf.kinds._labels import check_another_class, label_name, wrong_class
 from mubench_hf.kinds._losses import row_cross_entropy, row_kl
 from mubench_hf.kinds._reading import classes_in, labels_in, row_logits, shape, without_labels
 
@@ -70,8 +70,7 @@ class Classification(Kind):
         Raises:
             BadInput: If there is one class.
         """
-        if num_labels is None or num_labels < 2:
-            raise BadInput(f"A model with num_labels={num_labels} has no other class to draw.")
+        check_another_class(num_labels)
         return rng.integers(1, num_labels, size=len(is_forget))
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:

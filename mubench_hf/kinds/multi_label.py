@@ -10,9 +10,8 @@ from torch import Tensor
 
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds._base import Reduction
-from mubench_hf.kinds._donors import DonorKind, other_target
+from mubench_hf.kinds._donors import DonorKind, with_other_label
 from mubench_hf.kinds._hierarchy import problem_of
-from mubench_hf.kinds._labels import label_name
 from mubench_hf.kinds._losses import row_bce, row_bernoulli_kl
 from mubench_hf.kinds._reading import dtype, labels_in, row_logits, shape, without_labels
 
@@ -65,7 +64,7 @@ class MultiLabel(DonorKind):
         if not fit or not ((labels >= 0) & (labels <= 1)).all():
             raise BadInput(
                 f"Labels are {dtype(labels)} of shape {shape(labels)} beside logits of shape {shape(logits)}; a "
-                f" multi-label model needs numbers from 0.0 to 1.0 of that shape."
+                "multi-label model needs numbers from 0.0 to 1.0 of that shape. Give every row one for each label."
             )
         return outputs, logits, labels
 
@@ -83,6 +82,4 @@ class MultiLabel(DonorKind):
 
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
         """Return the row with the set of labels of row ``drawn``, or of the next whose set is another."""
-        name = label_name(row)
-        donor = other_target(rows, drawn, lambda other: np.asarray(other[name]), np.asarray(row[name]))
-        return {**row, name: donor[name]}
+        return with_other_label(row, drawn, rows)

@@ -9,21 +9,20 @@ import numpy as np
 from torch import Tensor
 
 from mubench_hf.errors import BadInput
-from mubench_hf.kinds._base import Reduction
-from mubench_hf.kinds._donors import DonorKind, other_target
+from mubench_hf.kinds._donors import with_other_label
 from mubench_hf.kinds._hierarchy import problem_of
-from mubench_hf.kinds._labels import label_name
-from mubench_hf.kinds._losses import row_squared_error
 from mubench_hf.kinds._reading import labels_in, row_logits, shape, without_labels
+from mubench_hf.kinds._squared import SquaredErrorKind
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 
-class Regression(DonorKind):
+class Regression(SquaredErrorKind):
     """Squared error of the predicted numbers; from a teacher, squared distance."""
 
     key = "regression"
+    no_likelihood = "predicts numbers and gives them"
     of_problem = True
     keeps_outputs = True
 
@@ -63,27 +62,6 @@ class Regression(DonorKind):
             )
         return outputs, predicted, labels.reshape(predicted.shape).to(predicted.dtype)
 
-    def row_losses(self, predictions: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """Return the squared error of each row, its mean or sum over a row's numbers."""
-        return row_squared_error(predictions, labels, reduction)
-
-    def row_log_likelihoods(self, predictions: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
-        """Refuse: a predicted number says nothing of how likely others are.
-
-        Raises:
-            BadInput: Always.
-        """
-        raise BadInput(
-            "A model for regression predicts numbers and gives them no log-likelihood. Use a method that needs none, "
-            "or one that reads batch.losses()."
-        )
-
-    def row_divergences(self, teacher: Tensor, student: Tensor, labels: Tensor, temperature: float) -> Tensor:
-        """Return the mean squared distance of each row's two predictions; there is no temperature to apply."""
-        return row_squared_error(teacher, student)
-
     def retarget(self, row: Mapping[str, Any], drawn: int, rows: Dataset, num_labels: int | None) -> dict[str, Any]:
         """Return the row with the numbers of row ``drawn``, or of the next whose numbers are others."""
-        name = label_name(row)
-        donor = other_target(rows, drawn, lambda other: np.asarray(other[name]), np.asarray(row[name]))
-        return {**row, name: donor[name]}
+        return with_other_label(row, drawn, rows)

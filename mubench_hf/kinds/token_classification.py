@@ -9,9 +9,8 @@ import numpy as np
 from torch import Tensor
 from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
-from mubench_hf.errors import BadInput
 from mubench_hf.kinds._hierarchy import tasks_of
-from mubench_hf.kinds._labels import label_name, like, wrong_class
+from mubench_hf.kinds._labels import check_another_class, label_name, like, wrong_class
 from mubench_hf.kinds._losses import IGNORED
 from mubench_hf.kinds._positions import PositionKind
 from mubench_hf.kinds._reading import classes_in, labels_in, position_logits, without_labels
@@ -57,8 +56,7 @@ class TokenClassification(PositionKind):
         """
         name = label_name(row)
         wrong_class("A row", [row[name]], num_labels, ignored=True)
-        if num_labels is None or num_labels < 2:
-            raise BadInput(f"A model with num_labels={num_labels} has no other class to draw.")
+        check_another_class(num_labels)
         own = np.asarray(row[name])
         offsets = np.random.default_rng(drawn).integers(1, num_labels, size=own.shape)
         return {**row, name: like(np.where(own == IGNORED, own, (own + offsets) % num_labels), row[name])}
