@@ -330,11 +330,9 @@ class UnlearningTrainer(Pushing):
         is charged only for the rows that this run reads, at the rate at which the table was computed.
         """
         if not self._keeps_outputs:
-            partly = not all(weight.requires_grad for weight in self.model.parameters())
-            # Sharded weights cannot be exchanged: then, as for a model that is trained whole, there is a copy.
-            if partly and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-                return StartTeacher(self.model, self.kind)
-            return LiveTeacher(copy.deepcopy(self.model), self.kind)
+            if all(weight.requires_grad for weight in self.model.parameters()):
+                return LiveTeacher(copy.deepcopy(self.model), self.kind)
+            return StartTeacher(self.model, self.kind)
         with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
             place, collate = self.args.teacher_cache_dir, self.collator.without_flags
             outputs = self.fitting_outputs(partial(cached_row_outputs, self.model, self.rows, place, collate))

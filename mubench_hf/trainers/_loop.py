@@ -131,8 +131,7 @@ class RunLoop(Trainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            if not self._is_sharded:
-                save_weights(self._in_memory, folder / WEIGHTS_FILE)
+            save_weights(self._in_memory, folder / WEIGHTS_FILE)
             if self._start:
                 save_file(self._start, folder / START_FILE)
             mark_state(folder, self.identity, self.unlearn_seconds)
@@ -143,11 +142,6 @@ class RunLoop(Trainer):
     def _in_memory(self) -> torch.nn.Module:
         """The model as its author wrote it, without what processes and compilation wrap around it."""
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-
-    @property
-    def _is_sharded(self) -> bool:
-        """Whether each process holds a part of the model alone, which these libraries save and load themselves."""
-        return self.is_deepspeed_enabled or self.is_fsdp_enabled
 
     def _identify(self) -> dict[str, Any]:
         """Return what two runs have in common if one may go on from the other's states, as plain JSON types."""
@@ -173,24 +167,18 @@ class RunLoop(Trainer):
         """Note the adapters that the run starts from; if it goes on, put those in that it started from."""
         model = self._in_memory
         self._start: dict[str, Tensor] = {}
-        if not getattr(model, "peft_config", None) or self._is_sharded:
+        if not getattr(model, "peft_config", None):
             return
         if state:
             restore_weights(model, state.folder / START_FILE)
         self._start = {name: tensor.detach().cpu().clone() for name, tensor in moving_tensors(model).items()}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        if self._is_sharded:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            restore_weights(self._in_memory, Path(resume_from_checkpoint, WEIGHTS_FILE))
+        restore_weights(self._in_memory, Path(resume_from_checkpoint, WEIGHTS_FILE))
 
     def _load_best_model(self) -> None:
-        if self._is_sharded:
-            super()._load_best_model()
-        else:
-            state = read_state(self.state.best_model_checkpoint)
-            restore_weights(self._in_memory, state.folder / WEIGHTS_FILE)
+        state = read_state(self.state.best_model_checkpoint)
+        restore_weights(self._in_memory, state.folder / WEIGHTS_FILE)
 
     def _find_best_state(self) -> None:
         """Find the best state of a run that goes on in a folder that was moved; ``Trainer`` would forget about it."""
