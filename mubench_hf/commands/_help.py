@@ -11,7 +11,8 @@ from mubench_hf.commands._flags import add_flags
 
 PRESETS = "A task may preset other values than these defaults; a flag overrides both."
 
-OTHERS = """All flags of transformers.TrainingArguments work too, such as --learning_rate 1e-4 --seed 7. See
+OTHERS = """Flags of transformers.TrainingArguments, such as --learning_rate 1e-4 --seed 7, work too or are
+refused in one line. See
 https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments.
 The checkpoint goes to OUT/mubench/NAME OF THE RUN unless --output_dir names another folder."""
 

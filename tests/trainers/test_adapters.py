@@ -90,28 +90,27 @@ def test_the_teacher_is_the_model_with_its_adapter_off(rng, adapted_run):
     assert teacher(inputs, positions).equal(want)
 
 
-def test_an_adapter_that_was_trained_before_is_a_part_of_the_original(rng, adapted_run):
-    model = adapted("causal", "lora", draw(rng))
-    shake(model, draw(rng))
-    trainer = adapted_run("scrub", "causal", model)
+def check_teacher_is_the_start(trainer, model):
     inputs, positions = one_batch(trainer)
     with torch.no_grad():
         want = trainer.kind.run(model.eval(), inputs)[1]
     teacher = trainer.original_teacher()
     trainer.train()
     assert teacher(inputs, positions).equal(want)
+
+
+def test_an_adapter_that_was_trained_before_is_a_part_of_the_original(rng, adapted_run):
+    model = adapted("causal", "lora", draw(rng))
+    shake(model, draw(rng))
+    trainer = adapted_run("scrub", "causal", model)
+    check_teacher_is_the_start(trainer, model)
 
 
 @pytest.mark.parametrize("settings", [{"bias": "all"}, {"use_dora": True}, {"init_lora_weights": "pissa"}], ids=str)
 def test_the_teacher_holds_where_switching_the_adapter_off_would_not_give_the_original(settings, rng, adapted_run):
     model = get_peft_model(base("causal", draw(rng)), lora("causal", lora_dropout=0.0, **settings))
     trainer = adapted_run("scrub", "causal", model)
-    inputs, positions = one_batch(trainer)
-    with torch.no_grad():
-        want = trainer.kind.run(model.eval(), inputs)[1]
-    teacher = trainer.original_teacher()
-    trainer.train()
-    assert teacher(inputs, positions).equal(want)
+    check_teacher_is_the_start(trainer, model)
 
 
 def test_asking_the_teacher_between_forward_and_backward_changes_no_gradient(rng, adapted_run):
