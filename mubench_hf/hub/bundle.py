@@ -23,7 +23,7 @@ from mubench_hf.models.adapted_checkpoints import CONFIG as ADAPTER
 from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.record import RECORD, RunId, RunRecord, load_record
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.store import IDENTITY, load_logits, load_result, load_results, reference_results
+from mubench_hf.runs.store import IDENTITY, load_logits, load_named_result, load_results, reference_results
 from mubench_hf.tasks import TaskSpec, Variant, recorded_task
 
 RESULT = "run_result.json"
@@ -219,7 +219,7 @@ def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:
         ratio = f" --del_ratio {run.del_ratio}" if run != record.run else ""
         command = f"mubench evaluate {out / 'mubench' / record.run.checkpoint_name} --out {out}{ratio}"
         raise BadInput(f"There is no result {file}. A checkpoint is published with its scores; run: {command}")
-    result = load_result(file)
+    result = load_named_result(file)
     for what in IDENTITY:
         if getattr(result, what) != getattr(record, what):
             raise BadInput(f"{file} is the result of another run: its {what} is not the checkpoint's. Evaluate again.")

@@ -19,7 +19,7 @@ from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
 from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
 from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
 from mubench_hf.runs.setup import make_setup
-from mubench_hf.runs.store import Results, load_result, load_results, save_result
+from mubench_hf.runs.store import Results, load_named_result, load_results, save_result
 from mubench_hf.runs.train import load_rows, new_record, start_of, train_run
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.trainers import UnlearningTrainer, get_method
@@ -205,7 +205,7 @@ class Pipeline:
         file = self.setup.results / f"{name}.json"
         if not file.exists():
             return False
-        result = load_result(file)
+        result = load_named_result(file)
         if result.status == "failed" or result.data_fingerprint != record.data_fingerprint:
             return False
         outputs = file.with_suffix(".npz")

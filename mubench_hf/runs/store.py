@@ -55,12 +55,12 @@ def check_same_run(mine: RunResult | RunRecord, run: RunId, folder: str | Path) 
         folder: Folder of results.
 
     Raises:
-        BadInput: If it does, naming what differs.
+        BadInput: If it does, naming what differs, or the run.
     """
     file = Path(folder) / f"{run.name}.json"
     if not file.exists():
         return
-    there = load_result(file)
+    there = load_named_result(file)
     differing = [name for name in IDENTITY if getattr(there, name) != getattr(mine, name)]
     if differing:
         raise BadInput(
@@ -79,6 +79,18 @@ def load_result(path: str | Path) -> RunResult:
         return RunResult.from_json(read_bytes(Path(path)).decode("utf-8"))
     except (OSError, ValueError) as error:  # BadInput and UnicodeDecodeError are ValueErrors
         raise BadInput(f"Cannot read the result {path}: {error}") from error
+
+
+def load_named_result(path: Path) -> RunResult:
+    """Read the result that a file is named after.
+
+    Raises:
+        BadInput: If it cannot be read, or is the result of another run, such as one that was copied over it.
+    """
+    result = load_result(path)
+    if result.name != path.stem:
+        raise BadInput(f"{path} is the result of another run, {result.name}. Give the file its name, or remove it.")
+    return result
 
 
 class Results(list[RunResult]):
@@ -138,6 +150,9 @@ def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Pat
 
     Returns:
         ``original`` and ``retrain``, see ``reference_names``.
+
+    Raises:
+        BadInput: If the file of one of them holds another run's result.
     """
     names = reference_names(run, mine.base_model, mine.external)
     files = {"retrain": f"{names['retrain']}.json"}
@@ -146,7 +161,7 @@ def reference_results(mine: RunResult | RunRecord, run: RunId, folder: str | Pat
     elif mine.base_model == f"mubench/{run.table_name}":  # Before 0.2 one original served every seed.
         files["original"] = f"{_at(f'{run.table_name}-{ORIGINAL}-s', run.del_ratio)}*.json"
     found = {name: sorted(Path(folder).glob(pattern)) for name, pattern in files.items()}
-    return {name: load_result(paths[0]) for name, paths in found.items() if paths}
+    return {name: load_named_result(paths[0]) for name, paths in found.items() if paths}
 
 
 def _at(original: str, del_ratio: int | None) -> str:

@@ -59,6 +59,23 @@ def test_a_result_of_another_run_is_never_overwritten(tmp_path):
     assert file.read_bytes() == before
 
 
+def test_a_result_under_another_name_is_never_compared_with(tmp_path):
+    record, result = made_up()
+    original = replace(record, run=replace(record.run, method="original", del_ratio=None))
+    for method in ("original", "retrain", "finetune"):
+        save_result(replace(result, method=method), tmp_path)
+    assert reference_results(record, record.run, tmp_path).keys() >= {"retrain"}
+    retrain = tmp_path / f"{replace(record.run, method='retrain').name}.json"
+    for other in tmp_path.glob("*.json"):
+        if other != retrain:
+            retrain.write_bytes(other.read_bytes())
+            for mine in (record, original):
+                with pytest.raises(BadInput, match=f"{retrain.name} is the result of another run, {other.stem}"):
+                    reference_results(mine, record.run, tmp_path)
+            with pytest.raises(BadInput, match=f"{retrain.name} is the result of another run, {other.stem}"):
+                save_result(replace(result, method="retrain"), tmp_path)
+
+
 def test_mixed_settings_are_two_rows():
     preset = [replace(made_up()[1], seed=seed) for seed in (1, 2, 3)]
     faster = [named(result, learning_rate=0.1) for result in preset[:2]]
