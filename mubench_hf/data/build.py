@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from mubench_hf.data.twins import count_twins
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.utils.files import disk_is_full, file_sha256
+from mubench_hf.utils.locks import held
 from mubench_hf.utils.sealed import sealed
 
 if TYPE_CHECKING:
@@ -240,17 +240,12 @@ def _fresh_folder(target: Path) -> Iterator[Path]:
 
     Only one process at a time builds a target, so what a killed one left behind is safe to remove.
     """
-    from filelock import FileLock
-
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.parent / f".{target.name}.lock")
     folder = target.parent / f".{target.name}.building"
-    with lock:
+    with held(target.parent / f".{target.name}.lock", named=target, doing="building it"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            if os.name == "posix":  # Elsewhere an open file cannot be removed.
-                Path(lock.lock_file).unlink(missing_ok=True)

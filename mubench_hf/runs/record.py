@@ -16,7 +16,7 @@ from mubench_hf.tasks import Variant
 from mubench_hf.utils.differences import differences
 from mubench_hf.utils.files import write_atomic
 from mubench_hf.utils.json_files import parse_object, read_bytes
-from mubench_hf.utils.locks import LOCK, OWNER
+from mubench_hf.utils.locks import is_lock
 from mubench_hf.utils.sealed import SEAL, content_sha256, seal_holds, sealed
 
 RECORD = "run.json"
@@ -236,8 +236,8 @@ def check_folder(folder: Path, record: RunRecord) -> RunRecord | None:
         BadInput: If the folder holds another run or other files.
     """
     earlier = load_record(folder)
-    others = [file.name for file in folder.iterdir()] if folder.exists() else []
-    if not set(others) - {RECORD, LOCK, OWNER} and not (earlier and earlier.finished):
+    others = {file.name for file in folder.iterdir() if not is_lock(file.name)} if folder.exists() else set()
+    if not others - {RECORD} and not (earlier and earlier.finished):
         return None
     if earlier is None:
         raise BadInput(f"{folder} holds files that are not a run's. Move them or choose another --output_dir.")

@@ -3,95 +3,120 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import socket
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from mubench_hf.errors import BadInput, shown
-from mubench_hf.utils.files import write_atomic
+from mubench_hf.utils.claims import EXPIRY, Claim, holder_of, is_held_here
 
-LOCK, OWNER = ".lock", ".lock.owner"
-"""Files in a folder while it is held: the system's lock, which ends with its process, and who holds it."""
+LOCK = ".lock"
+"""File in a folder while it is held."""
 
 SECONDS_BETWEEN_TRIES = 0.5
 
-_held: set[Path] = set()
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def is_lock(name: str) -> bool:
+    """Return whether a file of this name in a folder is its lock, or what an earlier version or a kill left of one."""
+    return name == LOCK or name.startswith(f"{LOCK}.")
+
+
+@contextmanager
+def held(
+    path: Path, *, waits: bool = True, named: object = None, doing: str = "making the same run"
+) -> Iterator[Claim]:
+    """Hold a claim while inside, and yield it.
+
+    Args:
+        path: Its file.
+        waits: Whether to wait while another process holds it; otherwise that is an error.
+        named: What is held, for people; default: the file.
+        doing: What its other holder is doing, for people.
+
+    Raises:
+        BadInput: If another process holds it and ``waits`` is false, or it was lost while inside: this process gave no
+            sign for ``EXPIRY`` seconds, and another one on another machine took it.
+        OSError: If no file can be written there.
+    """
+    claim, what = Claim(path), named or path
+    said = False
+    while not _taken(claim):
+        line = f"{what} is held by {holder_of(claim.path)}, which is {doing}"
+        if not waits:
+            raise BadInput(f"{line}. Wait until it ends, or choose another folder.")
+        if not said:
+            print(shown(f"mubench: {line}. Waiting until it ends."), file=sys.stderr, flush=True)
+        said = True
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    try:
+        yield claim
+    except KeyboardInterrupt:
+        if not claim.lost:
+            raise
+    finally:
+        claim.release()
+    if claim.lost:
+        raise BadInput(
+            f"{what} was taken over by {holder_of(claim.path)}: for {EXPIRY:.0f} s it had seen no sign of this "
+            "process, which stops here. What was saved before is kept."
+        )
 
 
 @contextmanager
 def sole_owner(folder: Path, *, waits: bool = True) -> Iterator[None]:
     """Hold ``folder`` while inside; the same process may do so again.
 
-    If another process holds it, wait until it ends, and say for whom; the lock of a process that died is free. Where
-    nothing may be written, nobody else writes either, and there is no lock. Files and a folder that this makes are gone
-    afterwards, unless there is something else in it.
+    Where nothing may be written, nobody else writes either, and there is no lock. Files and a folder that this makes
+    are gone afterwards, unless there is something else in it.
 
     Args:
         folder: The folder, which is made if it is not there.
-        waits: Whether to wait; otherwise an owner is an error.
+        waits: Whether to wait, and say for whom, if another process holds it; otherwise an owner is an error.
 
     Raises:
-        BadInput: If another process holds it and ``waits`` is false.
+        BadInput: As ``held`` does.
     """
     place = Path(os.path.abspath(folder))
-    if place in _held:
-        yield
-        return
     made = [parent for parent in (place, *place.parents) if not parent.exists()]
-    lock = FileLock(place / LOCK)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, place, waits)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK):
-            raise
+    if is_held_here(place / LOCK) or not _writable(place):
         yield
         return
-    _held.add(place)
     try:
-        note = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        write_atomic(place / OWNER, lambda stream: stream.write(json.dumps(note).encode()))
-        yield
+        with held(place / LOCK, waits=waits, named=place, doing="making the same run"):
+            yield
     finally:
-        _held.discard(place)
-        # Whoever waits finds that the file it opened is gone, and tries again.
-        for name in (OWNER, LOCK):
-            (place / name).unlink(missing_ok=True)
-        lock.release()
         for parent in made:
             if not parent.is_dir() or any(parent.iterdir()):
                 break
             parent.rmdir()
 
 
-def _acquire(lock: FileLock, place: Path, waits: bool) -> None:
-    """Take a lock, and say so once if that has to wait."""
+def _writable(place: Path) -> bool:
+    """Make a folder and return whether files can be written to it."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        line = f"{place} is held by {_owner(place)}, which is making the same run"
-        if not waits:
-            raise BadInput(f"{line}. Wait until it ends, or choose another folder.") from None
-        print(shown(f"mubench: {line}. Waiting until it ends."), file=sys.stderr, flush=True)
-        # The owner may take the folder away that it had made.
-        while not lock.is_locked:
-            place.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(timeout=SECONDS_BETWEEN_TRIES, poll_interval=SECONDS_BETWEEN_TRIES / 5)
-            except (Timeout, FileNotFoundError):
-                continue
+        place.mkdir(parents=True, exist_ok=True)
+        part = place / f"{LOCK}.{uuid.uuid4().hex}"
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        part.unlink()
+    except OSError as error:
+        if error.errno in _READ_ONLY:
+            return False
+        raise
+    return True
 
 
-def _owner(place: Path) -> str:
-    try:
-        note = json.loads((place / OWNER).read_text(encoding="utf-8"))
-        return f"process {note['process']} on {note['host']} since {note['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+def _taken(claim: Claim) -> bool:
+    """Try to take a claim; its last holder may take the folder away that it had made."""
+    for _ in range(10):
+        try:
+            claim.path.parent.mkdir(parents=True, exist_ok=True)
+            return claim.take()
+        except FileNotFoundError:
+            continue
+    return False

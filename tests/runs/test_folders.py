@@ -3,6 +3,8 @@
 import json
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,9 @@ from mubench_hf.runs.plan import LARGEST_SEED, check_seed
 from mubench_hf.runs.record import RECORD, check_folder, load_record
 from mubench_hf.runs.train import _evaluation_split
 from mubench_hf.trainers import get_method
-from mubench_hf.utils.locks import LOCK, OWNER, sole_owner
+from mubench_hf.utils import claims
+from mubench_hf.utils.claims import Claim
+from mubench_hf.utils.locks import LOCK, held, sole_owner
 
 TAKE = """
 import sys
@@ -65,18 +69,87 @@ def test_who_comes_second_waits(tmp_path, offline_env):
 def test_the_lock_of_a_dead_process_is_free(tmp_path, offline_env):
     folder = tmp_path / "run"
     assert take(folder, "die", offline_env).stdout == "taken\n"
-    assert {file.name for file in folder.iterdir()} == {LOCK, OWNER}
+    assert {file.name for file in folder.iterdir()} == {LOCK}
     with sole_owner(folder, waits=False):
-        assert json.loads((folder / OWNER).read_text())["process"] == os.getpid()
+        assert json.loads((folder / LOCK).read_text())["process"] == os.getpid()
 
 
 def test_nothing_is_locked_where_nothing_can_be_written(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(30, os.strerror(30), "run")
 
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with sole_owner(tmp_path):
         pass
+
+
+def test_of_many_that_ask_at_once_one_has_it(tmp_path):
+    """Also where the last holder died: all see it, and one of them takes it."""
+    for number in range(20):
+        file = tmp_path / f"claim{number}"
+        if number % 2:
+            file.write_text(json.dumps({"process": 1, "host": "here"}))  # No process has it locked.
+        asking, claims_ = threading.Barrier(8), [Claim(file) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            took = list(pool.map(lambda claim, asking=asking: (asking.wait(), claim.take())[1], claims_))
+        assert took.count(True) == 1
+        claims_[took.index(True)].release()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A claim that a process of another machine has, as a network file system shows it."""
+    file = tmp_path / "claim"
+    file.write_text(json.dumps({"process": 7, "host": "far", "since": "then", "machine": "far 1", "locked": True}))
+    return file
+
+
+def test_another_machines_claim_is_lost_without_a_heartbeat_and_not_before(elsewhere, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    for age in (0, claims.EXPIRY / 2, claims.EXPIRY - 1):
+        now[0] = 1000 + age
+        assert not Claim(elsewhere).take()
+    os.utime(elsewhere, (1, 1))  # Whatever its clock says: this is a sign.
+    for age in (claims.EXPIRY + 1, 2 * claims.EXPIRY - 1):
+        now[0] = 1000 + age
+        assert not Claim(elsewhere).take()
+    now[0] = 1000 + 2 * claims.EXPIRY + 2
+    mine = Claim(elsewhere)
+    assert mine.take() and not Claim(elsewhere).take()
+    mine.release()
+    assert not list(elsewhere.parent.iterdir())
+
+
+def test_a_live_claim_of_this_machine_never_expires(tmp_path, monkeypatch):
+    mine = Claim(tmp_path / "claim")
+    assert mine.take()
+    monkeypatch.setattr(claims, "EXPIRY", -1)
+    assert not Claim(tmp_path / "claim").take()
+    mine.release()
+    assert Claim(tmp_path / "claim").take()
+
+
+def test_a_heartbeat_is_seen(tmp_path):
+    mine = Claim(tmp_path / "claim")
+    assert mine.take()
+    os.utime(mine.path, (1, 1))
+    mine.beat()
+    assert mine.path.stat().st_mtime > 1e9 and not mine.lost
+    mine.release()
+
+
+def test_who_lost_a_claim_stops_and_leaves_it_to_the_other(tmp_path):
+    file = tmp_path / "claim"
+    with pytest.raises(BadInput, match="was taken over by process 7 on far since then: for 180 s"), held(file) as claim:
+        file.unlink()
+        file.write_text(json.dumps({"process": 7, "host": "far", "since": "then", "machine": "far 1"}))
+        claim.beat()
+        for _ in range(100):
+            time.sleep(0.01)  # What is interrupted.
+        raise AssertionError("it went on")
+    assert json.loads(file.read_text())["process"] == 7
 
 
 def unlearn(bench, *flags):
