@@ -5,9 +5,11 @@ A test that asks what a process *imports*, or how an installed program starts, n
 
 import multiprocessing
 import os
+import socket
 import sys
 import tempfile
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -33,6 +35,24 @@ def run_python(code: str, *arguments: str, env: dict[str, str], cwd: Path, timeo
             process.join()
             raise TimeoutError(f"The process did not end within {timeout} s:\n{output[1].read_text()[-4000:]}")
         return CompletedProcess(code, process.exitcode, *(file.read_text() for file in output))
+
+
+def run_together(
+    code: str, *arguments: str, env: dict[str, str], cwd: Path, count: int = 2, timeout: float = 300
+) -> list[CompletedProcess]:
+    """Run a program in ``count`` processes at once, in the environment that `torchrun` would give them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def share(rank: int) -> CompletedProcess:
+        where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count,
+                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
+        known = env | {name: str(value) for name, value in where.items()}
+        return run_python(code, *arguments, env=known, cwd=cwd, timeout=timeout)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(share, range(count)))
 
 
 def _main(code: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, *output: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import torch
 from accelerate.utils import DynamoBackend, str_to_bool
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
@@ -15,6 +16,7 @@ from transformers.utils import is_torch_xla_available
 
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers._arguments import ARGUMENTS
+from mubench_hf.utils.processes import launched_processes
 
 if TYPE_CHECKING:
     from mubench_hf.trainers._config import UnlearningConfig
@@ -24,6 +26,17 @@ SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_M
             "ACCELERATE_USE_PARALLELISM_CONFIG")  # fmt: skip
 """What a launcher sets for models that are sharded over processes."""
 
+
+NOT_JOINED = (
+    "the processes that were started are not joined, so each would do the whole run. On CPUs start them by torchrun "
+    "and set use_cpu (--use_cpu, or ACCELERATE_USE_CPU=true); on GPUs start one for each, by accelerate launch."
+)
+
+ONE_FOR_ALL = (
+    "one process would divide each batch among these GPUs and make updates of that many times the rows. Start one "
+    "for each, accelerate launch --num_processes {count} -m mubench_hf.scripts.unlearn ..., or choose one GPU, "
+    "CUDA_VISIBLE_DEVICES=0."
+)
 
 MOST_EPOCHS = 10**6
 """Epochs that a run can count before it starts."""
@@ -41,9 +54,13 @@ def check_before(config: UnlearningConfig) -> None:
     if steps < 0 and not (isinstance(epochs, Real) and 0 < epochs <= MOST_EPOCHS):
         why = ARGUMENTS["num_train_epochs"].why
         raise BadInput(f"num_train_epochs is {epochs!r}; allowed: a number above 0 and at most {MOST_EPOCHS:,}. {why}")
-    if config.ddp_backend is not None and int(os.environ.get("WORLD_SIZE", 1)) < 2:
+    if config.ddp_backend is not None and launched_processes() < 2:
         why = ARGUMENTS["ddp_backend"].why
         raise BadInput(f"ddp_backend is {config.ddp_backend!r}, but there is one process. {why}")
+    on_cpu = config.use_cpu or str_to_bool(os.environ.get("ACCELERATE_USE_CPU", "false"))
+    if launched_processes() > 1 and not on_cpu and not torch.accelerator.is_available():
+        # Trainer would join them by no backend that it reads.
+        raise BadInput(f"WORLD_SIZE is {launched_processes()}: {NOT_JOINED}")
     for name in SHARDING:
         if str_to_bool(os.environ.get(name, "false")):
             raise BadInput(f"The launcher sets {name}. {ARGUMENTS['fsdp'].why}")
@@ -76,6 +93,7 @@ def _conflicts(config: UnlearningConfig) -> Iterator[tuple[str, Any, str]]:
         yield "torch_compile_backend", config.torch_compile_backend, f"there is no such one. Use {', '.join(backends)}."
     if "tpu_metrics_debug" in config.debug and not is_torch_xla_available():
         yield "debug", "tpu_metrics_debug", "there is no TPU. Leave it out."
+    yield from _process_conflicts(config)
     yield from _launch_conflicts(config)
     yield from _report_conflicts(config)
 
@@ -112,6 +130,13 @@ def _made(config: UnlearningConfig) -> Any:
         if "model" in str(error) and "optim_target_modules" not in str(error):
             return object()
         raise BadInput(f"optim is {config.optim.value!r}, which cannot be made: {error}") from error
+
+
+def _process_conflicts(config: UnlearningConfig) -> Iterator[tuple[str, Any, str]]:
+    if config.world_size == 1 and launched_processes() > 1:
+        yield "WORLD_SIZE", launched_processes(), NOT_JOINED
+    if config.n_gpu > 1:
+        yield "n_gpu", config.n_gpu, ONE_FOR_ALL.format(count=config.n_gpu)
 
 
 def _launch_conflicts(config: UnlearningConfig) -> Iterator[tuple[str, Any, str]]:

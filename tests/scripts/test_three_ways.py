@@ -1,14 +1,12 @@
 """The command line, `accelerate launch` and Python make the same weights, bit for bit; two processes work too."""
 
 import json
-import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from processes import run_python
+from processes import run_python, run_together
 
 from mubench_hf.runs.pipeline import PAPER_METHODS
 
@@ -75,7 +73,9 @@ def test_three_ways_make_the_same_weights(method, own_bench, tmp_path, offline_e
     assert by_name != weights(own_bench / "mubench" / "cifar100-mini-vit-tiny-original-s42")
 
 
-SHARED = ["--method", "scrub", *FLAGS, "--use_cpu", "true"]
+SHARED = ["--method", "scrub", *FLAGS, "--use_cpu"]
+TORCHRUN = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d",
+            "--rdzv_endpoint", "localhost:0", "-m", "mubench_hf.scripts.unlearn"]  # fmt: skip
 
 
 def check_shared(out: Path) -> None:
@@ -85,25 +85,16 @@ def check_shared(out: Path) -> None:
     assert result["world_size"] == 2 and 0 < result["scores"]["test_accuracy"] < 1
 
 
-def test_two_processes_share_a_run(own_bench, offline_env):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def share(rank: int):
-        where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2,
-                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
-        env = offline_env | {name: str(value) for name, value in where.items()}
-        return run_python(SCRIPT, *SHARED, env=env, cwd=own_bench)
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in pool.map(share, range(2)):
-            assert done.returncode == 0, done.stderr
-    check_shared(own_bench)
-
-
 def test_torchrun_starts_two_processes(own_bench, offline_env):
-    torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "--rdzv_backend", "c10d",
-                "--rdzv_endpoint", "localhost:0", "-m", "mubench_hf.scripts.unlearn"]  # fmt: skip
-    start([*torchrun, *SHARED], own_bench, offline_env)
+    start([*TORCHRUN, *SHARED], own_bench, offline_env)
     check_shared(own_bench)
+
+
+@pytest.mark.parametrize("wrong", [["--use_cpu", "false"], ["--use_cpu", "--learning_rate", "-1"]])
+def test_what_two_processes_refuse_is_said_once(wrong, own_bench, offline_env):
+    before = sorted(own_bench.rglob("*"))
+    done = run_together(SCRIPT, *SHARED[:-1], *wrong, env=offline_env, cwd=own_bench)
+    assert [each.returncode for each in done] == [2, 2] and not any(each.stdout for each in done)
+    (line,) = "".join(each.stderr for each in done).splitlines()
+    assert ("WORLD_SIZE is 2" if "false" in wrong else "learning_rate is -1") in line
+    assert sorted(own_bench.rglob("*")) == before

@@ -144,6 +144,19 @@ def test_a_launcher_that_shards_is_refused(name, monkeypatch):
         config()
 
 
+def test_processes_that_are_not_joined_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BadInput, match="^WORLD_SIZE is 2: .*not joined.*--use_cpu"):
+        ScrubConfig(output_dir="unused")
+
+
+def test_one_process_for_several_gpus_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    with pytest.raises(BadInput, match="^n_gpu is 8: .*accelerate launch --num_processes 8 .*CUDA_VISIBLE_DEVICES=0"):
+        ScrubConfig(output_dir="unused")
+    config()  # On the CPU they are not used.
+
+
 def test_a_field_of_a_later_version_keeps_its_default(monkeypatch):
     known = dict(ARGUMENTS)
     del known["weight_decay"]
