@@ -28,11 +28,8 @@ USAGE = """usage: mubench COMMAND ...
 `mubench COMMAND --help` says more about each."""
 
 
-COMMANDS = {
-    **{name: f"commands.{name}" for name in ("list", "build", "evaluate", "table", "run", "demo", "publish", "submit")},
-    **{name: f"scripts.{name}" for name in ("train", "unlearn")},
-}
-"""Command → the module whose ``main`` it is, imported only when it is called."""
+COMMANDS = ("list", "build", "train", "unlearn", "evaluate", "table", "run", "demo", "publish", "submit")
+"""Modules of `commands`; each is imported only when it is called."""
 
 
 def dispatch(argv: Sequence[str]) -> None:
@@ -48,7 +45,7 @@ def dispatch(argv: Sequence[str]) -> None:
     elif argv[0] not in COMMANDS:
         raise unknown_name("command", argv[0], COMMANDS)
     else:
-        import_module(f"mubench_hf.{COMMANDS[argv[0]]}").main(argv[1:])
+        import_module(f"mubench_hf.commands.{argv[0]}").main(argv[1:])
 
 
 def main() -> None:

@@ -25,17 +25,20 @@ from mubench_hf.runs.evaluate import evaluate_checkpoint
 from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.setup import setup_of
-from mubench_hf.runs.train import load_rows
+from mubench_hf.runs.train import LoadRows, load_rows
 from mubench_hf.tasks import get_task
 
 
-def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = None) -> RunResult:
+def evaluate_into(
+    checkpoint: str | Path, out: str | Path, ratio: int | None = None, *, rows: LoadRows | None = None
+) -> RunResult:
     """Evaluate one checkpoint and keep its result in ``out/results``.
 
     Args:
         checkpoint: Folder of a finished run.
         out: Folder with the data set it was made from.
         ratio: The ratio to evaluate an original at, which serves every ratio.
+        rows: Where the data set's rows come from; default: ``load_rows``.
 
     Raises:
         BadInput: If the folder is not that of a finished run, or its data set is missing or a different one.
@@ -44,7 +47,7 @@ def evaluate_into(checkpoint: str | Path, out: str | Path, ratio: int | None = N
     if record is None:
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
     setup = setup_of(record, checkpoint, out, ratio)
-    return evaluate_checkpoint(checkpoint, record, load_rows(setup, checkpoint), setup.results)
+    return evaluate_checkpoint(checkpoint, record, (rows or load_rows)(setup, checkpoint), setup.results)
 
 
 def show(verification: Verification, console: Console) -> None:
@@ -69,8 +72,12 @@ def show(verification: Verification, console: Console) -> None:
         print(f"agrees: {len(verification.checks) - len(unknown)} of {len(verification.checks)} stated scores")
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     """Evaluate checkpoints and print one table per task, variant, model and ratio; check published ones.
+
+    Args:
+        argv: Arguments of the command.
+        rows: Where the rows of folders come from; default: ``load_rows``.
 
     Raises:
         BadInput: If an argument is not allowed or a checkpoint cannot be evaluated.
@@ -87,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]
     published = [name for name in arguments.checkpoints if name not in folders]
-    results = [evaluate_into(folder, arguments.out, ratio) for folder in folders]
+    results = [evaluate_into(folder, arguments.out, ratio, rows=rows) for folder in folders]
     for groups in aggregate(results):
         task = get_task(groups[0].task)
         print_table(groups, task.title, task.metric)

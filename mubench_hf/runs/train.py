@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
     from mubench_hf.trainers import UnlearningConfig
 
+LoadRows = Callable[[Setup, "str | Path | None"], TaskData]
+"""What ``load_rows`` is: table and checkpoint → the table's rows, prepared as for that checkpoint."""
+
 
 def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[TrainerCallback] = ()) -> RunRecord:
     """Train one run's checkpoint in its folder, going on where an earlier attempt was cut off.
@@ -52,11 +55,17 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
     Raises:
         BadInput: If something the run needs is missing, its folder holds another run, or is held by another process.
     """
-    # One process of several holds the folder. Only one alone may wait, since the others would wait for it in vain.
-    alone = plan.args.world_size == 1
-    holder = sole_owner(plan.folder, waits=alone) if plan.args.process_index == 0 else nullcontext()
-    with holder:
+    with owner_of(plan):
         return _train(plan, data, callbacks)
+
+
+def owner_of(plan: Plan) -> AbstractContextManager[None]:
+    """Return what holds a run's folder: nobody else makes the run while inside.
+
+    One process of several holds it. Only one alone may wait, since the others would wait for it in vain.
+    """
+    alone = plan.args.world_size == 1
+    return sole_owner(plan.folder, waits=alone) if plan.args.process_index == 0 else nullcontext()
 
 
 def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallback]) -> RunRecord:
