@@ -139,6 +139,11 @@ def _parser(kind: type) -> argparse.ArgumentParser:
     return ConfigParser(kind, prog="mubench", allow_abbrev=False)
 
 
+def add_use_cpu(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that keeps a command from a GPU, called as for ``TrainingArguments``."""
+    parser.add_argument("--use_cpu", action="store_true", help="Run models on the CPU, whatever else there is.")
+
+
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     """Add the flag for metrics from outside; every metric of the package is computed anyway."""
     parser.add_argument(

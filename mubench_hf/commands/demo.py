@@ -15,6 +15,7 @@ def main(argv: Sequence[str]) -> None:
     parser = CommandParser("demo", "Look at finished runs in a browser; if there are none, one is made first.")
     parser.add_argument("folder", nargs="?", help="Output folder of `mubench run`; default: the newest below this one.")
     parser.add_argument("--no_browser", action="store_true", help="Only serve the page and print its address.")
+    parser.add_argument("--use_gpu", action="store_true", help="Run models on a GPU or the like; default: on the CPU.")
     arguments = parser.parse_args(list(argv))
     check_gradio()
     runs = Path(arguments.folder) if arguments.folder else newest_runs(Path())
@@ -22,4 +23,4 @@ def main(argv: Sequence[str]) -> None:
         print("There are no runs here yet. Making the cifar100 mini run in mubench-run, which takes a few minutes.")
         run.main(["cifar100", "--mini", "--out", "mubench-run"])
         runs = Path("mubench-run")
-    launch(runs, browser=not arguments.no_browser)
+    launch(runs, browser=not arguments.no_browser, use_gpu=arguments.use_gpu)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
+from mubench_hf.commands._arguments import CommandParser, add_metrics, add_use_cpu, bring_metrics, exit_with
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, shown
 from mubench_hf.hub.verify import Verification, verify_checkpoint
+from mubench_hf.models.device import model_device
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
 from mubench_hf.runs.agreement import UNKNOWN
@@ -28,9 +30,17 @@ from mubench_hf.runs.setup import setup_of
 from mubench_hf.runs.train import LoadRows, load_rows
 from mubench_hf.tasks import get_task
 
+if TYPE_CHECKING:
+    import torch
+
 
 def evaluate_into(
-    checkpoint: str | Path, out: str | Path, ratio: int | None = None, *, rows: LoadRows | None = None
+    checkpoint: str | Path,
+    out: str | Path,
+    ratio: int | None = None,
+    *,
+    rows: LoadRows | None = None,
+    device: torch.device | None = None,
 ) -> RunResult:
     """Evaluate one checkpoint and keep its result in ``out/results``.
 
@@ -39,6 +49,7 @@ def evaluate_into(
         out: Folder with the data set it was made from.
         ratio: The ratio to evaluate an original at, which serves every ratio.
         rows: Where the data set's rows come from; default: ``load_rows``.
+        device: Where the model runs, see ``measure_checkpoint``.
 
     Raises:
         BadInput: If the folder is not that of a finished run, or its data set is missing or a different one.
@@ -47,7 +58,8 @@ def evaluate_into(
     if record is None:
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
     setup = setup_of(record, checkpoint, out, ratio)
-    return evaluate_checkpoint(checkpoint, record, (rows or load_rows)(setup, checkpoint), setup.results)
+    prepared = (rows or load_rows)(setup, checkpoint)
+    return evaluate_checkpoint(checkpoint, record, prepared, setup.results, device=device)
 
 
 def show(verification: Verification, console: Console) -> None:
@@ -87,6 +99,7 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     parser.add_argument("checkpoints", nargs="+", help="Folders of finished runs, or repositories org/name[@revision].")
     parser.add_argument("--out", default=".", help="Folder with the data set; results of folders go to OUT/results.")
     parser.add_argument("--del_ratio", help="For originals: the percent of train to evaluate them at; default: 5.")
+    add_use_cpu(parser)
     add_metrics(parser)
     arguments = parser.parse_args(list(argv))
     check_folder("--out", arguments.out)
@@ -94,13 +107,14 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]
     published = [name for name in arguments.checkpoints if name not in folders]
-    results = [evaluate_into(folder, arguments.out, ratio, rows=rows) for folder in folders]
+    device = model_device(arguments.use_cpu)
+    results = [evaluate_into(folder, arguments.out, ratio, rows=rows, device=device) for folder in folders]
     for groups in aggregate(results):
         task = get_task(groups[0].task)
         print_table(groups, task.title, task.metric)
     agree = True
     for name in published:
-        verification = verify_checkpoint(name, out=arguments.out)
+        verification = verify_checkpoint(name, out=arguments.out, device=device)
         show(verification, Console())
         agree &= not verification.differing
     if not agree:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
+from mubench_hf.commands._arguments import CommandParser, add_metrics, add_use_cpu, bring_metrics
 from mubench_hf.commands._data import add_data_flags, asked_tasks, be_quiet
 from mubench_hf.commands._flags import add_flags, add_mini
 from mubench_hf.commands._paths import check_folder
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> None:
         type=int,
         help="Seeds of the originals, one for all runs or one per seed; default: those of --seeds.",
     )
+    add_use_cpu(parser)
     add_metrics(parser)
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     add_flags(parser.add_argument_group("an adapter in place of the original's own weights"), AdapterSettings)
@@ -66,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
     named = [task.name if task.description is None else task for task in tasks]
     places = [out / task.name if len(tasks) > 1 else out for task in tasks]
     # Every mistake in the command is reported before the first hour of work.
+    gc.freeze()  # After each run the memory of its trainer is looked for; what is imported by now is none of it.
     pipelines = [Pipeline(task, **given, out=place, adapter=adapter) for task, place in zip(named, places, strict=True)]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:

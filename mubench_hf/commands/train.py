@@ -56,5 +56,5 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
         if push:
             from mubench_hf.commands.evaluate import evaluate_into
 
-            evaluate_into(plan.folder, arguments.out)
+            evaluate_into(plan.folder, arguments.out, device=plan.args.device)
             push.send(plan.args.output_dir, arguments.out)

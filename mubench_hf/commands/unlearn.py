@@ -73,6 +73,6 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
         if plan.args.process_index == 0:
             print(f"{plan.folder}: {record.status}, {record.seconds:.1f} s of unlearning")
             if arguments.evaluate:
-                evaluate_into(plan.folder, arguments.out, rows=rows)
+                evaluate_into(plan.folder, arguments.out, rows=rows, device=plan.args.device)
     if push and plan.args.process_index == 0:
         push.send(plan.args.output_dir, arguments.out)

@@ -38,15 +38,17 @@ def check_gradio() -> None:
         raise BadInput("The demo is a Gradio app. Install it with: pip install 'mubench_hf[spaces]'")
 
 
-def launch(runs: Path, *, browser: bool = True) -> None:
+def launch(runs: Path, *, browser: bool = True, use_gpu: bool = False) -> None:
     """Serve the demo of some runs until it is interrupted.
 
     Args:
         runs: Output folder of ``mubench run``.
         browser: Whether to open the page in a browser.
+        use_gpu: Whether models run where a trainer would; otherwise on the CPU.
     """
     os.environ["MUBENCH_RUNS"] = str(runs.absolute())
     os.environ["MUBENCH_OPEN"] = "1" if browser else ""
+    os.environ["MUBENCH_USE_GPU"] = "1" if use_gpu else ""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     app = space_folder("demo") / "app.py"
     sys.argv = [str(app)]

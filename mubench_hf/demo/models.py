@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,13 @@ from typing import Any
 
 import torch
 
+from mubench_hf.models.device import model_device, on_device
+
 MODELS, MODEL_BYTES = 100, 4 << 30
 """Most models, and most bytes of weights, kept at once."""
+
+ASKS_FOR_GPU = "MUBENCH_USE_GPU"
+"""Variable of the environment that makes the demo's models run where a trainer would, if it is not empty."""
 
 WORKING = threading.RLock()
 """Held while a model is loaded or runs: both touch what a process has one of, such as its random state. So one works at
@@ -23,10 +29,12 @@ class ModelCache:
     Args:
         most: Most models kept.
         most_bytes: Most bytes of their weights; a model larger than that is kept alone.
+        device: Where they run; default: on the CPU, or where a trainer would if ``ASKS_FOR_GPU`` is set.
     """
 
-    def __init__(self, most: int = MODELS, most_bytes: int = MODEL_BYTES):
+    def __init__(self, most: int = MODELS, most_bytes: int = MODEL_BYTES, device: torch.device | None = None):
         self.most, self.most_bytes = most, most_bytes
+        self.device = device or model_device(use_cpu=not os.environ.get(ASKS_FOR_GPU))
         self._models: dict[Hashable, torch.nn.Module] = {}
 
     def __len__(self) -> int:
@@ -38,8 +46,7 @@ class ModelCache:
         with WORKING:
             model = self._models.pop(key, None)
             if model is None:
-                model = load().eval().requires_grad_(False)
-                model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+                model = on_device(load().eval().requires_grad_(False), self.device)
             self._models[key] = model  # The last one in is the last one out.
             while len(self) > 1 and (len(self) > self.most or self._bytes() > self.most_bytes):
                 del self._models[next(iter(self._models))]

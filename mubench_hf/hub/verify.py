@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mubench_hf.runs.agreement import (
     check_scores,
     external_scores,
     made_alike,
+    measured_alike,
     weights_tolerance,
 )
 from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
@@ -27,6 +29,9 @@ from mubench_hf.runs.record import RECORD, RunRecord, load_record, reference_nam
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.setup import setup_of
 from mubench_hf.runs.store import IDENTITY, load_result
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ class Verification:
         return [check for check in self.checks if check.agrees == WRONG]
 
 
-def verify_checkpoint(name: str, revision: str | None = None, *, out: Path | str = ".") -> Verification:
+def verify_checkpoint(
+    name: str, revision: str | None = None, *, out: Path | str = ".", device: torch.device | None = None
+) -> Verification:
     """Compute every score of a published checkpoint again.
 
     Times are those of its ``run.json``. Its data set is read from ``out`` or else from its organisation on the Hub, and
@@ -61,6 +68,7 @@ def verify_checkpoint(name: str, revision: str | None = None, *, out: Path | str
         name: Repository ``org/name`` or ``org/name@revision``.
         revision: Branch, tag or commit; default: the newest.
         out: Folder that the data set may have been built in.
+        device: Where the model runs, see ``measure_checkpoint``.
 
     Raises:
         BadInput: If the repository is no checkpoint of this benchmark, states no scores or those of another run, or its
@@ -80,11 +88,12 @@ def verify_checkpoint(name: str, revision: str | None = None, *, out: Path | str
         org=org,
     )
     with TemporaryDirectory() as kept:  # What is kept of models that one works with is no use here.
-        outputs = measure_checkpoint(folder, record, replace(data, cache_dir=Path(kept)))
-        outputs = {name: np.array(values) for name, values in outputs.items()}
+        measured = measure_checkpoint(folder, record, replace(data, cache_dir=Path(kept)), device=device)
+        outputs = {name: np.array(values) for name, values in measured.outputs.items()}
     references = _references(record, stated, org)
     found = evaluate_run(record, outputs, data, **{name: result.scores for name, result in references.items()})
-    alike, rows = made_alike(stated), min(len(outputs[f"{split}_labels"]) for split in SPLITS)
+    alike = made_alike(stated) and measured_alike(stated.evaluated, measured.evaluated)
+    rows = min(len(outputs[f"{split}_labels"]) for split in SPLITS)
     checks = check_scores(
         stated,
         found.scores,

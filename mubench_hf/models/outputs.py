@@ -151,4 +151,6 @@ def _table_name(model: torch.nn.Module) -> str:
     weights, adapters = weights_sha256(model), adapter_settings(model)
     if adapters:
         weights = hashlib.sha256(f"{weights} {json.dumps(adapters, sort_keys=True)}".encode()).hexdigest()
-    return weights[:32]
+    # Another kind of device rounds otherwise, and which run comes first may not decide what is read.
+    device = next(model.parameters()).device.type
+    return weights[:32] + (f"-{device}" if device != "cpu" else "")

@@ -119,6 +119,14 @@ def external_scores(result: RunResult) -> set[str]:
     return {key for key in result.scores if key in result.metrics or key.partition("_")[2] in result.metrics}
 
 
+def measured_alike(stated: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Return whether two measurements of one checkpoint, see ``RunResult.evaluated``, must give the same bits.
+
+    They must on a CPU, which earlier versions always took; a GPU may sum in any order.
+    """
+    return stated.get("device", "cpu") == found["device"] == "cpu" and stated.get("dtype") in (None, found["dtype"])
+
+
 def made_alike(result: RunResult) -> bool:
     """Return whether this process has the same processor, threads and packages as the one that made a result."""
     hardware, versions = describe_environment()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,15 +23,37 @@ from mubench_hf.tasks import known_task
 from mubench_hf.utils.files import known_sha256
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
     from mubench_hf.data.prepare import TaskData
 
 
-def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskData, results: Path) -> RunResult:
+class Measured(NamedTuple):
+    """What a checkpoint's scores are computed from, and where it came from.
+
+    Attributes:
+        outputs: What the task's kind measured.
+        evaluated: The ``device`` that the checkpoint ran on, and the ``dtype`` of its weights.
+    """
+
+    outputs: dict[str, np.ndarray]
+    evaluated: dict[str, str]
+
+
+def evaluate_checkpoint(
+    checkpoint: Path | str, record: RunRecord, data: TaskData, results: Path, *, device: torch.device | None = None
+) -> RunResult:
     """Measure a finished run's checkpoint, score it, and keep outputs and result in ``results``.
 
     It is compared with the original and with the retrained model of the same seed if ``results`` has them.
+
+    Args:
+        checkpoint: Folder of the run.
+        record: The finished run.
+        data: The rows that it was made with.
+        results: Folder of results.
+        device: Where the model runs, see ``measure_checkpoint``.
 
     Raises:
         BadInput: If the run is not finished, was made with other data than these, or ``results`` holds another run's
@@ -41,31 +63,45 @@ def evaluate_checkpoint(checkpoint: Path | str, record: RunRecord, data: TaskDat
     check_same_run(record, run, results)
     check_files(checkpoint, record)
     references = reference_results(record, run, results)
-    outputs = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL)
+    outputs, evaluated = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL, device=device)
     hashes = {"checkpoint": record.checkpoint_sha256, "outputs": known_sha256(save_logits(run.name, results, outputs))}
     result = evaluate_run(record, outputs, data, **{name: found.scores for name, found in references.items()})
-    result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256})
+    result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256}, evaluated=evaluated)
     save_result(result, results)
     return result
 
 
 def measure_checkpoint(
-    checkpoint: Path | str, record: RunRecord, data: TaskData, *, keep: bool = False
-) -> dict[str, np.ndarray]:
-    """Return the outputs that a run's scores are computed from, measured with as many threads as the run had.
+    checkpoint: Path | str,
+    record: RunRecord,
+    data: TaskData,
+    *,
+    keep: bool = False,
+    device: torch.device | None = None,
+) -> Measured:
+    """Return the outputs that a run's scores are computed from, in the precision that its weights have.
+
+    On a CPU they are measured with as many threads as the run had, if it was trained on one.
 
     Args:
         checkpoint: Folder of the run.
         record: The finished run.
         data: The rows that it was made with.
         keep: Whether to keep small outputs on disk.
+        device: Where the model runs; default: where a trainer of this process would run it.
 
     Raises:
         BadInput: If the run is not finished, or was made with other data than these.
     """
-    import torch
-
     from mubench_hf.kinds.measures import get_measure
+    from mubench_hf.models.device import (
+        device_name,
+        exact_arithmetic,
+        give_back_memory,
+        model_device,
+        on_device,
+        usable_threads,
+    )
     from mubench_hf.models.loading import load_model
     from mubench_hf.models.sources import reading
 
@@ -78,15 +114,22 @@ def measure_checkpoint(
             "Evaluate it beside its data."
         )
     spec = recorded_model(record.run.model, data.task, str(checkpoint))
+    device = model_device() if device is None else device
     model = load_model(checkpoint, spec.architecture.auto_class, base_sha256=record.base_revision)
     check_labels(model, data, checkpoint)
-    threads = torch.get_num_threads()  # On a CPU, the last bits of a sum depend on how many threads share it.
-    torch.set_num_threads(min(record.hardware.get("threads", threads), os.cpu_count() or 1))
-    try:
-        with reading(f"The model {checkpoint} cannot be measured on these rows"):
-            return get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
-    finally:
-        torch.set_num_threads(threads)
+    model = on_device(model, device)
+    # A run on a GPU noted what its process happened to have, such as one thread under a launcher.
+    noted = record.hardware.get("threads") if record.hardware.get("device", "cpu") == "cpu" else None
+    threads = min(noted or usable_threads(), os.cpu_count() or 1)
+    with (
+        exact_arithmetic(device, threads),
+        reading(f"The model {checkpoint} cannot be measured on these rows"),
+    ):
+        outputs = get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
+    evaluated = {"device": device_name(device), "dtype": str(model.dtype).removeprefix("torch.")}
+    del model
+    give_back_memory(circles=False)
+    return Measured(outputs, evaluated)
 
 
 def check_labels(model: PreTrainedModel, data: TaskData, checkpoint: Path | str | None) -> None:

@@ -13,6 +13,7 @@ from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
 from mubench_hf.models import ModelSpec
 from mubench_hf.models.adapter_settings import AdapterSettings
+from mubench_hf.models.device import give_back_memory
 from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import random_model, weights_sha256
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
@@ -57,6 +58,7 @@ def run(
     original_seeds: Sequence[int] | None = None,
     raw: Path | None = None,
     adapter: AdapterSettings | None = None,
+    use_cpu: bool = False,
 ) -> Results:
     """Run one task's benchmark, as ``mubench run`` does, and return its results; the arguments are ``Pipeline``'s.
 
@@ -74,6 +76,7 @@ def run(
         original_seeds=original_seeds,
         raw=raw,
         adapter=adapter,
+        use_cpu=use_cpu,
     ).run()
 
 
@@ -93,6 +96,7 @@ class Pipeline:
         raw: Folder of upstream files, for a full source.
         adapter: What the methods train in place of the original's own weights; default: these. Originals and retrained
             models are whole.
+        use_cpu: Train and evaluate on the CPU, whatever else there is.
 
     Raises:
         BadInput: If a name is unknown, the model does not fit the task or does not take the adapter, the ratio is not
@@ -112,9 +116,11 @@ class Pipeline:
         original_seeds: Sequence[int] | None = None,
         raw: Path | None = None,
         adapter: AdapterSettings | None = None,
+        use_cpu: bool = False,
     ):
         self.setup = make_setup(task, variant=variant, model=model, del_ratio=del_ratio, out=out)
         self.raw, self.seeds, self.adapter = raw, list(seeds), adapter or AdapterSettings()
+        self.use_cpu = use_cpu
         self._check_adapter()
         chosen = [get_method(reference) for reference in methods]
         for method in chosen:
@@ -182,22 +188,27 @@ class Pipeline:
                     if self._has_result(name, record):
                         part.note("already there")
                         return name
-                    evaluate_checkpoint(plan.folder, record, data, self.setup.results)
+                    evaluate_checkpoint(plan.folder, record, data, self.setup.results, device=plan.args.device)
             except RuntimeError as error:  # Out of memory, for example: the other runs may still succeed.
                 if step.method == ORIGINAL:
                     raise
-                record = load_record(plan.folder) or new_record(plan, data.manifest, weights_sha256(start_of(plan)))
-                save_result(failed_run(record, data, str(error)), self.setup.results)
-                part.note(f"failed: {str(error).splitlines()[0]}")
+                # Not the error itself, whose frames hold the model and whatever else there was no room for.
+                failure = str(error)
+            else:
+                part.note(record.status if record.status != "ok" else f"{record.seconds:.1f} s")
                 return name
-            part.note(record.status if record.status != "ok" else f"{record.seconds:.1f} s")
+            give_back_memory()
+            record = load_record(plan.folder) or new_record(plan, data.manifest, weights_sha256(start_of(plan)))
+            save_result(failed_run(record, data, failure), self.setup.results)
+            part.note(f"failed: {failure.splitlines()[0]}")
         return name
 
     def _plan(self, step: Step) -> Plan:
         start = None if step.method == ORIGINAL else find_original(self.setup, step.original_seed)
         config_class = get_method("retrain" if step.method == ORIGINAL else step.method).config_class
         settings = preset(self.setup, step.method, start)
-        args = config_class(output_dir=str(self.setup.out), seed=step.seed, disable_tqdm=True, **settings)
+        where = {"output_dir": str(self.setup.out), "use_cpu": self.use_cpu}
+        args = config_class(**where, seed=step.seed, disable_tqdm=True, **settings)
         adapter = None if step.method in (ORIGINAL, "retrain") else self.adapter
         return make_plan(self.setup, step.method, args, start=start, adapter=adapter)
 

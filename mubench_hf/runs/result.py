@@ -53,6 +53,8 @@ class RunResult:
         commit: Commit of the source checkout the run was made with.
         hashes: SHA-256 of what the scores were computed from, where it was noted: of the ``checkpoint``'s files, and of
             the ``outputs``, the npz beside the result.
+        evaluated: The ``device`` that the scores were measured on and the ``dtype`` of the weights there; empty in
+            results of earlier versions, which measured on a CPU.
     """
 
     task: str
@@ -78,6 +80,7 @@ class RunResult:
     versions: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None
     hashes: dict[str, str] = field(default_factory=dict)
+    evaluated: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -152,8 +155,8 @@ class RunResult:
         if version == 1:
             content = _from_version_1(content)
         known = {spec.name for spec in fields(cls)}
-        # Earlier versions noted no hashes.
-        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys() - {"hashes"})):
+        added = {"hashes", "evaluated"}  # Earlier versions did not note these.
+        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys() - added)):
             if names:
                 raise BadInput(f"{what} field{'s' * (len(names) > 1)} {', '.join(map(repr, sorted(names)))}.")
         result = cls(**content)

@@ -19,6 +19,7 @@ from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest
 from mubench_hf.data.prepare import TaskData, load_task_data
 from mubench_hf.errors import BadInput
+from mubench_hf.models.device import device_name, give_back_memory
 from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
 from mubench_hf.models.pretrained import commit_of, split_reference
@@ -56,7 +57,11 @@ def train_run(plan: Plan, *, data: TaskData | None = None, callbacks: Sequence[T
         BadInput: If something the run needs is missing, its folder holds another run, or is held by another process.
     """
     with owner_of(plan):
-        return _train(plan, data, callbacks)
+        try:
+            return _train(plan, data, callbacks)
+        finally:
+            # Model, gradients, optimizer and teachers: evaluation needs the room.
+            give_back_memory()
 
 
 def owner_of(plan: Plan) -> AbstractContextManager[None]:
@@ -200,7 +205,7 @@ def new_record(plan: Plan, manifest: Mapping[str, Any], base_revision: str | Non
         base_revision,
         plan.settings,
         plan.external,
-        hardware={**hardware, "device": _device_name(plan.args)},
+        hardware={**hardware, "device": device_name(plan.args.device)},
         versions=versions,
         commit=git_commit(),
     )
@@ -212,10 +217,6 @@ def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:
     if original:
         return {"retain_dataset": JoinedRows(forget, retain)}
     return {"forget_dataset": forget, "retain_dataset": retain}
-
-
-def _device_name(args: UnlearningConfig) -> str:
-    return torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else args.device.type
 
 
 def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecord) -> RunRecord:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from functools import partial
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import kind_of
 from mubench_hf.models.adapters import carry_gradients, check_trainable
 from mubench_hf.models.bare import uncompiled
+from mubench_hf.models.device import usable_threads
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
@@ -136,10 +136,7 @@ class UnlearningTrainer(Pushing):
         if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
             carry_gradients(self.model)
         if self.args.device.type == "cpu":
-            # Launchers set one thread per process, plain Python uses every core: results must not depend on which.
-            local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            torch.set_num_threads(args.cpu_threads or max(1, cores // local))
+            torch.set_num_threads(args.cpu_threads or usable_threads())
         self.sampler = PassSampler(
             self.rows.is_forget,
             self.passes,

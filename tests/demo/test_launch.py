@@ -39,10 +39,12 @@ def test_without_runs_one_is_made_first(tmp_path, monkeypatch, there):
     if there:
         run_at(tmp_path / "mine", 1000)
     monkeypatch.setattr("mubench_hf.commands.run.main", made.append)
-    monkeypatch.setattr("mubench_hf.commands.demo.launch", lambda runs, browser: opened.append((str(runs), browser)))
+    monkeypatch.setattr(
+        "mubench_hf.commands.demo.launch", lambda runs, browser, use_gpu: opened.append((str(runs), browser, use_gpu))
+    )
     cli.dispatch(["demo", "--no_browser"])
     assert made == ([] if there else [["cifar100", "--mini", "--out", "mubench-run"]])
-    assert opened == [("mine" if there else "mubench-run", False)]
+    assert opened == [("mine" if there else "mubench-run", False, False)]
 
 
 def test_without_gradio_nothing_is_run(tmp_path, monkeypatch):

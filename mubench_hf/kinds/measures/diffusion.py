@@ -45,6 +45,7 @@ class DiffusionMeasure(Measure):
             logits, labels = truth_logits(self._losses(model, rows, data))
             found = {"logits": logits, "labels": labels, **self._images(model, rows, data)}
             outputs |= {f"{split}_{name}": value for name, value in found.items()}
+        _beside(data.judge, torch.device("cpu"))  # It is kept for the next checkpoint, which may have to be trained.
         return outputs
 
     def _losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
@@ -74,7 +75,7 @@ class DiffusionMeasure(Measure):
                 prompts = torch.stack([row["input_ids"] for row in held]).to(model.device)
                 made.append(model.generate_images(prompts, place.tolist()).cpu().numpy())
                 real.append(np.stack([(row["pixel_values"].numpy() + 1) / 2 for row in held]))
-        judge = _beside(data.judge, model)
+        judge = _beside(data.judge, model.device)
         logits, features = judge(np.concatenate(made))
         return {
             "generated_logits": logits,
@@ -97,9 +98,9 @@ class DiffusionMeasure(Measure):
             if scored:
                 inputs = send_to_device(dict(data.collator([row])), model.device)
                 loss = self._mean_losses(model, inputs, torch.tensor([place])).item()
-        return RowAnswer(loss, logits=_beside(data.judge, model)(image)[0][0], image=image[0])
+        return RowAnswer(loss, logits=_beside(data.judge, model.device)(image)[0][0], image=image[0])
 
 
-def _beside(judge: Any, model: Any) -> Any:
-    """Return a judge that looks at images on the model's device, if it runs on one."""
-    return judge.to(model.device) if hasattr(judge, "to") else judge
+def _beside(judge: Any, device: torch.device) -> Any:
+    """Return a judge that looks at images on a device, if it runs on one."""
+    return judge.to(device) if hasattr(judge, "to") else judge
