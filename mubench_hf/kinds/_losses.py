@@ -3,6 +3,10 @@
 Shapes: ``logits`` float ``[rows, classes]`` with ``labels`` int ``[rows]``, or ``[rows, positions, classes]`` with
 ``[rows, positions]``, where a label of -100 marks a position that is not scored. Every function returns float32
 ``[rows]``; unless said otherwise, a row's value is the mean over its scored positions, and 0 if it has none.
+
+Positions of more than ``WHOLE_BYTES`` of logits are computed in chunks (``_chunked.py``), fewer as they stand here. The
+values differ by rounding alone, so the size decides, not the machine. Gradients in chunks can be taken once, and have
+none of their own.
 """
 
 from __future__ import annotations
@@ -12,13 +16,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mubench_hf.kinds._base import Reduction
+from mubench_hf.kinds._chunked import Divergence, cross_entropy, jensen_shannon, of_scored
 
 IGNORED = -100
 """Label of a position that is not scored, as everywhere in ``transformers``."""
 
+WHOLE_BYTES = 64 << 20
+"""Most bytes of one model's logits, as float32, that a loss over positions is computed of in one piece."""
+
 
 def row_cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Return ``-log softmax(logits)[label]`` of each row, in nats, at least 0: the mean or sum over its positions."""
+    if _is_large(logits):
+        return _over_positions(of_scored(cross_entropy, labels != IGNORED, logits, labels), labels, reduction)
     losses = F.cross_entropy(logits.float().movedim(-1, 1), labels, reduction="none", ignore_index=IGNORED)
     return _over_positions(losses, labels, reduction)
 
@@ -32,6 +42,9 @@ def row_kl(
     sides are log-probabilities, so the value is finite for finite logits and does not change when a constant is added
     to a row's logits. ``labels`` say which positions count; they are needed only where there are positions.
     """
+    if labels is not None and _is_large(student_logits):
+        scored = labels != IGNORED
+        return _over_positions(of_scored(Divergence(temperature), scored, teacher_logits, student_logits), labels)
     teacher = F.log_softmax(teacher_logits.float() / temperature, dim=-1)
     student = F.log_softmax(student_logits.float() / temperature, dim=-1)
     return _over_positions(temperature**2 * (teacher.exp() * (teacher - student)).sum(-1), labels)
@@ -39,9 +52,12 @@ def row_kl(
 
 def row_js(one_logits: Tensor, other_logits: Tensor, labels: Tensor) -> Tensor:
     """Return the Jensen-Shannon divergence of two models' distributions of each row, in bits, in [0, 1]."""
-    one, other = (F.log_softmax(logits.float(), dim=-1) for logits in (one_logits, other_logits))
-    middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0))
-    both = (one.exp() * (one - middle)).sum(-1) + (other.exp() * (other - middle)).sum(-1)
+    if _is_large(one_logits):
+        both = of_scored(jensen_shannon, labels != IGNORED, one_logits, other_logits)
+    else:
+        one, other = (F.log_softmax(logits.float(), dim=-1) for logits in (one_logits, other_logits))
+        middle = torch.logaddexp(one, other) - torch.log(torch.tensor(2.0))
+        both = (one.exp() * (one - middle)).sum(-1) + (other.exp() * (other - middle)).sum(-1)
     return (_over_positions(both, labels) / (2 * torch.log(torch.tensor(2.0)))).clamp(0, 1)
 
 
@@ -71,6 +87,11 @@ def row_squared_error(predicted: Tensor, true: Tensor, reduction: Reduction = "m
     """Return the squared error of each row, the mean or sum over whatever dimensions its values have."""
     errors = (predicted.float() - true.float()).square().flatten(1)
     return errors.sum(1) if reduction == "sum" else errors.mean(1)
+
+
+def _is_large(logits: Tensor) -> bool:
+    """Return whether logits are of positions, and too large for several tensors of their size beside them."""
+    return logits.ndim == 3 and 4 * logits.numel() > WHOLE_BYTES
 
 
 def _over_positions(values: Tensor, labels: Tensor | None, reduction: Reduction = "mean") -> Tensor:
