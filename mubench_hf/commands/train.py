@@ -11,7 +11,9 @@ from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import Plan, make_plan, preset
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.setup import make_setup
+from mubench_hf.runs.updates import divided
 from mubench_hf.trainers import get_method
+from mubench_hf.utils.processes import launched_processes
 
 if TYPE_CHECKING:
     from mubench_hf.runs.train import LoadRows
@@ -27,7 +29,8 @@ def planned(argv: Sequence[str]) -> tuple[Plan, TaskArguments]:
     check_folder("--out", arguments.out)
     setup = make_setup(arguments.task, variant=arguments.variant, model=arguments.model, out=arguments.out)
     config_class = get_method("retrain").config_class
-    args = parse(config_class, flags, {"output_dir": "", **preset(setup, ORIGINAL)}, names=TaskArguments)
+    usual = divided(preset(setup, ORIGINAL), config_class, launched_processes())
+    args = parse(config_class, flags, {"output_dir": "", **usual}, names=TaskArguments)
     for name in ("output_dir", "teacher_cache_dir"):
         check_folder(f"--{name}", getattr(args, name) or None)
     return make_plan(setup, ORIGINAL, args, folder=args.output_dir or None), arguments

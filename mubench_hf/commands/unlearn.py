@@ -10,7 +10,9 @@ from mubench_hf.commands._help import show_help
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import Plan, find_original, make_plan, preset
 from mubench_hf.runs.setup import make_setup
+from mubench_hf.runs.updates import divided
 from mubench_hf.trainers import METHODS, get_method
+from mubench_hf.utils.processes import launched_processes
 
 if TYPE_CHECKING:
     from mubench_hf.runs.train import LoadRows
@@ -42,7 +44,8 @@ def planned(argv: Sequence[str], *, exists: bool = True) -> tuple[Plan, UnlearnA
 
     # All names have been checked, so that a typo need not wait for torch.
     config_class = get_method(arguments.method).config_class
-    defaults = {"output_dir": "", **preset(setup, arguments.method, start)}
+    usual = divided(preset(setup, arguments.method, start), config_class, launched_processes())
+    defaults = {"output_dir": "", **usual}
     args = parse(config_class, flags, defaults, names=UnlearnArguments)
     for name in ("output_dir", "teacher_cache_dir"):
         check_folder(f"--{name}", getattr(args, name) or None)

@@ -22,10 +22,12 @@ from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
 from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.store import Results, load_named_result, load_results, save_result
 from mubench_hf.runs.train import load_rows, new_record, start_of, train_run
+from mubench_hf.runs.updates import divided
 from mubench_hf.tasks import TaskSpec, Variant
-from mubench_hf.trainers import UnlearningTrainer, get_method
+from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer, get_method
 from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.locks import sole_owner
+from mubench_hf.utils.processes import launched_processes
 from mubench_hf.utils.progress import RunProgress
 
 PAPER_METHODS = ("finetune", "neggrad", "rand_label", "bad_teaching", "scrub", "salun")
@@ -100,7 +102,8 @@ class Pipeline:
 
     Raises:
         BadInput: If a name is unknown, the model does not fit the task or does not take the adapter, the ratio is not
-            allowed, a seed repeats, or the originals are neither one for all runs nor one per seed.
+            allowed, a seed repeats, the originals are neither one for all runs nor one per seed, or processes cannot
+            share the updates of a preset equally.
     """
 
     def __init__(
@@ -140,6 +143,8 @@ class Pipeline:
             raise BadInput(
                 f"Seeds of originals are {given}; give one for all runs, or one for each of the seeds {self.seeds}."
             )
+        for method in (ORIGINAL, *self.methods):
+            self._arguments(method, self.seeds[0])
 
     def _check_adapter(self) -> None:
         """Check that the model takes the adapter, before anything is trained; one from outside is seen when loaded."""
@@ -205,12 +210,15 @@ class Pipeline:
 
     def _plan(self, step: Step) -> Plan:
         start = None if step.method == ORIGINAL else find_original(self.setup, step.original_seed)
-        config_class = get_method("retrain" if step.method == ORIGINAL else step.method).config_class
-        settings = preset(self.setup, step.method, start)
-        where = {"output_dir": str(self.setup.out), "use_cpu": self.use_cpu}
-        args = config_class(**where, seed=step.seed, disable_tqdm=True, **settings)
+        args = self._arguments(step.method, step.seed, start)
         adapter = None if step.method in (ORIGINAL, "retrain") else self.adapter
         return make_plan(self.setup, step.method, args, start=start, adapter=adapter)
+
+    def _arguments(self, method: str, seed: int, start: str | None = None) -> UnlearningConfig:
+        config_class = get_method("retrain" if method == ORIGINAL else method).config_class
+        settings = divided(preset(self.setup, method, start), config_class, launched_processes())
+        where = {"output_dir": str(self.setup.out), "use_cpu": self.use_cpu}
+        return config_class(**where, seed=seed, disable_tqdm=True, **settings)
 
     def _has_result(self, name: str, record: RunRecord) -> bool:
         file = self.setup.results / f"{name}.json"

@@ -14,6 +14,7 @@ from mubench_hf.models.foreign import is_foreign, weights_digest
 from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.record import ORIGINAL, RunId, load_record, tag_of
 from mubench_hf.runs.setup import Setup
+from mubench_hf.runs.updates import of_one_process
 from mubench_hf.trainers import METHODS, get_method
 from mubench_hf.trainers._identity import changed_arguments, plain, selects
 
@@ -38,12 +39,13 @@ class Plan:
         setup: What it shares with the others of its table.
         run: Its name.
         trainer: Its method; an original is a ``retrain`` over all rows.
-        args: Its settings; ``output_dir`` is its folder.
+        args: Its settings in each process; ``output_dir`` is its folder.
         settings: What differs from the preset, in its settings or in what it starts from.
         external: Parts that do not belong to this package, see ``RunRecord``.
         start: Checkpoint that it starts from, a folder or a Hub id; ``None`` for random weights.
         base_model: Name of that checkpoint for the record.
         adapter: What is trained in place of the weights of ``start``.
+        usual: Its settings before any flags.
     """
 
     setup: Setup
@@ -55,11 +57,20 @@ class Plan:
     start: str | None
     base_model: str | None
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Folder of the checkpoint."""
         return Path(self.args.output_dir)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """Its settings as it records them: of one process, and without the paths of folders on this machine."""
+        changed = changed_arguments(of_one_process(self.args, self.usual))
+        if is_foreign(self.setup.model) and changed.get("init_from") == self.setup.model.hub_id:
+            changed["init_from"] = self.setup.model.architecture.title
+        return changed
 
 
 def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> str:
@@ -92,6 +103,8 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
 
 def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any]:
     """Return the settings of a run before any flags: its source's, with its recipe or its method's preset.
+
+    They are those of a single process; ``divided`` makes those of several.
 
     Args:
         setup: The table.
@@ -130,14 +143,6 @@ def _weights_of(setup: Setup) -> str:
     return reference
 
 
-def recorded_arguments(setup: Setup, args: UnlearningConfig) -> dict[str, Any]:
-    """Return the settings of a run as it records them, without the paths of folders on this machine."""
-    changed = changed_arguments(args)
-    if is_foreign(setup.model) and changed.get("init_from") == setup.model.hub_id:
-        changed["init_from"] = setup.model.architecture.title
-    return changed
-
-
 def make_plan(
     setup: Setup,
     method: str,
@@ -171,7 +176,8 @@ def make_plan(
             f"{method} is what unlearning is compared with, a whole model that never saw D_f; an adapter would leave "
             "it the original's weights. Leave --peft out; unlearned models with adapters are compared with it as well."
         )
-    settings, external = _differences(args, preset(setup, method, start)), dict(setup.external)
+    usual, external = preset(setup, method, start), dict(setup.external)
+    settings = _differences(of_one_process(args, usual), usual)
     settings |= adapter.recorded
     if selects(args):
         settings["selected_on"] = SELECTION_SPLIT
@@ -185,7 +191,7 @@ def make_plan(
             external["method"] = asdict(origin)
     run = setup.run_id(key, args.seed, tag_of(settings, external))
     args.output_dir = str(folder or setup.checkpoint(run.checkpoint_name))
-    return Plan(setup, run, trainer, args, settings, external, start, base_model, adapter)
+    return Plan(setup, run, trainer, args, settings, external, start, base_model, adapter, usual)
 
 
 def check_seed(seed: int) -> None:

@@ -26,9 +26,10 @@ from mubench_hf.models.pretrained import commit_of, split_reference
 from mubench_hf.runs.checked import check_files, hashed_files
 from mubench_hf.runs.environment import describe_environment, git_commit
 from mubench_hf.runs.evaluate import check_labels
-from mubench_hf.runs.plan import RECIPE, SELECTION_SPLIT, Plan, recorded_arguments
+from mubench_hf.runs.plan import RECIPE, SELECTION_SPLIT, Plan
 from mubench_hf.runs.record import ORIGINAL, RunRecord, check_folder, load_record
 from mubench_hf.runs.setup import Setup
+from mubench_hf.runs.updates import check_equal_updates, of_one_process
 from mubench_hf.trainers._identity import selects
 from mubench_hf.utils.files import write_atomic
 from mubench_hf.utils.locks import sole_owner
@@ -105,6 +106,9 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
     if callbacks and args.disable_tqdm:
         # The callbacks show the progress that Trainer would otherwise print.
         trainer.remove_callback(PrinterCallback)
+    if args.world_size > 1:
+        alone = of_one_process(args, plan.usual).gradient_accumulation_steps
+        check_equal_updates(trainer.sampler, trainer.epochs, alone)
     trainer.train(resume_from_checkpoint=True)
     record = replace(
         record,
@@ -198,7 +202,7 @@ def new_record(plan: Plan, manifest: Mapping[str, Any], base_revision: str | Non
     hardware, versions = describe_environment()
     return RunRecord(
         plan.run,
-        recorded_arguments(plan.setup, plan.args),
+        plan.recorded,
         manifest["fingerprint"],
         manifest["deletion_list"]["sha256"],
         plan.base_model,
@@ -226,7 +230,7 @@ def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecor
     (folder / "README.md").unlink(missing_ok=True)  # `peft` leaves one to be filled in; cards are written to publish.
     processor.save_pretrained(folder)
     if record.run.method == ORIGINAL:
-        recipe = json.dumps(recorded_arguments(plan.setup, plan.args), indent=2, sort_keys=True) + "\n"
+        recipe = json.dumps(plan.recorded, indent=2, sort_keys=True) + "\n"
         write_atomic(folder / RECIPE, lambda stream: stream.write(recipe.encode()))
     record = replace(record, files=hashed_files(folder))
     record.save(folder)

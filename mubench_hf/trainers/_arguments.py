@@ -82,7 +82,8 @@ _TRACKIO = ("`report_to` names no trackio", "Nothing else reads it.")
 
 _ALL = (
     Argument("output_dir"),
-    Argument("per_device_train_batch_size", "Rows of a micro-batch; a pass may have its own number.", COUNT),
+    Argument("per_device_train_batch_size", "Rows of a micro-batch; a pass may have its own number. A preset's are of "
+             "one process; several share them.", COUNT),
     Argument("num_train_epochs", "A method says what an epoch is; see its passes.",
              when="not a number above 0 and at most a million",
              why="A run needs at least a part of one epoch, unless `max_steps` is given."),

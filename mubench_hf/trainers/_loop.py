@@ -199,6 +199,11 @@ class RunLoop(Trainer):
         updates = self.sampler.update_count(0)
         return epochs, updates, len(self.rows), samples, batch, updates * args.gradient_accumulation_steps, max_steps
 
+    @property
+    def epochs(self) -> int:
+        """Number of epochs of the run, the last perhaps cut short."""
+        return self._length()[0]
+
     def _length(self) -> tuple[int, int]:
         """Return the number of epochs, the last perhaps cut short, and of updates of the run."""
         if self.args.max_steps > 0:

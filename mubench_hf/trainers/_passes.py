@@ -90,17 +90,18 @@ class PassSampler(Sampler[list[int]]):
             updates += np.array_split(order, self._update_count(epoch, number, len(order)))
         return updates
 
-    def update_count(self, epoch: int) -> int:
-        """Return the number of optimizer updates of an epoch."""
+    def update_count(self, epoch: int, shares: int | None = None) -> int:
+        """Return the number of optimizer updates of an epoch; of the same rows in ``shares`` shares, if given."""
         return sum(
-            self._update_count(epoch, number, self._size(walk)) for number, walk in enumerate(self.passes(epoch))
+            self._update_count(epoch, number, self._size(walk), shares)
+            for number, walk in enumerate(self.passes(epoch))
         )
 
     def _size(self, walk: Pass) -> int:
         sizes = {"forget": len(self.forget), "retain": len(self.retain), "balanced": 2 * len(self.forget)}
         return sizes.get(walk.rows, len(self.forget) + len(self.retain))
 
-    def _update_count(self, epoch: int, number: int, size: int) -> int:
+    def _update_count(self, epoch: int, number: int, size: int, others: int | None = None) -> int:
         shares = self.accumulation * self.world_size
         if size < shares:
             raise BadInput(
@@ -110,7 +111,7 @@ class PassSampler(Sampler[list[int]]):
         asked = self.passes(epoch)[number].batch_size or self.batch_size
         batch_size = max(1, asked * self.tried // self.batch_size)
         # There are never so many updates that a micro-batch would be empty.
-        return min(math.ceil(size / (batch_size * shares)), size // shares)
+        return min(math.ceil(size / (batch_size * shares)), size // (others or shares))
 
     def __len__(self) -> int:
         """Return the number of micro-batches of the current epoch for one process."""

@@ -29,6 +29,7 @@ class Range:
         below: The smallest number that is too large.
         finite: Whether it must be finite.
         whole: Whether it must be a whole number.
+        per_process: Whether it is the number of rows that each process takes at once.
     """
 
     least: float | None = None
@@ -37,6 +38,7 @@ class Range:
     below: float | None = None
     finite: bool = True
     whole: bool = False
+    per_process: bool = False
 
     def __contains__(self, value: object) -> bool:
         """Return whether ``value`` is a number of the range."""
@@ -75,6 +77,7 @@ def setting(
     most: float | None = None,
     below: float | None = None,
     finite: bool = True,
+    per_process: bool = False,
 ) -> Any:
     """Return the field of a config for a number, any other value of which is refused when the config is made.
 
@@ -88,8 +91,10 @@ def setting(
         most: The largest allowed number.
         below: The smallest number that is too large.
         finite: Whether it must be finite; NaN is never allowed.
+        per_process: Whether it is the number of rows that each process takes at once. A preset says it for one process,
+            and several divide it.
     """
-    allowed = Range(least=least, above=above, most=most, below=below, finite=finite)
+    allowed = Range(least=least, above=above, most=most, below=below, finite=finite, per_process=per_process)
     return field(default=default, metadata={ALLOWED: allowed})
 
 

@@ -31,7 +31,7 @@ class ScrubConfig(UnlearningConfig):
     gamma: float = setting(0.99, least=0)
     alpha: float = setting(0.001, least=0)
     temperature: float = setting(4.0, above=0)
-    forget_batch_size: int | None = setting(None, least=1)
+    forget_batch_size: int | None = setting(None, least=1, per_process=True)
 
 
 def scrub_max_loss(divergences: Tensor) -> Tensor:
