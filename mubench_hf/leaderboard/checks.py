@@ -17,6 +17,9 @@ from mubench_hf.tasks import get_task
 FEWEST_SEEDS = 3
 """Seeds of a method on the leaderboard: fewer have no spread worth the name."""
 
+LARGEST_TABLE = 4 * 2**30
+"""Bytes of all outputs of a table, which are read together."""
+
 SAME = {"data_fingerprint": "rows", "deletion_sha256": "deletion list"}
 """Fields that all runs of a table share, and what they identify."""
 
@@ -120,6 +123,7 @@ def check(submission: Contents, known: Sequence[Entry] = ()) -> Iterator[Problem
                 text = "the leaderboard has another result of that name. Submissions add results, they replace none."
                 yield Problem(entry.result.name, text)
             yield from _files(entry)
+        yield from _memory(table)
         yield from (strangers := list(_same_data(table)))
         yield from _same_originals(table)
         yield from _said_originals(table)
@@ -145,6 +149,13 @@ def _files(entry: Entry) -> Iterator[Problem]:
     elif entry.outputs.stat().st_size > LARGEST_OUTPUTS:
         text = f"its outputs have {entry.outputs.stat().st_size} bytes; allowed: {LARGEST_OUTPUTS}."
         yield Problem(entry.result.name, text)
+
+
+def _memory(table: Table) -> Iterator[Problem]:
+    size = sum(entry.outputs.stat().st_size for entry in table.every if entry.outputs is not None)
+    if size > LARGEST_TABLE:
+        name = table.entries[0].result.run.table_name
+        yield Problem(name, f"its outputs have {size} bytes together; allowed: {LARGEST_TABLE}. Submit fewer runs.")
 
 
 def _same_data(table: Table) -> Iterator[Problem]:
@@ -200,11 +211,16 @@ def _references(table: Table) -> Iterator[Problem]:
 
 def _seeds(table: Table) -> Iterator[Problem]:
     mine = {entry.result.name for entry in table.entries}
+    runs = {entry.result.name: entry.result for entry in table.every}
     (groups,) = aggregate(entry.result for entry in table.every)
     for group in groups:
-        if group.method != ORIGINAL and mine.intersection(group.runs) and len(group.seeds) < FEWEST_SEEDS:
-            found = ", ".join(map(str, group.seeds))
+        if group.method == ORIGINAL or not mine.intersection(group.runs):
+            continue
+        # Nobody can check that a run diverged, so leaving its seed out of the mean does not count as a seed.
+        seeds = sorted(runs[name].seed for name in group.runs if runs[name].status == group.averaged)
+        if len(seeds) < FEWEST_SEEDS:
+            found = ", ".join(map(str, seeds)) + (f"; others: {group.status}" if group.status != "ok" else "")
             yield Problem(
                 f"{group.label} on {table.entries[0].result.run.table_name} at {group.del_ratio}%",
-                f"{len(group.seeds)} seeds ({found}); at least {FEWEST_SEEDS} are needed. Run more.",
+                f"{len(seeds)} seeds ({found}); at least {FEWEST_SEEDS} are needed. Run more.",
             )

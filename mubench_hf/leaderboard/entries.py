@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ LARGEST_RESULT = 256 * 1024
 
 MOST_RESULTS = 20_000
 """Result files of one folder."""
+
+MOST_SCORES, SCORE_NAME = 200, re.compile("[A-Za-z0-9_]{1,60}")
+"""Scores of one result, and their names: each may be a column of its table."""
 
 LONGEST_SETTINGS = 4_000
 """Characters of what differs from the preset, as JSON: it stands beside the method in tables."""
@@ -134,7 +138,7 @@ def check_known(result: RunResult) -> RunResult:
     Raises:
         BadInput: If the task is not registered, or rows were named in place of a deletion ratio; model or method is
             neither registered nor from outside, as the result's ``external`` says; the model is not for the task; a
-            score lies outside its metric's range; or settings are too long to be shown.
+            score lies outside its metric's range; or settings or scores are too many to be shown.
     """
     _check_shown(result)
     if origin := result.external.get("task"):
@@ -147,7 +151,11 @@ def check_known(result: RunResult) -> RunResult:
     if result.method != ORIGINAL and "method" not in result.external:
         get_method(result.method)
     known = metrics_by_score()
+    if len(result.scores) > MOST_SCORES:
+        raise BadInput(f"It has {len(result.scores)} scores; at most {MOST_SCORES} are shown.")
     for key, value in result.scores.items():
+        if not SCORE_NAME.fullmatch(key):
+            raise BadInput(f"A score is called {key[:60]!r}; allowed: up to 60 letters, digits and _.")
         metric = score_metric(key, known)
         if value is None or metric is None:
             continue

@@ -180,9 +180,10 @@ def _cell(row: Row, column: Column) -> str:
     found = summary(row, column)
     if found.mean is None:
         return f'<span title="{escape("; ".join(found.reasons)[:300])}">{MISSING}</span>'
-    return _number(found.mean, column.digits) + (
-        f" <small>±{found.std:.{column.digits}f}</small>" if found.std is not None else ""
-    )
+    spread = f" <small>±{found.std:.{column.digits}f}</small>" if found.std is not None else ""
+    some, every = found.count, len(row.group.seeds)
+    count = f' <small title="mean over {some} of {every} seeds">{some}/{every}</small>' if some != every else ""
+    return _number(found.mean, column.digits) + spread + count
 
 
 def _verified(row: Row) -> str:

@@ -17,6 +17,7 @@ from mubench_hf.data.loading import load_manifest
 from mubench_hf.errors import BadInput
 from mubench_hf.leaderboard.checks import Problem, Table, check, tables
 from mubench_hf.leaderboard.entries import Contents, Entry
+from mubench_hf.leaderboard.originals import implausible
 from mubench_hf.leaderboard.outputs import differences, is_copy, read_outputs, unlike_data, unlike_table
 from mubench_hf.runs.agreement import LAST_DIGITS, UNKNOWN, WRONG, check_scores, external_scores
 from mubench_hf.runs.record import ORIGINAL
@@ -69,7 +70,7 @@ def verify_submission(submission: Contents, known: Sequence[Entry] = (), data: P
         try:
             for entry in table.every:
                 if entry.outputs is not None:
-                    outputs[entry.result.name] = read_outputs(entry.outputs)
+                    outputs[entry.result.name] = read_outputs(entry.outputs, entry.result.status)
         except BadInput as error:
             verdict.problems.append(Problem(entry.result.name, str(error)))
             continue
@@ -94,15 +95,34 @@ def verify_submission(submission: Contents, known: Sequence[Entry] = (), data: P
 def _against_each_other(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
     """Yield, of each run that does not go with an earlier one, the worst way in which it does not."""
     runs = [entry.result for entry in table.every if entry.result.name in outputs]
+    rng = np.random.default_rng()  # Nobody can know which rows are compared.
     for number, run in enumerate(runs):
         mine, others = outputs[run.name], [(other, outputs[other.name]) for other in runs[:number]]
         found = [(other, unlike_table(mine, theirs)) for other, theirs in others]
         if not any(text for _, text in found):
             copied = "its logits are that run's own, row by row: they are of another model than the result says"
-            found = [(other, copied if is_copy(mine, theirs) else None) for other, theirs in others]
+            copies = [_is_copy(run, mine, other, theirs, rng) for other, theirs in others]
+            found = [(other, copied if copy else None) for (other, _), copy in zip(others, copies, strict=True)]
             found += [(other, _unshared(run, mine, other, theirs)) for other, theirs in others]
         for other, text in [(other, text) for other, text in found if text][:1]:
             yield Problem(run.name, f"compared with {other.name}: {text}. Evaluate the run again.")
+
+
+def _is_copy(
+    run: RunResult,
+    mine: dict[str, np.ndarray],
+    other: RunResult,
+    theirs: dict[str, np.ndarray],
+    rng: np.random.Generator,
+) -> bool:
+    starts = [
+        f"mubench/{each.run.checkpoint_name}" if each.method == ORIGINAL else each.base_model for each in (run, other)
+    ]
+    # A retrained model comes from no other; methods that start from one model may be close to it and to each other.
+    related = starts[0] == starts[1] and "retrain" not in (run.method, other.method)
+    if related and "diverged" in (run.status, other.status):
+        return False  # A run whose first loss is too large ends with the weights that it began with.
+    return is_copy(mine, theirs, rng, related=related)
 
 
 def _unshared(
@@ -165,6 +185,8 @@ def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], ver
             )
         except BadInput as error:
             unknown[run.name] = str(error)
+    chance = {name: float(arrays["chance"]) for name, arrays in outputs.items()}
+    verdict.problems += implausible(table, {name: scores for name, (scores, _) in recomputed.items()}, chance)
     compared = []
     for entry in table.entries:
         run = entry.result

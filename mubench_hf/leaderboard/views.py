@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.leaderboard.board import Board, Row, TableKey
+from mubench_hf.results import tables
 from mubench_hf.results.aggregate import ScoreSummary, origin_text
 from mubench_hf.results.columns import Column
-from mubench_hf.results.tables import best_mean
 from mubench_hf.results.titles import method_title
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method, list_methods
@@ -39,9 +39,8 @@ def score_key(row: Row, column: Column) -> str:
 
 
 def is_best(rows: Sequence[Row], row: Row, column: Column) -> bool:
-    """Return whether a row has the best unlearning method's mean in a column of its table."""
-    best = best_mean([each.group for each in rows], column, get_task(row.group.task).metric)
-    return best is not None and row.group.is_method and row.group.status == "ok" and summary(row, column).mean == best
+    """Return whether a row is of a best unlearning method in a column of its table."""
+    return tables.is_best([each.group for each in rows], row.group, column, get_task(row.group.task).metric)
 
 
 def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, descending: bool = False) -> list[Row]:
@@ -88,7 +87,7 @@ def side_by_side(first: Row, second: Row, columns: Sequence[Column]) -> list[Sco
         if None in means:
             lines.append(ScorePair(column, *means, None, None))
             continue
-        merits = [_merit(row, column) for row in (first, second)]
+        merits = [tables.merit(row.group, column, get_task(row.group.task).metric) for row in (first, second)]
         better = None if None in merits or merits[0] == merits[1] else 1 + (merits[1] > merits[0])
         lines.append(ScorePair(column, *means, means[0] - means[1], better))
     return lines
@@ -197,13 +196,3 @@ def find_row(board: Board, key: TableKey, label: str) -> Row:
         if row.group.label == label:
             return row
     raise BadInput(f"The table of {key.task} has no {label!r}. Choose another method.")
-
-
-def _merit(row: Row, column: Column) -> float | None:
-    """Return how good a row is in a column: larger is better; ``None`` where nothing can tell."""
-    if column.direction is None:
-        return None
-    if column.direction != "match_retrained":
-        return summary(row, column).mean * (1 if column.direction == "higher" else -1)
-    found = gap(row, column)
-    return None if found is None else -abs(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import re
 import sys
@@ -33,12 +34,16 @@ FILE_WIDTH = 120
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as text: ``mean``, ``± std`` and signed ``gap`` to retrain; each is empty if there is none."""
+    """One number as text: ``mean``, ``± std`` and signed ``gap`` to retrain; each is empty if there is none.
+
+    ``count`` says of how many seeds the mean is, where these are not all.
+    """
 
     mean: str
     std: str = ""
     gap: str = ""
     best: bool = False
+    count: str = ""
 
 
 class ResultTable:
@@ -151,20 +156,29 @@ def _markdown_lines(table: ResultTable) -> list[str]:
     return [*lines, ""]
 
 
-def best_mean(groups: Sequence[Group], column: Column, metric: str | None) -> float | None:
-    """Return the mean of the best unlearning method in a column; ``None`` if nothing can be compared.
+def is_best(groups: Sequence[Group], group: Group, column: Column, metric: str | None) -> bool:
+    """Return whether ``group`` is a best unlearning method of ``groups`` in a column; equally good ones all are.
 
-    Only methods whose runs are all ok take part: leaving out a method's diverged seeds would flatter it.
+    Only methods with a score of every seed take part: leaving out seeds that diverged, or that no score could be
+    computed of, would flatter a method.
     """
+    mine = merit(group, column, metric)
+    if mine is None or not _competes(group, column, metric):
+        return False
+    others = [merit(other, column, metric) for other in groups if _competes(other, column, metric)]
+    # Gaps on either side of the retrained model's score may be equal but for rounding.
+    return math.isclose(mine, max(found for found in others if found is not None), rel_tol=1e-9, abs_tol=1e-12)
+
+
+def merit(group: Group, column: Column, metric: str | None) -> float | None:
+    """Return how good a group's mean is in a column: larger is better; ``None`` if nothing can tell."""
     key = column.score_key(metric)
-    means = [(group.score(key).mean, group.gap_to_retrain(key)) for group in groups if _competes(group)]
-    if column.direction is None:
-        return None
+    mean, gap = group.score(key).mean, group.gap_to_retrain(key)
     if column.direction == "match_retrained":
-        near = [(abs(gap), mean) for mean, gap in means if mean is not None and gap is not None]
-        return min(near)[1] if near else None
-    values = [mean for mean, _ in means if mean is not None]
-    return (max if column.direction == "higher" else min)(values) if values else None
+        return None if gap is None else -abs(gap)
+    if mean is None or column.direction is None:
+        return None
+    return mean if column.direction == "higher" else -mean
 
 
 def make_cell(groups: Sequence[Group], group: Group, column: Column, metric: str | None) -> Cell:
@@ -178,12 +192,14 @@ def make_cell(groups: Sequence[Group], group: Group, column: Column, metric: str
         mean=f"{score.mean:.{column.digits}f}",
         std="" if score.std is None else f"±{score.std:.{column.digits}f}",
         gap="" if gap is None else _signed(gap, column.digits),
-        best=_competes(group) and score.mean == best_mean(groups, column, metric),
+        best=is_best(groups, group, column, metric),
+        count="" if score.count == len(group.seeds) else f"{score.count}/{len(group.seeds)}",
     )
 
 
-def _competes(group: Group) -> bool:
-    return group.is_method and group.status == "ok"
+def _competes(group: Group, column: Column, metric: str | None) -> bool:
+    whole = group.score(column.score_key(metric)).count == len(group.seeds)
+    return group.is_method and group.status == "ok" and whole
 
 
 def _signed(number: float, digits: int) -> str:
@@ -198,12 +214,15 @@ def _terminal_cell(cell: Cell, separator: str) -> Text:
     if cell.gap:
         # On a line of its own the sign says enough, and parentheses would cost two columns each.
         text.append(separator + (f"({cell.gap})" if separator == " " else cell.gap), style="dim not bold")
+    if cell.count:
+        text.append(f"{separator}{cell.count}", style="dim not bold")
     return text
 
 
 def _markdown_cell(cell: Cell) -> str:
     number = cell.mean + (f" {cell.std}" if cell.std else "")
-    return (f"**{number}**" if cell.best else number) + (f" ({cell.gap})" if cell.gap else "")
+    number = (f"**{number}**" if cell.best else number) + (f" ({cell.gap})" if cell.gap else "")
+    return number + (f" [{cell.count}]" if cell.count else "")
 
 
 def _notes(groups: Sequence[Group], title: str | None, metric: str | None, columns: Sequence[Column]) -> Iterator[str]:
@@ -215,6 +234,9 @@ def _notes(groups: Sequence[Group], title: str | None, metric: str | None, colum
         "Mean ±sample standard deviation over seeds; signed: gap to retrain. "
         "Bold: best unlearning method; → closest to retrain is best."
     )
+    counts = [(group.score(column.score_key(metric)).count, len(group.seeds)) for group in groups for column in columns]
+    if any(0 < count < seeds for count, seeds in counts):
+        yield "n/m: a mean over n of m seeds, which is not compared with means over all."
     if not any(group.retrain for group in groups):
         yield "No retrained model to compare with, so → columns have no best method."
     most = max(len(group.seeds) for group in groups)

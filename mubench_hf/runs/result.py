@@ -19,6 +19,9 @@ SCHEMA_VERSION = 2
 """Version 1 called ``variant`` ``source`` and had no ``settings``, ``external`` and ``metrics``."""
 
 STATUSES = ("ok", "diverged", "failed")
+LARGEST_SCORE = 1e12
+"""Beyond any score and any time in seconds; means and spreads of scores within it are finite."""
+
 _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
 _NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
 
@@ -187,6 +190,8 @@ def _score(key: object, value: object) -> float | None:
         number = math.inf
     if not math.isfinite(number):
         raise BadInput(f"Score {key!r} is {number}; a score that is not finite must be None with a reason.")
+    if abs(number) > LARGEST_SCORE:
+        raise BadInput(f"Score {key!r} is {number:g}; allowed: at most {LARGEST_SCORE:g} either way.")
     if key in _NOT_NEGATIVE and number < 0:
         raise BadInput(f"Score {key!r} is {number}; it cannot be negative.")
     return number

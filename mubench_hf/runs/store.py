@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -235,14 +236,15 @@ def check_packed(path: Path, most: int | None = None) -> None:
         most: Most bytes that it may unpack to; default: ``LARGEST_OUTPUTS`` or a few times the file's size.
 
     Raises:
-        BadInput: If it is no archive of arrays, an array says to be larger than its part of the file, or all are much
-            larger than the file.
+        BadInput: If it is no archive of arrays, or has a member that numpy does not write; an array says to be larger
+            than its part of the file, or all are much larger than the file.
     """
     if not path.is_file():  # Reading a pipe may never end.
         raise FileNotFoundError(f"there is no plain file {path.name}")
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        _check_members(members)
         unpacked = sum(member.file_size for member in members)
         most = max(LARGEST_OUTPUTS, MOST_PACKED * size) if most is None else most
         if unpacked > most:
@@ -254,6 +256,19 @@ def check_packed(path: Path, most: int | None = None) -> None:
                 shape, _, dtype = read(stream)
             if math.prod(shape) * dtype.itemsize > member.file_size:
                 raise BadInput(f"{member.filename} says to hold {dtype} {shape}, more than its bytes.")
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
+    """Check that an archive has only members as numpy writes them: plain arrays, each once, in no folder."""
+    times = Counter(each.filename for each in members)
+    odd = {
+        "is encrypted": [each for each in members if each.flag_bits & 1],
+        "is no array, NAME.npy": [each for each in members if not re.fullmatch("[a-z_]+[.]npy", each.filename)],
+        "is there twice": [each for each in members if times[each.filename] > 1],
+    }
+    for what, found in odd.items():
+        for each in found[:1]:
+            raise BadInput(f"its member {each.filename[:60]!r} {what}. Outputs are written by `mubench evaluate`.")
 
 
 def _check_logits(arrays: Mapping[str, np.ndarray]) -> None:

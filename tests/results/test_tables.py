@@ -8,7 +8,7 @@ from rich.console import Console
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, heading
 from mubench_hf.results.columns import other_columns, table_columns
-from mubench_hf.results.tables import ResultTable, best_mean, make_cell, markdown_table, print_table
+from mubench_hf.results.tables import ResultTable, is_best, make_cell, markdown_table, print_table
 from mubench_hf.runs.result import RunResult
 
 SPLITS = ("test", "forget", "retain")
@@ -97,7 +97,7 @@ def test_a_score_of_no_known_metric_is_shown_without_a_best_one():
     assert [(each.header, each.title, each.direction) for each in (first, last)] == [
         (name, name, None) for name in ("brilliance|[red]", "zeal")
     ]
-    assert best_mean(groups, last, "accuracy") is None
+    assert not any(is_best(groups, group, last, "accuracy") for group in groups)
     rows = markdown_rows_of(markdown_table(groups).replace(r"\|", "/"))
     assert rows["a"]["zeal"] == f"{scores['zeal']:.3f}" and r"brilliance/\[red\]" in rows["a"]
     text = draw(groups, 400)
@@ -118,7 +118,6 @@ def test_bold_is_the_best_method_in_the_direction_of_the_column(column):
             "match_retrained": {name: abs(value - values["retrain"]) for name, value in methods.items()},
         }[column.direction]
         best = min(badness, key=badness.get)
-        assert best_mean(groups, column, "accuracy") == values[best]
         assert [g.method for g in groups if make_cell(groups, g, column, "accuracy").best] == [best]
 
 
@@ -141,7 +140,7 @@ def test_methods_with_diverged_runs_are_never_bold():
     alone = groups_of(*partly, *wholly)
     assert bold_methods(alone, "test_") == []
     rows = markdown_rows(alone)
-    assert rows["b (**diverged 1/2**)"]["D_Test ↑"] == "0.900"
+    assert rows["b (**diverged 1/2**)"]["D_Test ↑"] == "0.900 [1/2]"
     assert rows["c (**diverged 2/2**)"]["D_Test ↑"] == "0.990 ±0.000"
 
 
@@ -150,6 +149,25 @@ def test_equal_methods_are_both_bold():
         *(make_run(name, scores={"test_accuracy": value}) for name, value in {"a": 0.5, "b": 0.5, "c": 0.4}.items())
     )
     assert bold_methods(groups, "test_") == ["a", "b"]
+
+
+def test_equal_gaps_are_equally_bold():
+    retrained, gap = random.random(), random.random() / 9
+    scores = {"retrain": retrained, "a": retrained + gap, "b": retrained - gap, "c": retrained + 1.001 * gap}
+    groups = groups_of(*(make_run(name, scores={"forget_accuracy": value}) for name, value in scores.items()))
+    assert bold_methods(groups, "forget_") == ["a", "b"]
+
+
+def test_a_mean_over_some_seeds_says_so_and_is_not_the_best():
+    whole = [make_run("a", seed, {"zrf": 0.3}) for seed in range(3)]
+    part = [
+        make_run("b", seed, {"zrf": 0.2 if seed else None}, reasons={} if seed else {"zrf": "NaN"}) for seed in range(3)
+    ]
+    groups = groups_of(make_run("retrain", scores={"zrf": 0.1}), *whole, *part)
+    assert bold_methods(groups, "zrf") == ["a"]
+    assert markdown_rows(groups)["b"]["ZRF →"] == "0.200 ±0.000 (+0.100) [2/3]"
+    text = draw(groups, 200)
+    assert "0.200 ±0.000 (+0.100) 2/3" in text and "n/m: a mean over n of m seeds" in text
 
 
 def test_nothing_is_closest_to_a_retrained_model_that_is_not_there():
@@ -201,7 +219,7 @@ def test_missing_scores_are_dashes_and_their_reasons_stand_below():
         make_run("b", 1, scores={"zrf": 0.5, "unlearn_seconds": 1}),
     )
     rows = markdown_rows(groups)
-    assert rows["a"]["ZRF →"] == "–" and rows["original"]["Seconds ↓"] == "–" and rows["b"]["ZRF →"] == "0.500"
+    assert rows["a"]["ZRF →"] == "–" and rows["original"]["Seconds ↓"] == "–" and rows["b"]["ZRF →"] == "0.500 [1/2]"
     for text in (markdown_table(groups), draw(groups, 300)):
         assert "– ZRF of a, b (1 seed shown): no logits" in text
         assert "– Seconds of original: nothing to time" in text
