@@ -328,7 +328,7 @@ class UnlearningTrainer(Pushing):
         """
         if not self._keeps_outputs:
             if all(weight.requires_grad for weight in self.model.parameters()):
-                return LiveTeacher(copy.deepcopy(self.model), self.kind)
+                return LiveTeacher(copy.deepcopy(self.model), self.kind, self.accelerator.autocast)
             return StartTeacher(self.model, self.kind)
         with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
             place, collate = self.args.teacher_cache_dir, self.collator.without_flags
@@ -343,7 +343,7 @@ class UnlearningTrainer(Pushing):
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:
         """Return ``model`` as a teacher of only the D_f rows; for ``prepare``."""
         if not self._keeps_outputs:
-            return LiveTeacher(model, self.kind)
+            return LiveTeacher(model, self.kind, self.accelerator.autocast)
         rows = np.flatnonzero(self.rows.is_forget)
         taught = Subset(self.rows, rows.tolist())
         outputs = self.fitting_outputs(partial(row_outputs, model, taught, self.collator.without_flags))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from mubench_hf.kinds import Kind
 from mubench_hf.models.loading import frozen
 from mubench_hf.models.restoring import moving_tensors
+
+Precision = Callable[[], AbstractContextManager[Any]]
 
 
 class Teacher(Protocol):
@@ -45,15 +47,23 @@ class TableTeacher:
 
 
 class LiveTeacher:
-    """Runs a frozen model on each batch."""
+    """Runs a frozen model on each batch.
 
-    def __init__(self, model: PreTrainedModel, kind: Kind):
-        self.model, self.kind = frozen(model), kind
+    Args:
+        model: The model.
+        kind: How its rows are read.
+        precision: Makes the context that the student runs in, such as autocast: a teacher in full precision would take
+            several times as long, and be no nearer to a student that is not.
+    """
+
+    def __init__(self, model: PreTrainedModel, kind: Kind, precision: Precision = nullcontext):
+        self.model, self.kind, self.precision = frozen(model), kind, precision
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Any], rows: Tensor) -> Tensor:
         """Return the model's predictions of the batch."""
-        return self.kind.run(self.model, inputs)[1]
+        with self.precision():
+            return self.kind.run(self.model, inputs)[1]
 
 
 class StartTeacher:

@@ -60,6 +60,23 @@ def test_live_teacher(dropout_world):
     torch.testing.assert_close(found, dropout_world.original().eval()(pixel_values=pixels).logits.detach())
 
 
+def test_a_live_teacher_computes_in_the_students_precision(world, make):
+    class Seen(Distil):
+        """Keeps how far the student is from the original in each update."""
+
+        seen = []
+
+        @over_batch
+        def compute_loss(self, batch):
+            self.seen.append(batch.divergences(self.teacher, 1.0).detach())
+            return batch.mean(batch.losses())
+
+    trainer = make(Seen, world, cache_teacher_outputs=False, bf16=True, max_steps=2, learning_rate=0.05)
+    trainer.train()
+    # Before the first update they are one model, so that anything between them would be precision alone.
+    assert (Seen.seen[0] == 0).all() and (Seen.seen[1] > 0).any()
+
+
 def test_table_teacher(rng):
     logits = rng.normal(size=(20, 4)).astype("f4")
     rows = torch.from_numpy(rng.integers(20, size=50))
