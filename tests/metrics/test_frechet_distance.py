@@ -39,6 +39,14 @@ def test_fewer_rows_than_features(features):
     assert np.isfinite(found) and found > 0
 
 
+def test_a_small_distance_of_few_rows_keeps_its_digits(features, rng):
+    one, shift = features(50, 512), 1e-3 * rng.choice([-1, 1], size=512)
+    assert frechet_distance(one + shift, one)["frechet_distance"] == pytest.approx(512e-6, rel=1e-6)
+    larger = (1 + 1e-3) * (one - one.mean(0)) + one.mean(0)  # (s - t)^2 of each principal axis, as of one feature
+    expected = 1e-6 * np.trace(np.cov(one.T))
+    assert frechet_distance(larger, one)["frechet_distance"] == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("generated", "real", "message"),
     [
