@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mubench_hf.data.joined import column
+from mubench_hf.data.columns import column
 
 MOST_ROWS = 256
 """Rows that are read; of a larger set they are evenly spaced, since each may be an image or a film to decode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import default_data_collator
 
+from mubench_hf.data.batches import Finish, finish_of, parts_batch
 from mubench_hf.data.columns import column
 from mubench_hf.errors import BadInput
 
@@ -82,6 +84,12 @@ class JoinedRows(Dataset):
             )
         return {**inputs, IS_FORGET: bool(self.is_forget[position]), ROW: int(position)}
 
+    def table_batch(self, positions: np.ndarray) -> dict[str, Any] | None:
+        """Return a batch from the table that all rows are in, see ``data/batches.py``; ``None`` without one."""
+        batch = parts_batch(self.parts, self.part[positions], self.place[positions])
+        flags = {IS_FORGET: torch.from_numpy(self.is_forget[positions]), ROW: torch.from_numpy(positions.astype(int))}
+        return None if batch is None else {**batch, **flags}
+
 
 class FlaggedCollator:
     """Collates rows with a user's collator, which does not see the flags, and puts them beside it as tensors."""
@@ -98,9 +106,50 @@ class FlaggedCollator:
         inputs = [{name: value for name, value in row.items() if name not in flags} for row in rows]
         return {**_collated(self.collator, inputs), **flags}
 
-    def without_flags(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return one batch without the flags."""
-        return {name: value for name, value in self(rows).items() if name not in (IS_FORGET, ROW)}
+    @property
+    def finish(self) -> Finish | None:
+        """What is done to a batch with flags that is stacked already; ``None`` if the collator has to be given rows."""
+        inner = finish_of(self.collator)
+        return None if inner is None else partial(_finished, inner)
+
+    @property
+    def without_flags(self) -> UnflaggedCollator:
+        """The same without the flags."""
+        return UnflaggedCollator(self)
+
+
+class UnflaggedCollator:
+    """Collates rows as another collator does, and leaves the flags out.
+
+    Args:
+        flagged: The other collator.
+    """
+
+    def __init__(self, flagged: FlaggedCollator):
+        self.flagged = flagged
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return one batch."""
+        return _without_flags(self.flagged(rows))
+
+    @property
+    def finish(self) -> Finish | None:
+        """As of ``FlaggedCollator``."""
+        inner = self.flagged.finish
+        return None if inner is None else partial(_unflagged, inner)
+
+
+def _without_flags(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in batch.items() if name not in (IS_FORGET, ROW)}
+
+
+def _finished(inner: Finish, batch: Mapping[str, Any]) -> dict[str, Any]:
+    flags = {name: batch[name] for name in (IS_FORGET, ROW)}
+    return {**inner(_without_flags(batch)), **flags}
+
+
+def _unflagged(inner: Finish, batch: Mapping[str, Any]) -> dict[str, Any]:
+    return _without_flags(inner(batch))
 
 
 def _collated(collator: Callable[[list[Any]], Mapping[str, Any]], rows: list[dict[str, Any]]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows of a data set as a model's inputs; each row is prepared once."""
+"""Rows of a data set as a model's inputs; each row is prepared once, and kept in memory or in a table on disk."""
 
 from __future__ import annotations
 
@@ -11,81 +11,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.data import Dataset
 from transformers import default_data_collator
 
 import mubench_hf
 from mubench_hf.data.joined import JoinedRows
 from mubench_hf.data.loading import load_manifest, load_split, train_texts
-from mubench_hf.errors import BadInput
+from mubench_hf.data.prepared_rows import PreparedRows
+from mubench_hf.data.split_rows import SplitRows
+from mubench_hf.data.stored_rows import StoredRows, is_whole
 
 if TYPE_CHECKING:
     import datasets
 
     from mubench_hf.tasks import TaskSpec, Variant
 
-MEMORY_BUDGET = 1 << 30
-"""Bytes of prepared tensors kept per data set; rows beyond it are prepared at each access."""
+TRAIN = ("forget", "retain")
+"""Splits that are together the train set."""
 
 
-class PreparedRows(Dataset):
-    """Map-style data set of prepared rows, kept in memory while they fit.
-
-    Preparation must be deterministic: a row is decoded and processed only when first read.
-
-    Args:
-        rows: Data set of raw rows; columns ``index`` and ``label``, where present, are exposed as arrays.
-        prepare: Maps one decoded row to the model's inputs (tensors and numbers) with ``labels``.
-        memory_budget: Bytes of tensors to keep.
-    """
-
-    def __init__(self, rows: datasets.Dataset, prepare: Callable[[Mapping[str, Any]], dict[str, Any]], *,
-                 label: str = "label", memory_budget: int = MEMORY_BUDGET):  # fmt: skip
-        self.rows, self.prepare = rows, prepare
-        self.index = np.asarray(rows["index"]) if "index" in rows.column_names else None
-        self.labels = np.asarray(rows[label]) if label in rows.column_names else None
-        self._kept: dict[int, dict[str, Any]] = {}
-        self._budget = memory_budget
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        """Return the inputs of one row.
-
-        Raises:
-            BadInput: If an image in it cannot be decoded, naming its index.
-        """
-        position = int(position)
-        if position in self._kept:
-            return self._kept[position]
-        try:
-            row = self.rows[position]  # Images are decoded here.
-        except (OSError, SyntaxError) as error:
-            index = position if self.index is None else self.index[position]
-            raise BadInput(f"The row at index {index} cannot be decoded: {error}. Build the data set again.") from error
-        try:
-            inputs = self.prepare(row)
-        except BadInput:
-            raise
-        except Exception as error:  # A processor checks little of its own settings, so it may be any.
-            index = position if self.index is None else self.index[position]
-            said = (str(error).splitlines() or [""])[0]
-            raise BadInput(
-                f"The row at index {index} cannot be made into a model's inputs ({type(error).__name__}: {said}). "
-                "Check the processor beside the model, and the task's `prepare`."
-            ) from error
-        size = sum(value.nbytes for value in inputs.values() if hasattr(value, "nbytes"))
-        if size <= self._budget:
-            self._budget -= size
-            self._kept[position] = inputs
-        return inputs
+def prepare_rows(
+    rows: datasets.Dataset, task: TaskSpec, processor: Any, stored: StoredRows | None = None
+) -> PreparedRows:
+    """Return ``rows`` prepared as the task says, with a model's processor; see ``PreparedRows``."""
+    return PreparedRows(rows, partial(task.prepare, processor=processor), label=task.label, stored=stored)
 
 
-def prepare_rows(rows: datasets.Dataset, task: TaskSpec, processor: Any) -> PreparedRows:
-    """Return ``rows`` prepared as the task says, with a model's processor."""
-    return PreparedRows(rows, partial(task.prepare, processor=processor), label=task.label)
+def _prepared_splits(
+    splits: Mapping[str, datasets.Dataset], task: TaskSpec, processor: Any, folder: Path, made_of: Mapping[str, str]
+) -> dict[str, PreparedRows]:
+    """Return all splits, prepared. Those of train share one table, which so serves every ratio."""
+    found = {}
+    for name, parts in {"train": TRAIN, **{name: (name,) for name in splits if name not in TRAIN}}.items():
+        rows = {part: _undecoded(splits[part]) for part in parts}
+        indices = [np.asarray(each["index"]) for each in rows.values() if "index" in each.column_names]
+        stored = None
+        if len(indices) == len(rows) and is_whole(indices):
+            source = SplitRows(list(rows.values()), indices, task.prepare, processor)
+            stored = StoredRows(source, folder / f"rows-{name}", {**made_of, "split": name}, name)
+        for part, each in rows.items():
+            found[part] = prepare_rows(each, task, processor, stored)
+    return {name: found[name] for name in splits}
 
 
 @dataclass(frozen=True)
@@ -101,7 +66,8 @@ class TaskData:
         label_names: Class names in label order; empty if rows have no classes.
         processor: What the rows are prepared with.
         collator: Makes a batch of prepared rows.
-        cache_dir: Folder for models' outputs on these rows, prepared this way.
+        cache_dir: Folder for models' outputs on these rows, prepared this way, and for the prepared rows if they are
+            many.
     """
 
     task: TaskSpec
@@ -154,16 +120,17 @@ def load_task_data(
     manifest = load_manifest(task, variant=variant, out=out, org=org, revision=revision)
     made = processor(train_texts(task, splits))
     how = hashlib.sha256(f"{_content(made)} {mubench_hf.__version__}".encode()).hexdigest()
+    cache = Path(out, ".cache", f"{task.dataset_name(variant)}-{manifest['fingerprint'][:12]}-{how[:12]}")
     return TaskData(
         task,
         variant,
         ratio,
-        {name: prepare_rows(_undecoded(rows), task, made) for name, rows in splits.items()},
+        _prepared_splits(splits, task, made, cache, {"rows": manifest["fingerprint"], "how": how}),
         manifest,
         tuple(getattr(splits["retain"].features[task.label], "names", ())),
         made,
         task.collator(made) if task.collator else default_data_collator,
-        Path(out, ".cache", f"{task.dataset_name(variant)}-{manifest['fingerprint'][:12]}-{how[:12]}"),
+        cache,
     )
 
 

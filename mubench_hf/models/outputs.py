@@ -17,6 +17,7 @@ from accelerate.utils import send_to_device
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, default_data_collator
 
+from mubench_hf.data.batches import for_loader
 from mubench_hf.data.columns import LABELS
 from mubench_hf.data.fingerprint import row_sha256
 from mubench_hf.models.adapters import adapter_settings
@@ -52,13 +53,30 @@ def row_batches(rows: Dataset, batch_size: int | None = None) -> Iterator[list[d
     for position in range(len(rows)):
         held.append(rows[position])
         if batch_size is None:
-            size = sum(getattr(value, "nbytes", 0) for value in held[0].values())
-            batch_size = min(BATCH_SIZE, max(1, BATCH_BYTES // max(1, size)))
+            batch_size = _fitting(held[0])
         if len(held) == batch_size:
             yield held
             held = []
     if held:
         yield held
+
+
+def _fitting(row: Mapping[str, Any]) -> int:
+    size = sum(getattr(value, "nbytes", 0) for value in row.values())
+    return min(BATCH_SIZE, max(1, BATCH_BYTES // max(1, size)))
+
+
+def collated_batches(
+    rows: Dataset, collator: Callable[[list[Any]], dict[str, Any]], batch_size: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield ``row_batches``, collated; read from the rows' table where that gives the same. See ``data/batches.py``."""
+    source, collate = for_loader(rows, collator)
+    if source is rows:
+        yield from map(collator, row_batches(rows, batch_size))
+        return
+    size = batch_size or _fitting(rows[0])
+    for start in range(0, len(rows), size):
+        yield source.__getitems__(range(start, min(start + size, len(rows))))
 
 
 @contextmanager
@@ -85,7 +103,7 @@ def row_outputs(
     """
     start, logits, device = time.perf_counter(), [], next(model.parameters()).device
     with evaluating(model):
-        for batch in map(collator, row_batches(rows, batch_size)):
+        for batch in collated_batches(rows, collator, batch_size):
             inputs = {name: value for name, value in batch.items() if name != "labels"}
             outputs = model(**send_to_device(inputs, device))
             made = outputs["logits"] if isinstance(outputs, Mapping) else outputs.logits

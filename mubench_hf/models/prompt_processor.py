@@ -24,17 +24,31 @@ class PromptProcessor:
         image_size: Width and height to which images are resized, in pixels.
     """
 
+    do_resize = do_rescale = do_normalize = True
+    resample, rescale_factor = 3, 1 / 255
+    image_mean = image_std = (0.5, 0.5, 0.5)
+    """What is done to an image, under the names of the settings of an image processor."""
+
     def __init__(self, tokenizer: Any, image_size: int):
         self.tokenizer, self.image_size = tokenizer, image_size
 
+    @property
+    def size(self) -> dict[str, int]:
+        """Height and width of an image, likewise."""
+        return {"height": self.image_size, "width": self.image_size}
+
     def __call__(self, prompt: str, image: Any) -> dict[str, torch.Tensor]:
-        """Return ``input_ids`` int64 ``[tokens]`` and ``pixel_values`` float32 ``[3, size, size]`` in [-1, 1]."""
+        """Return ``input_ids`` int64 ``[tokens]`` and ``pixel_values`` float32 ``[3, size, size]`` in [-1, 1].
+
+        Without ``do_resize`` images stay as large as they are, and without ``do_rescale`` pixels are uint8.
+        """
         from PIL import Image
 
         image = image.convert("RGB")
-        if image.size != (self.image_size, self.image_size):
-            image = image.resize((self.image_size, self.image_size), Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+        if self.do_resize and image.size != (self.image_size, self.image_size):
+            image = image.resize((self.image_size, self.image_size), Image.Resampling(self.resample))
+        values = np.asarray(image, dtype=np.float32) / 127.5 - 1 if self.do_rescale else np.array(image)
+        pixels = torch.from_numpy(values).permute(2, 0, 1).contiguous()
         tokens = self.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt")
         return {"input_ids": tokens["input_ids"][0], "pixel_values": pixels}
 

@@ -15,9 +15,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from transformers import PreTrainedModel
 from transformers.trainer_utils import seed_worker
 
+from mubench_hf.data.batches import for_loader
 from mubench_hf.data.columns import first_label
 from mubench_hf.data.joined import IS_FORGET, ROW, FlaggedCollator, JoinedRows
 from mubench_hf.data.overlap import check_disjoint
+from mubench_hf.data.pixels import made_of_stored
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import kind_of
 from mubench_hf.models.adapters import carry_gradients, check_trainable
@@ -203,10 +205,11 @@ class UnlearningTrainer(Pushing):
 
     def get_train_dataloader(self) -> DataLoader:
         """Return this process's batches in the order of ``self.sampler``."""
+        rows, collate = for_loader(self.training_rows(), self.collator)
         return DataLoader(
-            self.training_rows(),
+            rows,
             batch_sampler=self.sampler,
-            collate_fn=self.collator,
+            collate_fn=collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             persistent_workers=self.args.dataloader_persistent_workers,
@@ -218,6 +221,7 @@ class UnlearningTrainer(Pushing):
         )
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = made_of_stored(inputs, self.args.device)
         if self.accelerator.non_blocking:
             inputs = send_to_device(inputs, self.args.device, non_blocking=True)
         return super()._prepare_inputs(inputs)

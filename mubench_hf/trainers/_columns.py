@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mubench_hf.data.batches import Finish, finish_of
 from mubench_hf.data.columns import LABELS
 from mubench_hf.errors import BadInput
 from mubench_hf.models.bare import bare_model
@@ -48,6 +49,15 @@ class InputColumns:
             BadInput: If the model takes no column of a row.
         """
         return self.collator([self._taken(row) for row in rows])
+
+    @property
+    def finish(self) -> Finish | None:
+        """What is done to a batch that is stacked already; ``None`` if the collator has to be given rows."""
+        inner = finish_of(self.collator)
+        return None if inner is None else partial(self._finished, inner)
+
+    def _finished(self, inner: Finish, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._taken(inner(batch))
 
     def _taken(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.inputs & row.keys():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -56,8 +57,19 @@ class RelabelledRows(Dataset):
     def __getitem__(self, position: int) -> dict[str, Any]:
         """Return one row."""
         row = self.rows[position]
-        if not row[IS_FORGET]:
-            return row
+        return self._retargeted(row, position) if row[IS_FORGET] else row
+
+    def table_batch(self, positions: np.ndarray) -> dict[str, Any] | None:
+        """Return a batch from the rows' table, see ``data/batches.py``; ``None`` where targets are no classes."""
+        batch = self.rows.table_batch(positions) if self.kind.label_is_class else None
+        if batch is None or "labels" not in batch:
+            return None
+        labels = batch["labels"].tolist()
+        for place in np.flatnonzero(self.rows.is_forget[positions]):
+            labels[place] = self._retargeted({"labels": labels[place]}, int(positions[place]))["labels"]
+        return {**batch, "labels": torch.tensor(labels)}
+
+    def _retargeted(self, row: dict[str, Any], position: int) -> dict[str, Any]:
         if self._drawn_in != self.epoch:
             rng = np.random.default_rng([self.seed, self.epoch])
             self._drawn = self.kind.draw_targets(self.rows.is_forget, self.num_labels, rng)
