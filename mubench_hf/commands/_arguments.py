@@ -170,3 +170,10 @@ def seed_flag(flags: Sequence[str]) -> int:
         return int(seed)
     except ValueError:
         return 42
+
+
+def use_cpu_flag(flags: Sequence[str]) -> bool:
+    """Return whether a config's flags ask for the CPU; anything but a truth is refused later."""
+    parser = CommandParser("unlearn", "")
+    parser.add_argument("--use_cpu", "--use-cpu", nargs="?", const="true", default="false")
+    return parser.parse_known_args(list(flags))[0].use_cpu.lower() in ("true", "yes", "t", "y", "1")

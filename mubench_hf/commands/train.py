@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mubench_hf.commands._arguments import TaskArguments, parse
+from mubench_hf.commands._arguments import TaskArguments, parse, use_cpu_flag
 from mubench_hf.commands._help import show_help
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import Plan, make_plan, preset
@@ -29,7 +29,8 @@ def planned(argv: Sequence[str]) -> tuple[Plan, TaskArguments]:
     check_folder("--out", arguments.out)
     setup = make_setup(arguments.task, variant=arguments.variant, model=arguments.model, out=arguments.out)
     config_class = get_method("retrain").config_class
-    usual = divided(preset(setup, ORIGINAL), config_class, launched_processes())
+    settings = preset(setup, ORIGINAL, use_cpu=use_cpu_flag(flags))
+    usual = divided(settings, config_class, launched_processes())
     args = parse(config_class, flags, {"output_dir": "", **usual}, names=TaskArguments)
     for name in ("output_dir", "teacher_cache_dir"):
         check_folder(f"--{name}", getattr(args, name) or None)

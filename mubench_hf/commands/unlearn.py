@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mubench_hf.commands._arguments import UnlearnArguments, parse, seed_flag
+from mubench_hf.commands._arguments import UnlearnArguments, parse, seed_flag, use_cpu_flag
 from mubench_hf.commands._help import show_help
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import Plan, find_original, make_plan, preset
@@ -44,8 +44,8 @@ def planned(argv: Sequence[str], *, exists: bool = True) -> tuple[Plan, UnlearnA
 
     # All names have been checked, so that a typo need not wait for torch.
     config_class = get_method(arguments.method).config_class
-    usual = divided(preset(setup, arguments.method, start), config_class, launched_processes())
-    defaults = {"output_dir": "", **usual}
+    settings = preset(setup, arguments.method, start, use_cpu=use_cpu_flag(flags))
+    defaults = {"output_dir": "", **divided(settings, config_class, launched_processes())}
     args = parse(config_class, flags, defaults, names=UnlearnArguments)
     for name in ("output_dir", "teacher_cache_dir"):
         check_folder(f"--{name}", getattr(args, name) or None)

@@ -128,6 +128,8 @@ class AdapterSettings:
         import torch
         from peft import get_peft_model
 
+        from mubench_hf.models.precision import has_short_weights, in_float32
+
         modules = [name for name, _ in model.named_modules()]
         for flag in ("peft_target_modules", "peft_feedforward_modules", "peft_modules_to_save"):
             for name in _names(getattr(self, flag)) or ():
@@ -141,7 +143,7 @@ class AdapterSettings:
             if self.peft == "layernorm" and config.target_modules is None:
                 config.target_modules = _norms(model)
             try:
-                return get_peft_model(model, config)
+                adapted = get_peft_model(model, config)
             except (
                 ValueError,
                 TypeError,
@@ -151,6 +153,9 @@ class AdapterSettings:
                     f"An adapter of the kind {self.peft} cannot be added to {type(model).__name__}: "
                     f"{str(error).splitlines()[0]}. Name its layers: --peft_target_modules NAME,NAME. {_known(model)}"
                 ) from error
+        # `peft` makes its matrices float32 over a base in 16 bits as well. Modules that are trained whole are copies of
+        # the base's, in its type, and in float32 would not take what its other layers give them: then all is float32.
+        return in_float32(adapted) if has_short_weights(adapted, trained=True) else adapted
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -11,10 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.checked import CONFIG, PIPELINE, check_built, check_folder
+from mubench_hf.models.precision import in_float32
 from mubench_hf.models.sources import Source, reading, source_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -50,7 +52,7 @@ def commit_of(reference: str) -> str | None:
 
 
 def load_pretrained(loader: Any, reference: str, **options: Any) -> Any:
-    """Return the backbone that others trained, with a new head where its shapes differ.
+    """Return the backbone that others trained, with a new head where its shapes differ, in float32 to be trained on.
 
     Args:
         loader: Class, or auto class, whose ``from_pretrained`` loads it.
@@ -78,6 +80,7 @@ def load_pretrained(loader: Any, reference: str, **options: Any) -> Any:
                     ignore_mismatched_sizes=True,
                     use_safetensors=source.is_safe,
                     output_loading_info=True,
+                    dtype=torch.float32,
                     **source.pinned,
                     **options,
                 )
@@ -86,7 +89,7 @@ def load_pretrained(loader: Any, reference: str, **options: Any) -> Any:
                 raise
             raise ValueError("its weights hold something else than tensors, which might run code") from error
     check_backbone(model, report, reference)
-    return model
+    return in_float32(model)
 
 
 def check_backbone(model: Any, report: Mapping[str, Any], reference: str) -> None:

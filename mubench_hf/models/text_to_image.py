@@ -180,7 +180,7 @@ class TextToImage(PreTrainedModel):
         name: str | Path,
         *_: Any,
         revision: str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype = torch.float32,
         config: TextToImageConfig | None = None,
         image_size: int | None = None,
         output_loading_info: bool = False,
@@ -191,7 +191,7 @@ class TextToImage(PreTrainedModel):
         Args:
             name: Folder or Hub id.
             revision: Commit on the Hub.
-            dtype: Type of the weights; default: as they are stored.
+            dtype: Type of the weights; by default that of `diffusers`, however its parts are stored.
             config: Configuration of a model of the same shape, whose image size is kept.
             image_size: Width and height of the images that are denoised and drawn, in pixels; default: as published.
             output_loading_info: Whether to say also what was missing.

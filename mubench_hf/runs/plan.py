@@ -101,22 +101,32 @@ def find_original(setup: Setup, seed: int, base: str | Path | None = None) -> st
     return str(base) if base else f"mubench/{name}"
 
 
-def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any]:
+def preset(setup: Setup, method: str, start: str | None = None, *, use_cpu: bool = False) -> dict[str, Any]:
     """Return the settings of a run before any flags: its source's, with its recipe or its method's preset.
 
     They are those of a single process; ``divided`` makes those of several.
+
+    Full sources are trained under bfloat16 autocast on a GPU that computes in it, unless they say otherwise. A run's
+    record says so; its name does not, since that is the preset there. A recipe is replayed as it is.
 
     Args:
         setup: The table.
         method: ``original``, or see ``get_method``.
         start: The original that the run starts from; a method that replays a recipe takes this one's.
+        use_cpu: Whether the run takes the CPU whatever else there is.
 
     Raises:
-        BadInput: If that original has no recipe, or the weights that it started from are not available.
+        BadInput: If that original has no recipe, the weights that it started from are not available, or its recipe
+            needs another device.
     """
+    from mubench_hf.models.precision import has_bfloat16
+
     source = setup.task.source(setup.variant)
+    shared = dict(source.settings)
+    if setup.variant == "full" and has_bfloat16(use_cpu):
+        shared = {"bf16": True, **shared}
     if method == ORIGINAL:
-        return {**source.settings, **source.recipe, "init_from": setup.model.reference}
+        return {**shared, **source.recipe, "init_from": setup.model.reference}
     trainer = get_method(method)
     if trainer.replays_recipe and start and Path(start).is_dir():
         recipe = Path(start, RECIPE)
@@ -128,8 +138,13 @@ def preset(setup: Setup, method: str, start: str | None = None) -> dict[str, Any
             settings = dict(json.loads(recipe.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise BadInput(f"{recipe} is not a recipe that `mubench train` wrote: {error}") from error
+        if settings.get("bf16") and not use_cpu and not has_bfloat16():
+            raise BadInput(
+                f"{start} was trained under bfloat16 autocast, and there is no GPU here that computes in it. Retrain "
+                "where there is one, or on the CPU: --use_cpu"
+            )
         return {**settings, "init_from": _weights_of(setup)} if is_foreign(setup.model) else settings
-    return {**source.settings, **source.presets.get(trainer.method_key(), {})}
+    return {**shared, **source.presets.get(trainer.method_key(), {})}
 
 
 def _weights_of(setup: Setup) -> str:
@@ -176,7 +191,7 @@ def make_plan(
             f"{method} is what unlearning is compared with, a whole model that never saw D_f; an adapter would leave "
             "it the original's weights. Leave --peft out; unlearned models with adapters are compared with it as well."
         )
-    usual, external = preset(setup, method, start), dict(setup.external)
+    usual, external = preset(setup, method, start, use_cpu=args.use_cpu), dict(setup.external)
     settings = _differences(of_one_process(args, usual), usual)
     settings |= adapter.recorded
     if selects(args):

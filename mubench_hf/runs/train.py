@@ -22,6 +22,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models.device import device_name, give_back_memory
 from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import fresh_model, load_model, load_processor, saved_processor, weights_sha256
+from mubench_hf.models.precision import in_float32
 from mubench_hf.models.pretrained import commit_of, split_reference
 from mubench_hf.runs.checked import check_files, hashed_files
 from mubench_hf.runs.environment import describe_environment, git_commit
@@ -91,8 +92,8 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
     model = model or fresh_model(spec, data.label_names, args.seed)
     check_labels(model, data, plan.start)
     evaluated = _evaluation_split(args, data)
-    if plan.adapter.peft:
-        model = plan.adapter.add_to(model, args.seed)
+    # Its hash above is that of the weights as they are stored, which an adapter leaves as they are.
+    model = plan.adapter.add_to(model, args.seed) if plan.adapter.peft else in_float32(model)
     args.teacher_cache_dir = args.teacher_cache_dir or str(data.cache_dir / "train")
     trainer = plan.trainer(
         model,

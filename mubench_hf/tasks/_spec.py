@@ -60,7 +60,8 @@ class Source:
         deletion_sha256: Hash of the published deletion list, if there is one, which a build must reproduce.
         default_model: Name of the registered model whose original this source trains by default; ``None`` if the user
             has to name one.
-        settings: Training arguments of every run on these rows, whatever its method: batch, threads, precision.
+        settings: Training arguments of every run on these rows, whatever its method: batch, threads, precision (by
+            default bfloat16 autocast for a full source on a GPU that computes in it).
         recipe: Training arguments that make the original, in addition to ``settings``.
         presets: Method name → the config fields that this source changes for it, in addition to ``settings``.
         published_scores: Model name → published test score of the reference's original.

@@ -26,6 +26,7 @@ from mubench_hf.models.adapters import carry_gradients, check_trainable
 from mubench_hf.models.bare import uncompiled
 from mubench_hf.models.device import usable_threads
 from mubench_hf.models.outputs import cached_row_outputs, row_outputs
+from mubench_hf.models.precision import check_precision
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._columns import is_own, with_columns
@@ -116,6 +117,8 @@ class UnlearningTrainer(Pushing):
         self._check_kind(model)
         check_trainable(model)
         check_optimizer(model, kwargs.get("optimizers", (None, None)))
+        brings_optimizer = kwargs.get("optimizers", (None, None))[0] or kwargs.get("optimizer_cls_and_kwargs")
+        check_precision(model, None if brings_optimizer else args.learning_rate)
         collator = kwargs.get("data_collator") or self.kind.collator(kwargs.get("processing_class"))
         kwargs["data_collator"] = collator
         sets = {"forget_dataset": forget_dataset, "retain_dataset": retain_dataset}
