@@ -18,8 +18,8 @@ from mubench_hf.commands._arguments import CommandParser, add_metrics, add_use_c
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, shown
+from mubench_hf.hub.download import split_name
 from mubench_hf.hub.verify import Verification, verify_checkpoint
-from mubench_hf.models.device import model_device
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
 from mubench_hf.runs.agreement import UNKNOWN
@@ -27,11 +27,12 @@ from mubench_hf.runs.evaluate import evaluate_checkpoint
 from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.setup import setup_of
-from mubench_hf.runs.train import LoadRows, load_rows
 from mubench_hf.tasks import get_task
 
 if TYPE_CHECKING:
     import torch
+
+    from mubench_hf.runs.train import LoadRows
 
 
 def evaluate_into(
@@ -58,6 +59,9 @@ def evaluate_into(
     if record is None:
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
     setup = setup_of(record, checkpoint, out, ratio)
+
+    from mubench_hf.runs.train import load_rows
+
     prepared = (rows or load_rows)(setup, checkpoint)
     return evaluate_checkpoint(checkpoint, record, prepared, setup.results, device=device)
 
@@ -107,6 +111,12 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]
     published = [name for name in arguments.checkpoints if name not in folders]
+    for name in published:
+        split_name(name)
+
+    # All names have been checked, so that a typo need not wait for torch.
+    from mubench_hf.models.device import model_device
+
     device = model_device(arguments.use_cpu)
     results = [evaluate_into(folder, arguments.out, ratio, rows=rows, device=device) for folder in folders]
     for groups in aggregate(results):

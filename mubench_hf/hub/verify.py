@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
 from mubench_hf.metrics.parameters import REFERENCES, SPLITS
-from mubench_hf.models.loading import saved_processor
 from mubench_hf.runs.agreement import (
     WRONG,
     ScoreCheck,
@@ -74,6 +72,9 @@ def verify_checkpoint(
         BadInput: If the repository is no checkpoint of this benchmark, states no scores or those of another run, or its
             data set is neither built nor on the Hub.
     """
+    from mubench_hf.data.prepare import load_task_data
+    from mubench_hf.models.loading import saved_processor
+
     repo, revision = split_name(name, revision)
     folder, org = checkpoint_folder(repo, revision), repo.split("/")[0]
     record, stated = load_record(folder), _stated(repo, folder)

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-from torch import Tensor
-
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
     from torch.utils.data import Dataset
 
 Reduction = Literal["mean", "sum"]

@@ -44,7 +44,14 @@ def _own() -> Mapping[str, Callable[[], Metric]]:
 def _own_metric(key: str) -> Metric:
     declared = declared_metrics()[key]
     load = partial(import_module, f"{__name__}.{key}")
-    return describe(declared.constants, key=key, where=declared.file.name, doc=declared.doc, load=load)
+    return describe(
+        declared.constants,
+        key=key,
+        where=declared.file.name,
+        doc=declared.doc,
+        load=load,
+        declared=declared.functions.get(key),
+    )
 
 
 def _accept(found: object) -> Metric | None:

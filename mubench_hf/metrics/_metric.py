@@ -42,6 +42,7 @@ class Metric:
         also: Names of scores that it returns besides its own; they share its direction and range.
         doc: What it measures, in one line.
         load: Imports its module.
+        declared: Signature of its function, if that is known without importing the module.
     """
 
     key: str
@@ -54,6 +55,7 @@ class Metric:
     also: tuple[str, ...]
     doc: str
     load: Callable[[], ModuleType] = field(repr=False)
+    declared: inspect.Signature | None = field(default=None, repr=False, compare=False)
 
     @property
     def compute(self) -> Callable[..., dict[str, float]]:
@@ -83,7 +85,7 @@ class Metric:
             BadInput: If the function takes any number of arguments, or a setting after ``*`` has no default.
         """
         found = {}
-        for name, parameter in inspect.signature(self.compute).parameters.items():
+        for name, parameter in (self.declared or inspect.signature(self.compute)).parameters.items():
             has_default = parameter.default is not parameter.empty
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise BadInput(f"Metric {self.key} takes {parameter}; every parameter must have a name of its own.")
@@ -128,7 +130,15 @@ class Metric:
             )
 
 
-def describe(constants: Mapping[str, Any], *, key: str, where: str, doc: str, load: Callable[[], ModuleType]) -> Metric:
+def describe(
+    constants: Mapping[str, Any],
+    *,
+    key: str,
+    where: str,
+    doc: str,
+    load: Callable[[], ModuleType],
+    declared: inspect.Signature | None = None,
+) -> Metric:
     """Return the metric that a module's constants describe.
 
     Args:
@@ -137,6 +147,7 @@ def describe(constants: Mapping[str, Any], *, key: str, where: str, doc: str, lo
         where: The module's name, for messages.
         doc: Its docstring.
         load: Imports it.
+        declared: Signature of its function, if it is known.
 
     Raises:
         BadInput: If a constant is missing or cannot be used; the message says what to add.
@@ -173,7 +184,7 @@ def describe(constants: Mapping[str, Any], *, key: str, where: str, doc: str, lo
                 f"and nothing that begins with {', '.join(RESERVED[1:])}."
             )
     line = doc.strip().partition("\n")[0]
-    return Metric(key, direction, (low, high), source, header, place, digits, also, line, load)
+    return Metric(key, direction, (low, high), source, header, place, digits, also, line, load, declared)
 
 
 def _column(key: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.models.adapter_settings import AdapterKind, AdapterSettings
-from mubench_hf.models.adapters import adapter_settings, adapter_state, plain_settings
 from mubench_hf.models.checked import read_header
 from mubench_hf.utils.json_files import read_object
 
@@ -52,6 +51,8 @@ def with_adapter(base: torch.nn.Module, folder: Path) -> PeftModel:
     """
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
+
+    from mubench_hf.models.adapters import adapter_settings, adapter_state, plain_settings
 
     if not (folder / WEIGHTS).is_file():
         raise BadInput(f"{folder} has a {CONFIG} and no {WEIGHTS}.")

@@ -6,6 +6,7 @@ import ast
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ class Declaration:
         name: Name of the class; empty for the module itself.
         doc: Its docstring; empty if it has none.
         constants: Name → value of every constant assigned directly in its body.
+        functions: Name → signature of every function defined directly in its body; a default stands as ``...``.
     """
 
     file: Path
     name: str
     doc: str = ""
     constants: dict[str, Any] = field(default_factory=dict)
+    functions: dict[str, Signature] = field(default_factory=dict)
 
 
 def declared_classes(folder: Path, constant: str) -> list[Declaration]:
@@ -42,8 +45,31 @@ def declared_modules(folder: Path, constant: str) -> list[Declaration]:
     found = []
     for file, tree in _trees(folder):
         if constant in (constants := _constants(tree.body)):
-            found.append(Declaration(file, "", ast.get_docstring(tree) or "", constants))
+            functions = {node.name: _signature(node.args) for node in tree.body if isinstance(node, ast.FunctionDef)}
+            found.append(Declaration(file, "", ast.get_docstring(tree) or "", constants, functions))
     return found
+
+
+def _signature(given: ast.arguments) -> Signature:
+    positional = [*given.posonlyargs, *given.args]
+    first_default = len(positional) - len(given.defaults)
+    parameters = [
+        Parameter(
+            each.arg,
+            Parameter.POSITIONAL_ONLY if each in given.posonlyargs else Parameter.POSITIONAL_OR_KEYWORD,
+            default=... if place >= first_default else Parameter.empty,
+        )
+        for place, each in enumerate(positional)
+    ]
+    if given.vararg:
+        parameters.append(Parameter(given.vararg.arg, Parameter.VAR_POSITIONAL))
+    for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        parameters.append(
+            Parameter(each.arg, Parameter.KEYWORD_ONLY, default=Parameter.empty if default is None else ...)
+        )
+    if given.kwarg:
+        parameters.append(Parameter(given.kwarg.arg, Parameter.VAR_KEYWORD))
+    return Signature(parameters)
 
 
 def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:

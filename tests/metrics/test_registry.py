@@ -79,6 +79,14 @@ def test_metric_declares_itself(name):
         assert inspect.signature(metric.row_scores).parameters == inspect.signature(metric.compute).parameters
 
 
+@pytest.mark.parametrize("name", sorted(declared_metrics()))
+def test_parameters_are_read_from_the_source_as_python_reads_them(name):
+    metric = get_metric(name)
+    read = [(each.name, each.kind, each.default is each.empty) for each in metric.declared.parameters.values()]
+    real = inspect.signature(metric.compute).parameters.values()
+    assert read == [(each.name, each.kind, each.default is each.empty) for each in real]
+
+
 def test_columns_of_runs_have_a_title_and_a_place_of_their_own():
     of_runs = [metric for metric in map(get_metric, NAMES) if not metric.of_split]
     assert all(metric.place < float("inf") and metric.header != metric.key for metric in of_runs)
