@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.special import log_softmax
 
 from mubench_hf.data.loading import load_split
 from mubench_hf.errors import BadInput
@@ -115,6 +114,8 @@ def is_copy(mine: Arrays, theirs: Arrays, rng: np.random.Generator, *, related: 
 
 
 def _centred(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import log_softmax
+
     found = log_softmax(logits.reshape(len(logits), -1).astype(np.float64), axis=1)
     return found - found.mean(axis=1, keepdims=True)
 
