@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from transformers import default_data_collator
+
+from mubench_hf.data.padding import pads
+from mubench_hf.data.pixels import StoredPixels
 
 Finish = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What a collator does to a batch that is stacked already."""
 
 
 def table_batch(rows: Any, positions: Sequence[int] | np.ndarray) -> dict[str, Any] | None:
-    """Return what ``default_data_collator`` makes of some rows, pixels as ``StoredPixels``, read from their table.
+    """Return some rows stacked as they are in their table, pixels as ``StoredPixels`` and lists as ``Ragged``.
 
     Args:
         rows: The data set.
@@ -41,7 +46,7 @@ def parts_batch(parts: Sequence[Any], part: np.ndarray, place: np.ndarray) -> di
     if stored[0] is None or any(each is not stored[0] for each in stored):
         return None
     table = stored[0].table
-    if table is None or not table.makes_batches:
+    if table is None:
         return None
     places = np.empty(len(part), np.int64)
     for number, each in enumerate(parts):
@@ -51,7 +56,7 @@ def parts_batch(parts: Sequence[Any], part: np.ndarray, place: np.ndarray) -> di
 
 def finish_of(collator: Callable[..., Any]) -> Finish | None:
     """Return what a collator does to a batch that is stacked already; ``None`` if it has to be given rows."""
-    return as_it_is if collator is default_data_collator else getattr(collator, "finish", None)
+    return as_it_is if collator is default_data_collator else pads(collator) or getattr(collator, "finish", None)
 
 
 def as_it_is(batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -83,8 +88,28 @@ class TableBatches(Dataset):
 
 
 def for_loader(rows: Any, collator: Callable[..., Any]) -> tuple[Any, Callable[..., Any]]:
-    """Return what a ``DataLoader`` is given: rows and collator, or batches from a table where that gives the same."""
+    """Return what a ``DataLoader`` is given: rows and collator, or batches from a table where they give the same.
+
+    Whether they do is tried on a few rows, evenly spaced.
+    """
     finish = finish_of(collator)
     if finish is None or not len(rows) or table_batch(rows, [0]) is None:
         return rows, collator
-    return TableBatches(rows, finish), as_it_is
+    batches = TableBatches(rows, finish)
+    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), TRIED)).astype(int)).tolist()
+    same = _same(batches.__getitems__(places), collator([rows[place] for place in places]))
+    return (batches, as_it_is) if same else (rows, collator)
+
+
+TRIED = 4
+"""Rows of which a batch is made in both ways before one stands for the other."""
+
+
+def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    if found.keys() != expected.keys() or not all(isinstance(value, Tensor) for value in expected.values()):
+        return False
+    for name, value in expected.items():
+        made = found[name].to("cpu") if isinstance(found[name], Tensor | StoredPixels) else None
+        if made is None or made.dtype != value.dtype or not torch.equal(made, value):
+            return False
+    return True

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from mubench_hf.data.columns import LABELS
+from mubench_hf.data.padding import ragged
 from mubench_hf.data.pixels import PixelRecipe, StoredPixels
 from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.sealed import SEAL, seal_holds
@@ -106,20 +106,17 @@ class RowTable:
                 row[column.name] = column.pixels(stored) if column.form == "pixels" else stored
         return row
 
-    @property
-    def makes_batches(self) -> bool:
-        """Whether rows can be stacked as they are."""
-        names = {column.name for column in self.columns}
-        return all(column.form != "numbers" for column in self.columns) and not names & set(LABELS[1:])
-
     def batch(self, places: np.ndarray) -> dict[str, Any]:
-        """Return what ``default_data_collator`` makes of rows, with pixels still as they are stored.
+        """Return rows stacked, with pixels as ``StoredPixels`` and lists as ``Ragged``.
 
         Args:
             places: Numbers of the rows, int64 ``[rows]``.
         """
         batch: dict[str, Any] = {}
-        for column, (values, _) in zip(self.columns, self._mapped, strict=True):
+        for column, (values, starts) in zip(self.columns, self._mapped, strict=True):
+            if starts is not None:
+                batch[column.name] = ragged(values, starts, places)
+                continue
             stored = torch.from_numpy(values[places])
             if column.form == "number" and stored.is_floating_point():
                 stored = stored.float()

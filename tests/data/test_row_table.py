@@ -9,7 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as PILImage
 from torch.utils.data import DataLoader
-from transformers import default_data_collator
+from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding, default_data_collator
 
 from mubench_hf.data import stored_rows
 from mubench_hf.data.batches import for_loader, table_batch
@@ -19,7 +19,9 @@ from mubench_hf.data.resizing import FILTERS, resize, weights_of
 from mubench_hf.data.row_table import NOTE
 from mubench_hf.data.split_rows import SplitRows
 from mubench_hf.data.stored_rows import StoredRows
+from mubench_hf.models.architectures.text import tiny_tokenizer
 from mubench_hf.models.registry import _models
+from mubench_hf.tasks import celeb_profile
 from mubench_hf.utils.sealed import sealed
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
@@ -28,7 +30,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.fixture(autouse=True)
 def every_size(monkeypatch):
     """Few rows are worth a table here."""
-    monkeypatch.setattr(stored_rows, "SMALL", 0)
+    monkeypatch.setattr(stored_rows, "SMALL", -1)
     monkeypatch.setattr(stored_rows, "SPARE", 0)
 
 
@@ -126,9 +128,9 @@ def same_rows(one, other):
                 assert found[name] == value, name
 
 
-def same_batches(one, other, device="cpu"):
+def same_batches(one, other, device="cpu", collator=default_data_collator):
     """Whether a loader's batches from a table are those that are collated of rows."""
-    collator = FlaggedCollator(default_data_collator)
+    collator = FlaggedCollator(collator)
     rows, collate = for_loader(one, collator)
     assert rows is not one, "batches come from the table"
     loaders = [DataLoader(rows, 3, collate_fn=collate), DataLoader(other, 3, collate_fn=collator)]
@@ -338,18 +340,66 @@ def test_what_no_table_can_hold(rng, tmp_path, capsys):
     assert "name is a str" in capsys.readouterr().err
 
 
-def test_lists_and_numbers(rng, tmp_path):
-    """Tokens stay lists of Python's own numbers."""
+@pytest.fixture
+def tokenizer():
+    made = tiny_tokenizer(["some words"])
+    made.padding_side = "right"
+    return made
+
+
+def texts(rng, folder, tokenizer, **also):
+    """Return rows of tokens of random lengths, some without any."""
     rows = [rng.integers(-100, 50_000, rng.integers(0, 9)).tolist() for _ in range(50)]
-    pictures = Pictures(rng, tmp_path, None, [(2, 2)] * 50)
-    pictures.how = lambda row, processor: {
-        "input_ids": rows[row["index"]],
-        "labels": rows[row["index"]][:2],
-        "score": row["index"] / 7,
-    }
-    found = pictures.joined()
-    same_rows(found, pictures.plain())
-    assert (tmp_path / "rows").is_dir() and table_batch(found, [0]) is None
+    pictures = Pictures(rng, folder, tokenizer, [(2, 2)] * 50)
+
+    def how(row, processor):
+        tokens = rows[row["index"]]
+        made = {"input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": row["label"]}
+        return {**made, **{name: make(row["index"], tokens) for name, make in also.items()}}
+
+    pictures.how = how
+    return pictures
+
+
+COLLATORS = {
+    "padding": (DataCollatorWithPadding, {}),
+    "answers": (lambda tokenizer: DataCollatorForSeq2Seq(tokenizer), {"labels": lambda index, tokens: tokens[1:3]}),
+    "fill_up": (celeb_profile.collator, {"labels": lambda index, tokens: [-100, *tokens[1:]] if tokens else []}),
+}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", COLLATORS)
+def test_tokens_stay_lists_and_are_padded_alike(name, side, tokenizer, rng, tmp_path):
+    make, also = COLLATORS[name]
+    tokenizer.padding_side = side
+    pictures = texts(rng, tmp_path, tokenizer, **also)
+    same_rows(pictures.joined(), pictures.plain())
+    same_batches(pictures.joined(), pictures.plain(), collator=make(tokenizer))
+
+
+@pytest.mark.parametrize("change", [{"pad_to_multiple_of": 4}, {"padding": "max_length", "max_length": 20}], ids=str)
+def test_a_collator_that_pads_otherwise_is_given_rows(change, tokenizer, rng, tmp_path):
+    rows = texts(rng, tmp_path, tokenizer).joined()
+    collator = FlaggedCollator(DataCollatorWithPadding(tokenizer, **change))
+    assert for_loader(rows, collator) == (rows, collator)
+
+
+def test_a_collator_that_surprises_is_given_rows(tokenizer, rng, tmp_path, monkeypatch):
+    """Its class is known, and it adds something."""
+    pictures = texts(rng, tmp_path, tokenizer)
+    rows, collator = pictures.joined(), FlaggedCollator(DataCollatorWithPadding(tokenizer))
+    assert for_loader(rows, collator)[0] is not rows
+    own = tokenizer.pad
+    monkeypatch.setattr(tokenizer, "pad", lambda *args, **settings: {**own(*args, **settings), "more": torch.ones(4)})
+    assert for_loader(rows, collator) == (rows, collator)
+
+
+def test_numbers(rng, tmp_path):
+    pictures = Pictures(rng, tmp_path, None, [(2, 2)] * 9)
+    pictures.how = lambda row, processor: {"labels": row["index"] / 7, "place": row["index"]}
+    same_rows(pictures.joined(), pictures.plain())
+    same_batches(pictures.joined(), pictures.plain())
 
 
 def test_sounds(rng, tmp_path):

@@ -11,7 +11,7 @@ from mubench_hf.data.batches import TableBatches
 from mubench_hf.runs.pipeline import Pipeline
 from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.train import load_rows
-from mubench_hf.trainers import get_method, list_methods
+from mubench_hf.trainers import get_method
 
 
 @pytest.fixture
@@ -55,16 +55,16 @@ def test_weights_are_the_same(method, workers, own_bench, tmp_path, in_a_table):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
-def test_every_method_and_score(tmp_path, in_a_table):
+def test_a_pipeline(tmp_path, in_a_table):
     results = []
     for name, change in (("without", lambda: None), ("with", in_a_table)):
         change()
         out = tmp_path / name
-        Pipeline("cifar100", variant="mini", out=out, seeds=[42], methods=list_methods()).run()
+        Pipeline("cifar100", variant="mini", out=out, seeds=[42], methods=["salun"]).run()
         scores = {file.name: json.loads(file.read_text())["scores"] for file in (out / "results").glob("*.json")}
         for each in scores.values():
             each.pop("unlearn_seconds", None)
-            each.pop("relative_time", None)
+            each.pop("retrain_time_ratio", None)
         results.append((scores, {file.parent.name: file.read_bytes() for file in out.glob("mubench/*/*.safetensors")}))
     (scores, weights), (same_scores, same_weights) = results
     assert len(list((tmp_path / "with").glob(".cache/*/rows-*"))) == 2 and len(weights) > 3
