@@ -15,6 +15,7 @@ USAGE = """usage: mubench COMMAND ...
   build TASK ... [--mini] [--out DIR]   write a task's data set with its deletion splits
   train --task TASK ...                 train an original
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
+  plan TASK --method M ...              show how much memory that takes, and what would make it fit
   evaluate CHECKPOINT ...               evaluate checkpoints; check the scores of published ones, org/name
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
@@ -28,7 +29,7 @@ USAGE = """usage: mubench COMMAND ...
 `mubench COMMAND --help` says more about each."""
 
 
-COMMANDS = ("list", "build", "train", "unlearn", "evaluate", "table", "run", "demo", "publish", "submit")
+COMMANDS = ("list", "build", "train", "unlearn", "plan", "evaluate", "table", "run", "demo", "publish", "submit")
 """Modules of `commands`; each is imported only when it is called."""
 
 

@@ -196,6 +196,16 @@ class UnlearningTrainer(Pushing):
         """Return whether the method is for a kind of tasks; without ``kinds`` it is for all."""
         return cls.kinds is None or kind in cls.kinds
 
+    @classmethod
+    def kept_beside(cls, weights: int, args: UnlearningConfig) -> dict[str, int]:
+        """Return what the method keeps on the device beside model, gradients, optimizer and teachers: name → bytes.
+
+        Args:
+            weights: Number of weights that are trained.
+            args: The method's config.
+        """
+        return {}
+
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return the passes of epoch ``epoch`` (from 0), in order.
 

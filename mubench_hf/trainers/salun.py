@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from transformers import TrainerCallback
 
 from mubench_hf.errors import BadInput
+from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._settings import setting
 from mubench_hf.trainers.rand_label import RandLabelConfig, RandLabelTrainer
 
@@ -78,6 +79,11 @@ class SalUnTrainer(RandLabelTrainer):
     title = "SalUn"
     measurement, corruption, retention = "loss", "random label", "labels and saliency mask"
     source = "arXiv 2310.12508"
+
+    @classmethod
+    def kept_beside(cls, weights: int, args: UnlearningConfig) -> dict[str, int]:
+        """Return the bytes of the mask and of the weights' values before the first step."""
+        return {"mask": weights, "masked weights": 4 * weights}
 
     def prepare(self) -> None:
         """Compute the mask at the original's weights and keep the masked weights fixed."""

@@ -27,6 +27,7 @@ class Case:
 
     Attributes:
         title: What tables call it.
+        task: Key of a task of its kind.
         model: Key of the registered model at full size.
         tiny: Key of the one that runs without a GPU.
         rows: Rows of a micro-batch.
@@ -35,6 +36,7 @@ class Case:
     """
 
     title: str
+    task: str
     model: str
     tiny: str
     rows: int
@@ -73,11 +75,11 @@ def _video(tiny: bool, rng: torch.Generator) -> dict[str, Tensor]:
 
 
 CASES: Mapping[str, Case] = {
-    "vit": Case("ViT-base, 224 px", "vit-base", "vit-tiny", 128, _image),
-    "bert": Case("BERT-base, 128 tokens", "bert-base", "bert-tiny", 128, _text(128)),
-    "t5": Case("T5 v1.1 base, 512 + 64 tokens", "t5-v1.1-base", "t5-v1.1-tiny", 16, _text(512), target=64),
-    "wav2vec2": Case("wav2vec2-base, 1 s", "wav2vec2-base", "wav2vec2-tiny", 64, _sound),
-    "videomae": Case("VideoMAE-base, 16 frames of 224 px", "videomae-base", "videomae-tiny", 16, _video),
+    "vit": Case("ViT-base, 224 px", "cifar100", "vit-base", "vit-tiny", 128, _image),
+    "bert": Case("BERT-base, 128 tokens", "imdb", "bert-base", "bert-tiny", 128, _text(128)),
+    "t5": Case("T5 v1.1 base, 512 + 64 tokens", "samsum", "t5-v1.1-base", "t5-v1.1-tiny", 16, _text(512), target=64),
+    "wav2vec2": Case("wav2vec2-base, 1 s", "speech_commands", "wav2vec2-base", "wav2vec2-tiny", 64, _sound),
+    "videomae": Case("VideoMAE-base, 16 frames of 224 px", "ucf101", "videomae-base", "videomae-tiny", 16, _video),
 }
 
 
@@ -105,6 +107,28 @@ def llama(*, tiny: bool, device: torch.device, dtype: torch.dtype) -> torch.nn.M
         torch.set_default_dtype(torch.float32)
 
 
+def planned(
+    task: str, model_key: str, model: torch.nn.Module, batch: Mapping[str, Tensor], method: str, **settings: Any
+) -> float:
+    """Return the peak that ``mubench plan`` gives for a micro-batch on a model that is on ``meta``, in GiB."""
+    from pathlib import Path
+
+    from mubench_hf.models.adapter_settings import AdapterSettings
+    from mubench_hf.runs.memory import Request, memory_with
+    from mubench_hf.runs.setup import Setup
+    from mubench_hf.tasks import get_task
+    from mubench_hf.trainers import get_method
+
+    chosen = get_method(method)
+    rows = len(batch["labels"])
+    args = chosen.config_class("planned", per_device_train_batch_size=rows, use_cpu=True, bf16=True, **settings)
+    setup = Setup(get_task(task), "full", get_model(model_key), 5, Path())
+    frozen = any(not weight.requires_grad for weight in model.parameters())
+    asked = Request(setup, chosen, args, AdapterSettings(), "bfloat16" if frozen else "float32")
+    shapes = {name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in batch.items()}
+    return round(memory_with(model, shapes, asked).peak / 2**30, 3)
+
+
 class Rows(list):
     """Rows in memory, and what makes a batch of them.
 
@@ -124,6 +148,11 @@ class Rows(list):
     def nbytes(self) -> int:
         """Bytes that lie on the device."""
         return sum(values.nbytes for values in self.kept.values())
+
+    @property
+    def sets(self) -> tuple[list[Any], list[Any]]:
+        """The first quarter of the rows, to be forgotten, and the others."""
+        return self[: len(self) // 4], self[len(self) // 4 :]
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return a batch; large inputs are taken from where they are."""

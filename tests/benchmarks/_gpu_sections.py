@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-from _gpu_models import CASES, LLAMA_7B, LLAMA_TINY, LORA_TARGETS, Case, Rows, build, llama, rows_of, texts
+from _gpu_models import CASES, LLAMA_7B, LLAMA_TINY, LORA_TARGETS, Case, Rows, build, llama, planned, rows_of, texts
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from mubench_hf.trainers import get_method, list_methods
@@ -62,7 +64,8 @@ def clean(device: torch.device) -> None:
 
 def train(
     model: torch.nn.Module,
-    rows: Rows,
+    sets: tuple[Any, Any],
+    collate: Callable[[list[Any]], Any],
     micro: int,
     device: torch.device,
     method: str | None,
@@ -72,7 +75,7 @@ def train(
 ) -> dict[str, Any]:
     """Take ``WARM_UP + timed`` updates of a method, or of a plain ``Trainer``, and return what they took.
 
-    The peak is that of the run: what the benchmark itself keeps, the rows and ``kept`` bytes, is not in it.
+    The peak is that of the run: what the benchmark itself keeps on the device, ``kept`` bytes, is not in it.
     """
     clean(device)
     watch = Stopwatch(device, timed)
@@ -83,16 +86,15 @@ def train(
             dataloader_pin_memory=False, remove_unused_columns=False, lr_scheduler_type="constant",
             use_cpu=device.type == "cpu", **settings,
         )  # fmt: skip
-        more: dict[str, Any] = {"data_collator": rows.collate, "callbacks": [watch]}
+        more: dict[str, Any] = {"data_collator": collate, "callbacks": [watch]}
         if method is None:
-            trainer = Trainer(model, TrainingArguments(**shared), train_dataset=rows, **more)
+            trainer = Trainer(model, TrainingArguments(**shared), train_dataset=[*sets[0], *sets[1]], **more)
         else:
             trainer_class = get_method(method)
-            quarter = len(rows) // 4
             # Two threads would wait for each other on a model this small.
             args = trainer_class.config_class(**shared, cpu_threads=1 if device.type == "cpu" else None)
             trainer = trainer_class(
-                model, args, forget_dataset=rows[:quarter], retain_dataset=rows[quarter:], **more
+                model, args, forget_dataset=sets[0], retain_dataset=sets[1], **more
             )  # fmt: skip
         finish(device)
         start = time.perf_counter()
@@ -101,7 +103,7 @@ def train(
         whole = time.perf_counter() - start
     return {
         "rows/s": round(micro * timed / watch.seconds, 1),
-        "peak GiB": peak_gib(device, rows.nbytes + kept),
+        "peak GiB": peak_gib(device, kept),
         "rows": micro,
         "whole s": round(whole, 1),
         "status": getattr(trainer, "status", "ok"),
@@ -144,13 +146,15 @@ def methods_of(name: str) -> Callable[[torch.device, bool], Found]:
         micro, timed = (4, 3) if tiny else (case.rows, TIMED)
         model = build(case, tiny=tiny, device=device)
         start = {key: value.clone() for key, value in model.state_dict().items()}
-        kept = sum(value.nbytes for value in start.values())
         rows = rows_of(case, 16 * micro, tiny=tiny, device=device)
+        kept = rows.nbytes + sum(value.nbytes for value in start.values())
+        shape = build(case, tiny=tiny, device=torch.device("meta")).to("meta")
+        batch = rows.collate(rows[:micro])
 
         def run(method: str | None, **settings: Any) -> dict[str, Any]:
             model.load_state_dict(start)
             model.zero_grad(set_to_none=True)
-            return train(model, rows, micro, device, method, timed, kept, **settings)
+            return train(model, rows.sets, rows.collate, micro, device, method, timed, kept, **settings)
 
         plain = run(None)
         yield {"model": case.name(tiny), "method": "plain Trainer", **plain}
@@ -161,7 +165,9 @@ def methods_of(name: str) -> Callable[[torch.device, bool], Found]:
             found = run(method, **settings)
             live = method in LIVE and not table
             ratio = round(found["rows/s"] / plain["rows/s"], 3)
-            yield {"model": case.name(tiny), "method": method, "live teacher": live, "ratio": ratio, **found}
+            plan = planned(case.task, case.model, shape, batch, method, **settings)
+            named = {"model": case.name(tiny), "method": method, "live teacher": live}
+            yield {**named, "ratio": ratio, "planned GiB": plan, **found}
         again = run(None)
         ratio = round(again["rows/s"] / plain["rows/s"], 3)
         yield {"model": case.name(tiny), "method": "plain Trainer again", "ratio": ratio, **again}
@@ -183,18 +189,23 @@ def lora(device: torch.device, tiny: bool) -> Found:
         before = base.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.clone()
     model = get_peft_model(base, LoraConfig(r=8, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"))
     start = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+    shape = llama(tiny=tiny, device=torch.device("meta"), dtype=torch.bfloat16)
+    with torch.device("meta"):
+        shape = get_peft_model(shape, LoraConfig(r=8, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"))
     for method in (None, "scrub", "finetune", "neggrad"):
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if name in start:
                     weight.copy_(start[name])
-        found = train(model, rows, micro, device, method, timed, gradient_checkpointing=True)
+        found = train(model, rows.sets, rows.collate, micro, device, method, timed, 0, activation_checkpointing=True)
+        plan = method and planned("celeb_profile", "llama-2-7b-chat", shape, batch, method, activation_checkpointing=True)
         if method is None:
             plain = found["rows/s"]
         yield {
             "model": f"Llama, {sum(weight.numel() for weight in base.parameters()) / 1e9:.2f} B",
             "method": method or "plain Trainer",
             "live teacher": method == "scrub",
+            "planned GiB": plan,
             "tokens": length,
             "ratio": round(found["rows/s"] / plain, 3),
             **found,
@@ -203,6 +214,72 @@ def lora(device: torch.device, tiny: bool) -> Found:
         model.eval()
         after = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     yield {"model": "the same", "adapter off is bit-equal to the original": bool(before.equal(after))}
+
+
+def data_path(device: torch.device, tiny: bool) -> Found:
+    """A method on photographs that are read from the table on disk, against rows that lie on the device already."""
+    import numpy as np
+    from data_path import images
+    from transformers import default_data_collator
+
+    from mubench_hf.data import stored_rows
+    from mubench_hf.data.prepared_rows import PreparedRows
+    from mubench_hf.data.split_rows import SplitRows
+
+    case, (micro, count) = CASES["vit"], (4, 64) if tiny else (128, 2048)
+    timed = 3 if tiny else 40
+    stored_rows.SMALL = 0
+    model = build(case, tiny=tiny, device=device)
+    lying = rows_of(case, count, tiny=tiny, device=device)
+    idle = train(model, lying.sets, lying.collate, micro, device, "finetune", timed, lying.nbytes)
+    yield {"model": case.name(tiny), "rows": "on the device", **idle}
+    table, prepare, processor = images(count, np.random.default_rng(0))
+    if tiny:
+        from mubench_hf.models.loading import load_processor
+        from mubench_hf.models.registry import get_model
+
+        processor = load_processor(get_model(case.tiny))
+    with tempfile.TemporaryDirectory() as folder:
+        source = SplitRows([table], [np.arange(count)], prepare, processor)
+        stored = stored_rows.StoredRows(source, Path(folder, "rows"), {}, "images")
+
+        def part(numbers: range) -> PreparedRows:
+            return PreparedRows(table.select(numbers), lambda row: prepare(row, processor), stored=stored)
+
+        sets = (part(range(count // 4)), part(range(count // 4, count)))
+        for workers in (0, 2, 4):
+            found = train(
+                model, sets, default_data_collator, micro, device, "finetune", timed, lying.nbytes,
+                dataloader_num_workers=workers, dataloader_prefetch_factor=4 if workers else None,
+                dataloader_persistent_workers=bool(workers),
+            )  # fmt: skip
+            busy = round(found["rows/s"] / idle["rows/s"], 3)
+            yield {"model": case.name(tiny), "rows": "in the table", "workers": workers, "GPU busy": busy, **found}
+
+
+def fsdp(device: torch.device, tiny: bool) -> Found:
+    """SCRUB under FSDP2 in one process, against the same run without it."""
+    if device.type == "cpu":
+        yield {"skipped": "accelerate runs FSDP on GPUs alone"}
+        return
+    case, micro, timed = CASES["vit"], 32, 8
+    model = build(case, tiny=tiny, device=device)
+    rows = rows_of(case, 16 * micro, tiny=tiny, device=device)
+    alone = copy.deepcopy(model)
+    found = train(alone, rows.sets, rows.collate, micro, device, "scrub", timed, cache_teacher_outputs=False)
+    yield {"model": case.name(tiny), "method": "scrub", "sharding": "none", **found}
+    one = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    os.environ.update(one)
+    from accelerate.state import AcceleratorState, PartialState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState._reset_state()
+    found = train(model, rows.sets, rows.collate, micro, device, "scrub", timed, fsdp=True, cache_teacher_outputs=False)
+    whole = {
+        name: getattr(value, "full_tensor", lambda value=value: value)() for name, value in model.state_dict().items()
+    }
+    apart = max(float((whole[name] - value).abs().max()) for name, value in alone.state_dict().items())
+    yield {"model": case.name(tiny), "method": "scrub", "sharding": "FSDP2", "largest difference": apart, **found}
 
 
 def selection(device: torch.device, tiny: bool) -> Found:

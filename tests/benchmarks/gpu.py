@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 import transformers
-from _gpu_sections import evaluation, lora, methods_of, selection
+from _gpu_sections import data_path, evaluation, fsdp, lora, methods_of, selection
 
 SECTIONS: dict[str, tuple[Any, int]] = {
     "evaluation": (evaluation, 40),
@@ -32,7 +32,9 @@ SECTIONS: dict[str, tuple[Any, int]] = {
     "bert": (methods_of("bert"), 60),
     "wav2vec2": (methods_of("wav2vec2"), 60),
     "videomae": (methods_of("videomae"), 90),
+    "data_path": (data_path, 60),
     "selection": (selection, 30),
+    "fsdp": (fsdp, 40),
 }
 """Name → a section and the most seconds that it may take, in the order of their worth."""
 
