@@ -100,8 +100,9 @@ class AsOnDevice(TorchFunctionMode):
         """Call ``func``, or what takes its place on a device."""
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            query, key, value = args[:3] if len(args) > 2 else (kwargs[name] for name in ("query", "key", "value"))
-            return _FusedAttention.apply(*(self._lowered(each) for each in (query, key, value)))
+            names = ("query", "key", "value", "attn_mask")
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            return _FusedAttention.apply(*(self._lowered(given.get(name)) for name in names))
         if func is F.dropout and self.on_gpu:
             values, share, training = _dropout(*args, **kwargs)
             return torch.native_dropout(values, share, True)[0] if training and share else values
@@ -147,15 +148,16 @@ class _FusedAttention(torch.autograd.Function):
     """What fused attention keeps: its inputs, its output, and one number for each query and head."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         out = query.new_empty(*query.shape[:-1], value.shape[-1])
         sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
-        ctx.save_for_backward(query, key, value, out, sums)
+        ctx.save_for_backward(query, key, value, mask, out, sums)
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.empty_like(each) for each in ctx.saved_tensors[:3])
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = zip(ctx.saved_tensors[:4], ctx.needs_input_grad, strict=True)
+        return tuple(torch.empty_like(each) if asked else None for each, asked in wanted)
 
 
 class _Term(torch.autograd.Function):

@@ -135,7 +135,7 @@ def memory_with(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], aske
     except (NotImplementedError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(
-            f"The memory of {asked.setup.model.name} cannot be planned, since what it computes depends on values: {first}"
+            f"The memory of {asked.setup.model.name} cannot be planned: its passes depend on values ({first})."
         ) from error
     weights, gradients, states = frozen_bytes + 4 * trained + buffers, 4 * trained, _state_bytes(args, trained)
     parts = _divided(asked, model, {"weights": weights, "gradients": gradients, "optimizer": states})

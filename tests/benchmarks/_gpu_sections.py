@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _gpu_models import CASES, LLAMA_7B, LLAMA_TINY, LORA_TARGETS, Case, Rows, build, llama, planned, rows_of, texts
+from _gpu_models import CASES, LLAMA_7B, LLAMA_TINY, LORA_TARGETS, Case, build, llama, planned, rows_of, texts
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from mubench_hf.trainers import get_method, list_methods
@@ -198,7 +198,9 @@ def lora(device: torch.device, tiny: bool) -> Found:
                 if name in start:
                     weight.copy_(start[name])
         found = train(model, rows.sets, rows.collate, micro, device, method, timed, 0, activation_checkpointing=True)
-        plan = method and planned("celeb_profile", "llama-2-7b-chat", shape, batch, method, activation_checkpointing=True)
+        plan = method and planned(
+            "celeb_profile", "llama-2-7b-chat", shape, batch, method, activation_checkpointing=True
+        )
         if method is None:
             plain = found["rows/s"]
         yield {
@@ -232,7 +234,7 @@ def data_path(device: torch.device, tiny: bool) -> Found:
     model = build(case, tiny=tiny, device=device)
     lying = rows_of(case, count, tiny=tiny, device=device)
     idle = train(model, lying.sets, lying.collate, micro, device, "finetune", timed, lying.nbytes)
-    yield {"model": case.name(tiny), "rows": "on the device", **idle}
+    yield {"model": case.name(tiny), "from": "the device", **idle}
     table, prepare, processor = images(count, np.random.default_rng(0))
     if tiny:
         from mubench_hf.models.loading import load_processor
@@ -254,7 +256,7 @@ def data_path(device: torch.device, tiny: bool) -> Found:
                 dataloader_persistent_workers=bool(workers),
             )  # fmt: skip
             busy = round(found["rows/s"] / idle["rows/s"], 3)
-            yield {"model": case.name(tiny), "rows": "in the table", "workers": workers, "GPU busy": busy, **found}
+            yield {"model": case.name(tiny), "from": "the table", "workers": workers, "GPU busy": busy, **found}
 
 
 def fsdp(device: torch.device, tiny: bool) -> Found:
