@@ -204,7 +204,8 @@ def test_a_full_disk_behind_the_output_is_one_line(offline_env):
 @pytest.mark.slow
 def test_an_interrupted_run_is_finished_by_the_same_command(own_bench, offline_env):
     argv = [sys.executable, "-m", "mubench_hf.cli", "unlearn", "--task", "cifar100", "--mini", "--method", "finetune",
-            "--out", str(own_bench), "--num_train_epochs", "8", "--disable_tqdm", "true"]  # fmt: skip
+            "--out", str(own_bench), "--num_train_epochs", "8", "--disable_tqdm", "true",
+            "--save_strategy", "epoch"]  # fmt: skip
     sent = random.choice([signal.SIGINT, signal.SIGTERM])
     with subprocess.Popen(
         argv, env=offline_env, preexec_fn=in_the_foreground, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -20,8 +20,9 @@ TIMES = ("unlearn_seconds", "retrain_time_ratio")
 
 CHILD = """
 import os, signal, sys
-from conftest import quicken
-quicken()
+import conftest
+conftest.QUICK["settings"]["save_strategy"] = "epoch"
+conftest.quicken()
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 PATCH

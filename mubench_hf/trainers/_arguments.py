@@ -139,8 +139,9 @@ _ALL = (
     *_numbers(COUNT, "eval_accumulation_steps"),
     *_works("include_for_metrics", "batch_eval_metrics"),
     Argument("save_only_model", "Such a state cannot be resumed from."),
-    Argument("save_strategy"),
-    *_numbers(Range(least=0), "save_steps"),
+    Argument("save_strategy", "By `minutes` unless one is given: a state whenever `save_minutes` have passed. Where "
+             "evaluation chooses the weights, by epoch."),
+    Argument("save_steps", "Given alone, it means `save_strategy=\"steps\"`, as in `Trainer`.", Range(least=0)),
     Argument("save_on_each_node"),
     *_numbers(COUNT, "save_total_limit"),
     Argument("enable_jit_checkpoint", only=(False,), why="The run would end early and be taken for a finished one; "

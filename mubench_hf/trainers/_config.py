@@ -11,6 +11,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.trainers._arguments import ARGUMENTS, check_arguments
 from mubench_hf.trainers._conflicts import check_after, check_before
 from mubench_hf.trainers._documented import Documented
+from mubench_hf.trainers._identity import MINUTES, selects
 from mubench_hf.trainers._settings import MOST_PROCESSES, check_settings, setting
 
 
@@ -23,7 +24,9 @@ class UnlearningConfig(Documented, TrainingArguments):
 
     Args:
         output_dir: Folder of the checkpoint.
-        save_strategy: When to save a state that a killed run resumes from.
+        save_strategy: When to save a state that a killed run resumes from: as in Trainer, or minutes, which means steps
+            if save_steps is given, and epoch where evaluation chooses the weights.
+        save_minutes: With save_strategy minutes: least minutes between two such states, and before the first.
         save_total_limit: Number of such states to keep.
         logging_strategy: When to log the method's loss.
         remove_unused_columns: Give a data_collator of your own only the columns that the model takes, in training and
@@ -36,7 +39,8 @@ class UnlearningConfig(Documented, TrainingArguments):
     """
 
     output_dir: str = "unlearned"
-    save_strategy: str = "epoch"
+    save_strategy: str = MINUTES
+    save_minutes: float = setting(10.0, above=0)
     save_total_limit: int | None = 1
     logging_strategy: str = "epoch"
     remove_unused_columns: bool = False
@@ -60,8 +64,24 @@ class UnlearningConfig(Documented, TrainingArguments):
             )
         self._check_values()
         check_before(self)
+        by_minutes = self._settle_saving()
         super().__post_init__()
+        if by_minutes:
+            self.save_strategy = MINUTES
         check_after(self)
+
+    def _settle_saving(self) -> bool:
+        """Return whether states are saved by minutes, which ``TrainingArguments`` does not know."""
+        if self.save_strategy != MINUTES:
+            return False
+        if self.save_steps != TrainingArguments.__dataclass_fields__["save_steps"].default:
+            self.save_strategy = "steps"
+        elif selects(self):
+            self.save_strategy = "epoch"
+        else:
+            self.save_strategy = "no"
+            return True
+        return False
 
     def check(self) -> None:
         """Check again what may have been changed since.

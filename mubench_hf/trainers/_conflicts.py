@@ -16,6 +16,7 @@ from transformers.utils import is_torch_xla_available
 
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers._arguments import ARGUMENTS
+from mubench_hf.trainers._identity import MINUTES
 from mubench_hf.utils.processes import launched_processes
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ def _conflicts(config: UnlearningConfig) -> Iterator[tuple[str, Any, str]]:
         schedule = config.lr_scheduler_type.value
         yield "warmup_steps", config.warmup_steps, f"{schedule} has no warmup. Leave it out, or use another schedule."
     yield from _optimizer_conflicts(config)
+    if config.save_minutes != type(config).__dataclass_fields__["save_minutes"].default:
+        strategy = getattr(config.save_strategy, "value", config.save_strategy)
+        if strategy != MINUTES:
+            why = f"states are saved by save_strategy {strategy}. Leave it out, or use save_strategy {MINUTES}."
+            yield "save_minutes", config.save_minutes, why
     if config.dataloader_persistent_workers and not config.dataloader_num_workers:
         yield "dataloader_persistent_workers", True, "there are no workers. Set dataloader_num_workers too."
     if config.label_names is not None and "labels" not in config.label_names:

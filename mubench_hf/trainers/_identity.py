@@ -22,6 +22,7 @@ NOT_IDENTITY = frozenset(
         "save_total_limit",
         "save_strategy",
         "save_steps",
+        "save_minutes",
         "logging_strategy",
         "logging_steps",
         "eval_strategy",
@@ -52,6 +53,9 @@ NEUTRAL = NOT_IDENTITY | frozenset((
 """Arguments that a killed run may go on with changed: they move no weight."""
 
 
+MINUTES = "minutes"
+"""The ``save_strategy`` of saving a state whenever so many minutes have passed."""
+
 SELECTING = frozenset(("eval_strategy", "eval_steps", "save_strategy", "save_steps"))
 """Arguments that affect the outcome after all if evaluation chooses the weights."""
 
@@ -71,8 +75,10 @@ def changed_arguments(args: TrainingArguments) -> dict[str, Any]:
     neutral = NOT_IDENTITY - SELECTING if selects(args) else NOT_IDENTITY
     changed = {}
     for spec in dataclasses.fields(args):
-        value = getattr(args, spec.name)
-        if spec.init and spec.name not in neutral and value != getattr(default, spec.name):
+        value, usual = getattr(args, spec.name), getattr(default, spec.name)
+        if spec.name == "save_strategy":  # Only read where evaluation chooses the weights, see ``_settle_saving``.
+            usual = "epoch"
+        if spec.init and spec.name not in neutral and value != usual:
             changed[spec.name] = plain(value)
     return changed
 

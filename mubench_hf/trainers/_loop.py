@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mubench_hf.models.loading import weights_sha256
 from mubench_hf.models.restoring import moving_tensors, restore_weights, save_weights
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._config import UnlearningConfig
-from mubench_hf.trainers._identity import moving_arguments
+from mubench_hf.trainers._identity import MINUTES, moving_arguments
 from mubench_hf.trainers._passes import PassSampler
 from mubench_hf.trainers._states import (
     START_FILE,
@@ -83,7 +84,7 @@ class RunLoop(Trainer):
                 self.clock.set(state.seconds)
             # Random numbers drawn since the trainer was made must not affect the weights.
             set_seed(self.args.seed)
-            self._update_loss = 0.0
+            self._update_loss, self._saved_at = 0.0, time.monotonic()
             self.status, self.status_reason = "ok", None
             try:
                 output = super().train(str(state.folder) if state else None, **kwargs)
@@ -122,7 +123,18 @@ class RunLoop(Trainer):
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         with self.clock.paused():
+            if self.args.save_strategy == MINUTES and self._state_is_due():
+                self.control.should_save = True
             super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _state_is_due(self) -> bool:
+        """Return whether a state is to be saved by minutes; all processes say the same."""
+        if self.state.global_step >= self.state.max_steps:
+            return False  # The run has ended, and is about to be saved itself.
+        due = time.monotonic() - self._saved_at >= 60 * self.args.save_minutes
+        if self.args.world_size > 1:
+            due = self.accelerator.reduce(torch.tensor(float(due), device=self.args.device), "sum").item() > 0
+        return due
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
@@ -135,6 +147,7 @@ class RunLoop(Trainer):
             if self._start:
                 save_file(self._start, folder / START_FILE)
             mark_state(folder, self.identity, self.unlearn_seconds)
+        self._saved_at = time.monotonic()
 
     # Whose a state is, and putting one back ---------------------------------------------------------------------------
 
