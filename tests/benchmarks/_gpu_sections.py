@@ -112,6 +112,7 @@ def train(
 
 def evaluation(device: torch.device, tiny: bool) -> Found:
     """ViT-base's outputs on rows in memory, as evaluation and teacher tables compute them."""
+    from mubench_hf.models.device import exact_arithmetic
     from mubench_hf.models.outputs import row_outputs
 
     case, count = CASES["vit"], 64 if tiny else 1024
@@ -119,22 +120,24 @@ def evaluation(device: torch.device, tiny: bool) -> Found:
     rng = torch.Generator().manual_seed(3)
     rows = [{**case.inputs(tiny, rng), "labels": 0} for _ in range(count)]
     few = rows[:8]
-    row_outputs(model, rows[: count // 2])
-    clean(device)
-    start = time.perf_counter()
-    outputs = row_outputs(model, rows)
-    finish(device)
-    seconds = time.perf_counter() - start
-    peak = peak_gib(device)
+    with exact_arithmetic(device, torch.get_num_threads()):  # As checkpoints are evaluated.
+        row_outputs(model, rows[: count // 2])
+        clean(device)
+        start = time.perf_counter()
+        outputs = row_outputs(model, rows)
+        finish(device)
+        seconds = time.perf_counter() - start
+        peak = peak_gib(device)
+        again = row_outputs(model, rows).logits
+        there = row_outputs(model, few).logits
     on_cpu = row_outputs(copy.deepcopy(model).cpu(), few).logits
-    again = row_outputs(model, rows).logits
     yield {
         "model": case.name(tiny),
         "rows": count,
         "rows/s": round(count / seconds, 1),
         "peak GiB": peak,
         "same bits again": bool((again == outputs.logits).all()),
-        "largest difference to a CPU": float(abs(row_outputs(model, few).logits - on_cpu).max()),
+        "largest difference to a CPU": float(abs(there - on_cpu).max()),
     }
 
 

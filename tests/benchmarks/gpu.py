@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # So that asking for a GPU leaves it to the sections.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
@@ -39,6 +38,10 @@ SECTIONS: dict[str, tuple[Any, int]] = {
 """Name → a section and the most seconds that it may take, in the order of their worth."""
 
 
+FORK = multiprocessing.get_context("fork")
+"""Sections are forked from this process, which has done the imports and never opens the GPU itself."""
+
+
 def run_section(name: str, device: str, tiny: bool, out: Path) -> None:
     """Run one section and append what it finds to a file."""
     transformers.utils.logging.set_verbosity_error()
@@ -57,20 +60,19 @@ def _write(out: Path, found: dict[str, Any]) -> None:
     print(line, flush=True)
 
 
-def hardware(device: str) -> dict[str, Any]:
-    """Return what the figures were measured on."""
+def hardware() -> dict[str, Any]:
+    """Return what the figures are measured on; ``device`` is ``cpu`` without a GPU."""
     from importlib.metadata import version
 
     names = ("torch", "transformers", "accelerate", "peft")
-    found: dict[str, Any] = {"device": device, "cores": os.cpu_count(), **{name: version(name) for name in names}}
-    if device == "cuda":
-        # Asked in a process of its own: what has opened the GPU cannot fork.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found |= pool.apply(_gpu)
-    return found
+    # In a process of its own: one that has opened the GPU can start no section.
+    with FORK.Pool(1) as pool:
+        return {**pool.apply(_device), "cores": os.cpu_count(), **{name: version(name) for name in names}}
 
 
-def _gpu() -> dict[str, Any]:
+def _device() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {"device": "cpu"}
     properties = torch.cuda.get_device_properties(0)
     return {"device": properties.name, "memory GiB": round(properties.total_memory / 2**30, 1)}
 
@@ -89,7 +91,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("test-output/gpu.jsonl"), help="file that gets the results")
     given = parser.parse_args()
     begun = time.monotonic()
-    if given.device == "cuda" and not torch.cuda.is_available():
+    found = hardware()
+    if given.device == "cuda" and found["device"] == "cpu":
         print("torch sees no GPU. `--device cpu --tiny` runs the same code on small models.", file=sys.stderr)
         raise SystemExit(2)
     if given.device == "cpu" and not given.tiny:
@@ -97,7 +100,7 @@ def main() -> None:
         raise SystemExit(2)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.unlink(missing_ok=True)
-    _write(given.out, {"section": "hardware", **hardware(given.device)})
+    _write(given.out, {"section": "hardware", **found})
     failed = []
     for name in given.sections:
         left = given.seconds - (time.monotonic() - begun)
@@ -105,9 +108,7 @@ def main() -> None:
             _write(given.out, {"section": name, "failed": "not run: no time was left"})
             continue
         start = time.monotonic()
-        process = multiprocessing.get_context("fork").Process(
-            target=run_section, args=(name, given.device, given.tiny, given.out)
-        )
+        process = FORK.Process(target=run_section, args=(name, given.device, given.tiny, given.out))
         process.start()
         process.join(min(left, SECTIONS[name][1]))
         if process.is_alive():
