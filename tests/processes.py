@@ -9,9 +9,11 @@ import socket
 import sys
 import tempfile
 import types
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 IMPORTED = ["datasets", "evaluate", "rouge_score.rouge_scorer", "sklearn.model_selection", "sklearn.svm",
             "transformers.models.vit.modeling_vit", "transformers.trainer",
@@ -65,3 +67,30 @@ def _main(code: str, arguments: tuple[str, ...], env: dict[str, str], cwd: str, 
     sys.argv, sys.path[:0] = ["-c", *arguments], [""]
     sys.modules["__main__"] = main = types.ModuleType("__main__")
     exec(compile(code, "<the test's program>", "exec"), main.__dict__)
+
+
+def forked(work: Callable[[int], Any], folder: Path, count: int = 2) -> list[Any]:
+    """Return what ``work(rank)`` returns in ``count`` forks of this process that gloo joins; an error as its text."""
+    context, pipes = multiprocessing.get_context("fork"), []
+    for rank in range(count):
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_joined, args=(work, rank, count, folder, theirs))
+        process.start()
+        pipes.append((process, ours))
+    told = [ours.recv() if ours.poll(120) else "no answer" for _, ours in pipes]
+    for process, _ in pipes:
+        process.join(10)
+        process.kill()
+    return told
+
+
+def _joined(work: Callable[[int], Any], rank: int, count: int, folder: Path, pipe: Any) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    where = {"init_method": f"file://{folder}/joined", "rank": rank, "world_size": count}
+    torch.distributed.init_process_group("gloo", **where)
+    try:
+        pipe.send(work(rank))
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")

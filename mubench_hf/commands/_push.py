@@ -18,11 +18,11 @@ class Push:
     """A push that was asked for.
 
     Attributes:
-        publisher: Sends it.
+        publisher: Sends it; ``None`` in all processes of a run but the first.
         org: Organisation on the Hub.
     """
 
-    publisher: Publisher
+    publisher: Publisher | None
     org: str
 
     def send(self, checkpoint: str, out: str, ratio: int | None = None) -> None:
@@ -36,6 +36,8 @@ class Push:
         Raises:
             BadInput: If it cannot be published.
         """
+        if self.publisher is None:
+            return
         from mubench_hf.hub import model_bundle
 
         bundle = model_bundle(checkpoint, out=out, org=self.org, ratio=ratio)
@@ -73,7 +75,7 @@ def requested_push(args: UnlearningConfig, run: RunId, evaluated: bool = True) -
             f"Allowed: ORG/{run.checkpoint_name}, where ORG is an organisation or a user."
         )
     if args.process_index:
-        return None
+        return Push(None, org)
     from mubench_hf.hub.publish import Publisher  # Imported late, so that runs that are not pushed start sooner.
 
     publisher = Publisher(token=args.hub_token, private=args.hub_private_repo)

@@ -16,6 +16,7 @@ from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.trainers import METHODS
+from mubench_hf.utils.processes import joined
 
 if TYPE_CHECKING:
     from mubench_hf.runs.pipeline import Pipeline
@@ -72,7 +73,8 @@ def main(argv: Sequence[str]) -> None:
     pipelines = [Pipeline(task, **given, out=place, adapter=adapter) for task, place in zip(named, places, strict=True)]
     failed = [name for pipeline in pipelines for name in _run(pipeline)]
     if failed:
-        print(f"Failed: {', '.join(failed)}. The same command tries them again.", file=sys.stderr)
+        if joined()[0] == 0:
+            print(f"Failed: {', '.join(failed)}. The same command tries them again.", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -84,8 +86,11 @@ def _run(pipeline: Pipeline) -> list[str]:
 
     setup = pipeline.setup
     task, results, plots = setup.task, pipeline.run(), setup.out / "plots"
+    failed = [result.name for result in results if result.status == "failed"]
+    if joined()[0]:
+        return failed
     (groups,) = aggregate(results)
     print_table(groups, task.title, task.metric)
     draw_plots(results, setup.results, plots, task.title, task.metric)
     print(f"Results: {setup.results}\nPlots: {plots}\nData and checkpoints: {setup.out / 'mubench'}")
-    return [result.name for result in results if result.status == "failed"]
+    return failed

@@ -56,9 +56,9 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     push = requested_push(plan.args, plan.run)
     record = train_run(plan, data=rows(plan.setup, None) if rows else None)
     if plan.args.process_index == 0:
-        print(f"{plan.folder}: {record.status}, {record.seconds:.1f} s of training")
-        if push:
-            from mubench_hf.commands.evaluate import evaluate_into
+        print(f"{plan.folder}: {record.status}, {record.seconds:.1f} s of training", flush=True)
+    if push:
+        from mubench_hf.commands.evaluate import evaluate_into
 
-            evaluate_into(plan.folder, arguments.out, device=plan.args.device)
-            push.send(plan.args.output_dir, arguments.out)
+        evaluate_into(plan.folder, arguments.out, device=plan.args.device)
+        push.send(plan.args.output_dir, arguments.out)

@@ -74,8 +74,8 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     with owner_of(plan):
         record = train_run(plan, data=rows(plan.setup, plan.start) if rows else None)
         if plan.args.process_index == 0:
-            print(f"{plan.folder}: {record.status}, {record.seconds:.1f} s of unlearning")
-            if arguments.evaluate:
-                evaluate_into(plan.folder, arguments.out, rows=rows, device=plan.args.device)
-    if push and plan.args.process_index == 0:
+            print(f"{plan.folder}: {record.status}, {record.seconds:.1f} s of unlearning", flush=True)
+        if arguments.evaluate:
+            evaluate_into(plan.folder, arguments.out, rows=rows, device=plan.args.device)
+    if push:
         push.send(plan.args.output_dir, arguments.out)

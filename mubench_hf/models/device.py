@@ -13,6 +13,8 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from accelerate.utils.memory import clear_device_cache
 
+from mubench_hf.utils.processes import launched_processes
+
 Model = TypeVar("Model")
 
 
@@ -24,9 +26,10 @@ def model_device(use_cpu: bool = False) -> torch.device:
     Args:
         use_cpu: Take the CPU whatever else there is, like the argument of ``TrainingArguments``.
     """
-    if use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
+    on_cpu = use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU")
+    if on_cpu and launched_processes() == 1:
         return torch.device("cpu")
-    return PartialState().device
+    return PartialState(cpu=on_cpu).device
 
 
 def device_name(device: torch.device) -> str:

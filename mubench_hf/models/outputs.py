@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,10 @@ from mubench_hf.data.fingerprint import row_sha256
 from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.utils.files import known_sha256, write_atomic
+from mubench_hf.utils.processes import agreed, by_first, spread
 from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
+
+Made = TypeVar("Made")
 
 BATCH_SIZE, BATCH_BYTES = 256, 64 << 20
 """Most rows and input bytes per forward pass. Batches depend only on the rows, since on some hardware a row's last bits
@@ -47,36 +50,40 @@ class RowOutputs:
     seconds: float
 
 
-def row_batches(rows: Dataset, batch_size: int | None = None) -> Iterator[list[dict[str, Any]]]:
-    """Yield all rows in order, in lists of ``batch_size``; by default as many as ``BATCH_BYTES`` hold, by the first."""
-    held: list[dict[str, Any]] = []
-    for position in range(len(rows)):
-        held.append(rows[position])
-        if batch_size is None:
-            batch_size = _fitting(held[0])
-        if len(held) == batch_size:
-            yield held
-            held = []
-    if held:
-        yield held
+def over_batches(
+    rows: Dataset,
+    collate: Callable[[list[Any]], Any],
+    work: Callable[[Any, range], Made],
+    batch_size: int | None = None,
+) -> list[Made]:
+    """Return ``work(batch, places)`` of each batch of rows, in order; processes that work together share the batches.
+
+    A batch is read from the rows' table where that gives what ``collate`` makes of them. See ``data/batches.py``.
+
+    Args:
+        rows: The rows.
+        collate: Makes a batch of a list of rows.
+        work: Runs a model on a batch, whose rows have these numbers.
+        batch_size: Rows of a batch; by default as many as ``BATCH_BYTES`` hold, by the first row.
+    """
+    if not len(rows):
+        return []
+    source, collate = for_loader(rows, collate)
+    first = rows[0] if source is rows or batch_size is None else None
+    size = batch_size or _fitting(first)
+    places = [range(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
+
+    def one(batch: range) -> Made:
+        if source is not rows:
+            return work(source.__getitems__(batch), batch)
+        return work(collate([rows[place] if place else first for place in batch]), batch)
+
+    return spread(places, one)
 
 
 def _fitting(row: Mapping[str, Any]) -> int:
     size = sum(getattr(value, "nbytes", 0) for value in row.values())
     return min(BATCH_SIZE, max(1, BATCH_BYTES // max(1, size)))
-
-
-def collated_batches(
-    rows: Dataset, collator: Callable[[list[Any]], dict[str, Any]], batch_size: int | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield ``row_batches``, collated; read from the rows' table where that gives the same. See ``data/batches.py``."""
-    source, collate = for_loader(rows, collator)
-    if source is rows:
-        yield from map(collator, row_batches(rows, batch_size))
-        return
-    size = batch_size or _fitting(rows[0])
-    for start in range(0, len(rows), size):
-        yield source.__getitems__(range(start, min(start + size, len(rows))))
 
 
 @contextmanager
@@ -101,14 +108,17 @@ def row_outputs(
 
     The model keeps its mode and its device, and the caller's random state does not change.
     """
-    start, logits, device = time.perf_counter(), [], next(model.parameters()).device
+    start, device = time.perf_counter(), next(model.parameters()).device
+
+    def logits(batch: Mapping[str, Any], places: range) -> np.ndarray:
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        outputs = model(**send_to_device(inputs, device))
+        made = outputs["logits"] if isinstance(outputs, Mapping) else outputs.logits
+        return made.float().cpu().numpy()
+
     with evaluating(model):
-        for batch in collated_batches(rows, collator, batch_size):
-            inputs = {name: value for name, value in batch.items() if name != "labels"}
-            outputs = model(**send_to_device(inputs, device))
-            made = outputs["logits"] if isinstance(outputs, Mapping) else outputs.logits
-            logits.append(made.float().cpu().numpy())
-    return RowOutputs(np.concatenate(logits), time.perf_counter() - start)
+        made = over_batches(rows, collator, logits, batch_size)
+    return RowOutputs(np.concatenate(made), time.perf_counter() - start)
 
 
 def cached_row_outputs(
@@ -134,15 +144,22 @@ def cached_row_outputs(
     file = Path(cache_dir) / f"{_table_name(model)}.npy"
     note = file.with_suffix(".json")
     made_of = _sample_sha256(rows, collator)
-    seconds = _noted_seconds(file, note, made_of)
-    if seconds is None:
+    there = agreed(lambda: _noted_seconds(file, note, made_of))
+    seconds = max((each for each in there if each is not None), default=0.0)
+    if None in there:
         outputs = row_outputs(model, rows, collator, batch_size)
-        # The note is written last: a table without one was interrupted.
-        write_atomic(file, lambda handle: np.save(handle, outputs.logits))
-        content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file), "rows": made_of})
-        write_atomic(note, lambda handle: handle.write(json.dumps(content).encode()))
-        seconds = outputs.seconds
+        seconds = by_first(lambda: _write(file, note, made_of, outputs))
+        if not file.is_file():  # The first process may be on another machine.
+            return RowOutputs(outputs.logits, seconds)
     return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), seconds)
+
+
+def _write(file: Path, note: Path, made_of: str, outputs: RowOutputs) -> float:
+    # The note is written last: a table without one was interrupted.
+    write_atomic(file, lambda handle: np.save(handle, outputs.logits))
+    content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file), "rows": made_of})
+    write_atomic(note, lambda handle: handle.write(json.dumps(content).encode()))
+    return outputs.seconds
 
 
 def _noted_seconds(file: Path, note: Path, made_of: str) -> float | None:

@@ -14,13 +14,14 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
 from mubench_hf.runs.checked import check_files
-from mubench_hf.runs.record import ORIGINAL, RunRecord
+from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import references_of, score, score_names
 from mubench_hf.runs.setup import recorded_model
 from mubench_hf.runs.store import check_same_run, has_logits, load_logits, reference_results, save_logits, save_result
 from mubench_hf.tasks import known_task
 from mubench_hf.utils.files import known_sha256
+from mubench_hf.utils.processes import by_first, together
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,8 @@ def evaluate_checkpoint(
 ) -> RunResult:
     """Measure a finished run's checkpoint, score it, and keep outputs and result in ``results``.
 
-    It is compared with the original and with the retrained model of the same seed if ``results`` has them.
+    It is compared with the original and with the retrained model of the same seed if ``results`` has them. Processes
+    that are joined measure it together, each of them calling this, and the first writes.
 
     Args:
         checkpoint: Folder of the run.
@@ -63,7 +65,16 @@ def evaluate_checkpoint(
     check_same_run(record, run, results)
     check_files(checkpoint, record)
     references = reference_results(record, run, results)
-    outputs, evaluated = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL, device=device)
+    with together():
+        measured = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL, device=device)
+        return by_first(lambda: _scored(record, run, measured, data, results, references))
+
+
+def _scored(
+    record: RunRecord, run: RunId, measured: Measured, data: TaskData, results: Path, references: dict[str, RunResult]
+) -> RunResult:
+    """Return what was measured with its scores, and keep both."""
+    outputs, evaluated = measured
     hashes = {"checkpoint": record.checkpoint_sha256, "outputs": known_sha256(save_logits(run.name, results, outputs))}
     result = evaluate_run(record, outputs, data, **{name: found.scores for name, found in references.items()})
     result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256}, evaluated=evaluated)

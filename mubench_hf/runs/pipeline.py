@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +22,12 @@ from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, pre
 from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
 from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.store import Results, load_named_result, load_results, save_result
-from mubench_hf.runs.train import load_rows, new_record, start_of, train_run
+from mubench_hf.runs.train import load_rows, new_record, owner_of, start_of, train_run
 from mubench_hf.runs.updates import divided
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer, get_method
 from mubench_hf.utils.files import known_sha256
-from mubench_hf.utils.locks import sole_owner
-from mubench_hf.utils.processes import launched_processes
+from mubench_hf.utils.processes import by_first, joined, launched_processes, together
 from mubench_hf.utils.progress import RunProgress
 
 PAPER_METHODS = ("finetune", "neggrad", "rand_label", "bad_teaching", "scrub", "salun")
@@ -166,20 +166,25 @@ class Pipeline:
         Raises:
             BadInput: If the output folder holds another run.
         """
-        progress, steps = progress or RunProgress(), self.steps()
-        with progress.over(len(steps) + 2):
+        progress, steps = progress or RunProgress(quiet=joined()[0] > 0), self.steps()
+        with together(), progress.over(len(steps) + 2):
             with progress.part("data set"):
                 setup = self.setup
                 build(setup.task, variant=setup.variant, out=setup.out, raw=self.raw, progress=False)
                 data = load_rows(setup)
             names = [self._one(step, data, progress) for step in steps]
             with progress.part("scores"):
-                results = Results(result for result in load_results(setup.results) if result.name in names)
-                # Originals were evaluated before the models that they are compared with; metrics may be new.
-                for number, result in enumerate(results):
-                    results[number] = completed(result, setup.results)
-                    if results[number] is not result:
-                        save_result(results[number], setup.results)
+                return by_first(partial(self._results, names))
+
+    def _results(self, names: Collection[str]) -> Results:
+        """Return the results of these names, with scores that others made possible."""
+        folder = self.setup.results
+        results = Results(result for result in load_results(folder) if result.name in names)
+        # Originals were evaluated before the models that they are compared with; metrics may be new.
+        for number, result in enumerate(results):
+            results[number] = completed(result, folder)
+            if results[number] is not result:
+                save_result(results[number], folder)
         return results
 
     def _one(self, step: Step, data: TaskData, progress: RunProgress) -> str:
@@ -188,14 +193,14 @@ class Pipeline:
             plan = self._plan(step)
             name = plan.run.at(self.setup.del_ratio).name
             try:
-                with sole_owner(plan.folder):
+                with owner_of(plan):
                     record = train_run(plan, data=data, callbacks=[part.callback])
-                    if self._has_result(name, record):
+                    if by_first(partial(self._has_result, name, record)):
                         part.note("already there")
                         return name
                     evaluate_checkpoint(plan.folder, record, data, self.setup.results, device=plan.args.device)
             except RuntimeError as error:  # Out of memory, for example: the other runs may still succeed.
-                if step.method == ORIGINAL:
+                if step.method == ORIGINAL or joined()[1] > 1:  # The other processes may be anywhere in the run.
                     raise
                 # Not the error itself, whose frames hold the model and whatever else there was no room for.
                 failure = str(error)

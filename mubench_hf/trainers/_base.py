@@ -347,7 +347,7 @@ class UnlearningTrainer(Pushing):
             if all(weight.requires_grad for weight in self.model.parameters()):
                 return LiveTeacher(copy.deepcopy(self.model), self.kind, self.accelerator.autocast)
             return StartTeacher(self.model, self.kind)
-        with self.clock.paused(), self.args.main_process_first(desc="teacher outputs"):
+        with self.clock.paused():
             place, collate = self.args.teacher_cache_dir, self.collator.without_flags
             outputs = self.fitting_outputs(partial(cached_row_outputs, self.model, self.rows, place, collate))
         epochs, max_steps = self._length()

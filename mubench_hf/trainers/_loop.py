@@ -32,6 +32,7 @@ from mubench_hf.trainers._states import (
     read_state,
     state_of,
 )
+from mubench_hf.utils.processes import together
 
 
 class Diverged(RuntimeError):
@@ -79,7 +80,8 @@ class RunLoop(Trainer):
         state = self._state_to_resume(resume_from_checkpoint)
         self._take_start(state)
         with self.clock.running():
-            self.prepare()
+            with together():
+                self.prepare()
             if state:
                 self.clock.set(state.seconds)
             # Random numbers drawn since the trainer was made must not affect the weights.

@@ -41,10 +41,15 @@ class _StepCallback(TrainerCallback):
 
 
 class RunProgress:
-    """Draws progress in a terminal; elsewhere prints one line per finished part."""
+    """Draws progress in a terminal; elsewhere prints one line per finished part.
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or Console(stderr=True)
+    Args:
+        console: Where; default: standard error.
+        quiet: Show nothing, as in all processes of a run but the first.
+    """
+
+    def __init__(self, console: Console | None = None, *, quiet: bool = False):
+        self.console = console or Console(stderr=True, quiet=quiet)
         self._bars = Progress(
             TextColumn("{task.description:<28}"),
             BarColumn(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from mubench_hf.data.joined import FlaggedCollator, JoinedRows
 from mubench_hf.kinds._losses import IGNORED, row_js
 from mubench_hf.kinds._tokens import TokenKind
 from mubench_hf.kinds.measures._base import Measure, RowAnswer, incompetent, truth_logits
-from mubench_hf.models.outputs import evaluating, row_batches
+from mubench_hf.models.outputs import evaluating, over_batches
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -70,26 +71,30 @@ class TokenMeasure(Measure):
 
     def _tokens(self, model: Any, rows: Dataset, data: TaskData, other: Any) -> dict[str, np.ndarray]:
         """Return the model's outputs on the rows' true tokens from one pass, compared with ``other`` if it is given."""
-        collate, losses, divergences, predicted, true = FlaggedCollator(data.collator).without_flags, [], [], [], []
+        collate = FlaggedCollator(data.collator).without_flags
+
+        def measured(batch: Mapping[str, Any], places: range) -> tuple[np.ndarray, ...]:
+            inputs = send_to_device(dict(batch), model.device)
+            _, predictions, labels = self.kind.run(model, inputs)
+            compared = ()
+            if other is not None:
+                with evaluating(other):
+                    compared = (row_js(predictions, self.kind.run(other, inputs)[1], labels),)
+            losses = self.kind.row_losses(predictions, labels)
+            made = (losses, predictions.argmax(-1).int(), labels.int(), *compared)
+            return tuple(each.cpu().numpy() for each in made)
+
         with evaluating(model):
-            for held in row_batches(rows, BATCH):
-                inputs = send_to_device(dict(collate(held)), model.device)
-                _, predictions, labels = self.kind.run(model, inputs)
-                losses.append(self.kind.row_losses(predictions, labels).cpu().numpy())
-                if other is not None:
-                    with evaluating(other):
-                        divergences.append(row_js(predictions, self.kind.run(other, inputs)[1], labels).cpu().numpy())
-                predicted += list(predictions.argmax(-1).int().cpu().numpy())
-                true += list(labels.int().cpu().numpy())
+            losses, predicted, true, *divergences = zip(*over_batches(rows, collate, measured, BATCH), strict=True)
         logits, labels = truth_logits(np.concatenate(losses))
         found = {"logits": logits, "labels": labels, "label_tokens": _padded(true)}
         found["predicted_tokens"] = np.where(
             found["label_tokens"] == IGNORED, np.int32(IGNORED), _padded(predicted)
         ).astype(np.int32)
-        return found | ({"divergences": np.concatenate(divergences)} if divergences else {})
+        return found | ({"divergences": np.concatenate(divergences[0])} if divergences else {})
 
     def _texts(self, model: Any, rows: Dataset | list[dict[str, Any]], data: TaskData) -> np.ndarray:
-        tokenizer, texts = getattr(data.processor, "tokenizer", data.processor), []
+        tokenizer = getattr(data.processor, "tokenizer", data.processor)
         # A target ends with the tokenizer's end token, which not all models' settings name; chat models may not pad.
         ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
         ends["pad_token_id"] = ends["eos_token_id"] if ends["pad_token_id"] is None else ends["pad_token_id"]
@@ -97,13 +102,16 @@ class TokenMeasure(Measure):
         # what is written for a row would hang on the rows beside it.
         room = tokenizer.model_max_length // (2 if self.fill_before else 1)
         settings = {**ends, "max_new_tokens": min(data.max_target_tokens, room), "do_sample": False, "num_beams": 1}
+
+        def written(held: list[dict[str, Any]], places: range) -> list[str]:
+            inputs = self._filled_up([self.kind.prompt(row) for row in held], ends["pad_token_id"])
+            inputs = send_to_device(inputs, model.device)
+            generated = self.continuation(model.generate(**inputs, **settings), inputs["input_ids"].shape[1])
+            return tokenizer.batch_decode(generated, skip_special_tokens=True)
+
         with evaluating(model):
-            for held in row_batches(rows, GENERATION_BATCH):
-                inputs = self._filled_up([self.kind.prompt(row) for row in held], ends["pad_token_id"])
-                inputs = send_to_device(inputs, model.device)
-                generated = self.continuation(model.generate(**inputs, **settings), inputs["input_ids"].shape[1])
-                texts += tokenizer.batch_decode(generated, skip_special_tokens=True)
-        return np.asarray(texts, dtype=np.str_)
+            texts = over_batches(rows, list, written, GENERATION_BATCH)
+        return np.asarray([text for batch in texts for text in batch], dtype=np.str_)
 
     def _filled_up(self, prompts: list[list[int]], token: int) -> dict[str, Tensor]:
         """Return prompts as one batch, shorter ones padded with ``token``, which the mask hides."""
@@ -117,8 +125,9 @@ class TokenMeasure(Measure):
         return {name: torch.tensor(values) for name, values in inputs.items()}
 
 
-def _padded(rows: list[np.ndarray]) -> np.ndarray:
-    """Return rows of different lengths as one array ``[rows, positions]``, padded with -100."""
+def _padded(batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Return batches whose rows differ in length as one array ``[rows, positions]``, padded with -100."""
+    rows = [row for batch in batches for row in batch]
     padded = np.full((len(rows), max(map(len, rows))), IGNORED, dtype=np.int32)
     for line, row in zip(padded, rows, strict=True):
         line[: len(row)] = row

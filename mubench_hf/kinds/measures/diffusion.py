@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
 from mubench_hf.kinds.measures._base import Measure, RowAnswer, truth_logits
-from mubench_hf.models.outputs import evaluating, row_batches
+from mubench_hf.models.outputs import evaluating, over_batches
+from mubench_hf.utils.processes import spread
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -40,22 +42,25 @@ class DiffusionMeasure(Measure):
         ``_generated_labels``, and ``_real_features`` of the rows' own images.
         """
         outputs: dict[str, np.ndarray] = {"chance": np.asarray(1 / len(data.label_names))}
-        for split in ("forget", "retain", "test"):
-            rows = JoinedRows(data.splits[split], None)
+        every = {split: JoinedRows(data.splits[split], None) for split in ("forget", "retain", "test")}
+        # The images of a split are one batch.
+        images = spread([*every.values()], lambda rows: self._images(model, rows, data))
+        for (split, rows), drawn in zip(every.items(), images, strict=True):
             logits, labels = truth_logits(self._losses(model, rows, data))
-            found = {"logits": logits, "labels": labels, **self._images(model, rows, data)}
+            found = {"logits": logits, "labels": labels, **drawn}
             outputs |= {f"{split}_{name}": value for name, value in found.items()}
         _beside(data.judge, torch.device("cpu"))  # It is kept for the next checkpoint, which may have to be trained.
         return outputs
 
     def _losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
-        collate, losses, first = FlaggedCollator(data.collator).without_flags, [], 0
+        collate = FlaggedCollator(data.collator).without_flags
+
+        def losses(batch: Mapping[str, Any], places: range) -> np.ndarray:
+            inputs = send_to_device(dict(batch), model.device)
+            return self._mean_losses(model, inputs, torch.as_tensor(places)).cpu().numpy()
+
         with evaluating(model):
-            for held in row_batches(rows):
-                inputs = send_to_device(dict(collate(held)), model.device)
-                losses.append(self._mean_losses(model, inputs, first + torch.arange(len(held))).cpu().numpy())
-                first += len(held)
-        return np.concatenate(losses)
+            return np.concatenate(over_batches(rows, collate, losses))
 
     def _mean_losses(self, model: Any, inputs: dict[str, Any], places: Tensor) -> Tensor:
         """Return the loss of each row, the mean over the draws that belong to its position."""
