@@ -28,6 +28,7 @@ from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.setup import setup_of
 from mubench_hf.tasks import get_task
+from mubench_hf.utils.processes import check_joined, joined, together
 
 if TYPE_CHECKING:
     import torch
@@ -116,16 +117,21 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
 
     # All names have been checked, so that a typo need not wait for torch.
     from mubench_hf.models.device import model_device
+    from mubench_hf.runs.kept_rows import KeptRows
 
-    device = model_device(arguments.use_cpu)
-    results = [evaluate_into(folder, arguments.out, ratio, rows=rows, device=device) for folder in folders]
-    for groups in aggregate(results):
+    device, kept = model_device(arguments.use_cpu), KeptRows()
+    check_joined()
+    results = [evaluate_into(folder, arguments.out, ratio, rows=rows or kept, device=device) for folder in folders]
+    shows = joined()[0] == 0
+    for groups in aggregate(results) if shows else ():
         task = get_task(groups[0].task)
         print_table(groups, task.title, task.metric)
     agree = True
     for name in published:
-        verification = verify_checkpoint(name, out=arguments.out, device=device)
-        show(verification, Console())
+        with together():
+            verification = verify_checkpoint(name, out=arguments.out, device=device, rows=kept)
+        if shows:
+            show(verification, Console())
         agree &= not verification.differing
     if not agree:
         raise SystemExit(1)

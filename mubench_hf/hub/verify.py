@@ -31,6 +31,8 @@ from mubench_hf.runs.store import IDENTITY, load_result
 if TYPE_CHECKING:
     import torch
 
+    from mubench_hf.runs.kept_rows import KeptRows
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -55,7 +57,12 @@ class Verification:
 
 
 def verify_checkpoint(
-    name: str, revision: str | None = None, *, out: Path | str = ".", device: torch.device | None = None
+    name: str,
+    revision: str | None = None,
+    *,
+    out: Path | str = ".",
+    device: torch.device | None = None,
+    rows: KeptRows | None = None,
 ) -> Verification:
     """Compute every score of a published checkpoint again.
 
@@ -67,27 +74,18 @@ def verify_checkpoint(
         revision: Branch, tag or commit; default: the newest.
         out: Folder that the data set may have been built in.
         device: Where the model runs, see ``measure_checkpoint``.
+        rows: Where the data set's rows come from; default: ``load_rows``.
 
     Raises:
         BadInput: If the repository is no checkpoint of this benchmark, states no scores or those of another run, or its
             data set is neither built nor on the Hub.
     """
-    from mubench_hf.data.prepare import load_task_data
-    from mubench_hf.models.loading import saved_processor
+    from mubench_hf.runs.train import load_rows
 
     repo, revision = split_name(name, revision)
     folder, org = checkpoint_folder(repo, revision), repo.split("/")[0]
     record, stated = load_record(folder), _stated(repo, folder)
-    setup = setup_of(record, folder, out, stated.del_ratio)
-    task, loader = setup.task, setup.model.architecture.processor_class
-    data = load_task_data(
-        task,
-        variant=record.run.variant,
-        ratio=stated.del_ratio,
-        processor=lambda texts: saved_processor(folder, processor_class=loader),
-        out=out,
-        org=org,
-    )
+    data = (rows or load_rows)(setup_of(record, folder, out, stated.del_ratio), folder, org)
     with TemporaryDirectory() as kept:  # What is kept of models that one works with is no use here.
         measured = measure_checkpoint(folder, record, replace(data, cache_dir=Path(kept)), device=device)
         outputs = {name: np.array(values) for name, values in measured.outputs.items()}

@@ -69,7 +69,7 @@ def over_batches(
     if not len(rows):
         return []
     source, collate = for_loader(rows, collate)
-    first = rows[0] if source is rows or batch_size is None else None
+    first: Any = rows[0] if source is rows or batch_size is None else None
     size = batch_size or _fitting(first)
     places = [range(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
 

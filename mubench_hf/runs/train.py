@@ -125,12 +125,13 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
     return record
 
 
-def load_rows(setup: Setup, checkpoint: str | Path | None = None) -> TaskData:
+def load_rows(setup: Setup, checkpoint: str | Path | None = None, org: str = "mubench") -> TaskData:
     """Load a table's rows, prepared for its model.
 
     Args:
         setup: The table.
         checkpoint: The checkpoint whose processor prepares them; default: the model's processor.
+        org: Organisation on the Hub that has the data set, if it is not built.
 
     Raises:
         BadInput: If the data set is missing.
@@ -141,7 +142,8 @@ def load_rows(setup: Setup, checkpoint: str | Path | None = None) -> TaskData:
         if checkpoint is None
         else lambda texts: saved_processor(checkpoint, processor_class=loader)
     )
-    return load_task_data(setup.task, variant=setup.variant, ratio=setup.del_ratio, processor=processor, out=setup.out)
+    where = {"out": setup.out, "org": org}
+    return load_task_data(setup.task, variant=setup.variant, ratio=setup.del_ratio, processor=processor, **where)
 
 
 def _base_commit(plan: Plan) -> str | None:

@@ -17,7 +17,7 @@ from transformers.utils import is_torch_xla_available
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers._arguments import ARGUMENTS
 from mubench_hf.trainers._identity import MINUTES
-from mubench_hf.utils.processes import launched_processes
+from mubench_hf.utils.processes import NOT_JOINED, launched_processes
 
 if TYPE_CHECKING:
     from mubench_hf.trainers._config import UnlearningConfig
@@ -27,11 +27,6 @@ SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_M
             "ACCELERATE_USE_PARALLELISM_CONFIG")  # fmt: skip
 """What a launcher sets for models that are sharded over processes."""
 
-
-NOT_JOINED = (
-    "the processes that were started are not joined, so each would do the whole run. On CPUs start them by torchrun "
-    "and set use_cpu (--use_cpu, or ACCELERATE_USE_CPU=true); on GPUs start one for each, by accelerate launch."
-)
 
 ONE_FOR_ALL = (
     "one process would divide each batch among these GPUs and make updates of that many times the rows. Start one "

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mubench_hf.errors import BadInput, shown
 from mubench_hf.utils.claims import EXPIRY, Claim, holder_of, is_held_here
+from mubench_hf.utils.processes import joined
 
 LOCK = ".lock"
 """File in a folder while it is held."""
@@ -50,7 +51,7 @@ def held(
         line = f"{what} is held by {holder_of(claim.path)}, which is {doing}"
         if not waits:
             raise BadInput(f"{line}. Wait until it ends, or choose another folder.")
-        if not said:
+        if not said and joined()[0] == 0:  # One of the processes of a command says it.
             print(shown(f"mubench: {line}. Waiting until it ends."), file=sys.stderr, flush=True)
         said = True
         time.sleep(SECONDS_BETWEEN_TRIES)

@@ -14,6 +14,11 @@ from mubench_hf.errors import BadInput
 Batch = TypeVar("Batch")
 Made = TypeVar("Made")
 
+NOT_JOINED = (
+    "the processes that were started are not joined, so each would do the whole run. On CPUs start them by torchrun "
+    "and set use_cpu (--use_cpu, or ACCELERATE_USE_CPU=true); on GPUs start one for each, by accelerate launch."
+)
+
 _together: ContextVar[bool] = ContextVar("together", default=False)
 
 
@@ -32,6 +37,16 @@ def joined() -> tuple[int, int]:
     if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
+
+
+def check_joined() -> None:
+    """Check that processes that a launcher started are joined.
+
+    Raises:
+        BadInput: If they are not.
+    """
+    if launched_processes() > joined()[1]:
+        raise BadInput(f"WORLD_SIZE is {launched_processes()}: {NOT_JOINED}")
 
 
 @contextmanager
