@@ -44,11 +44,12 @@ class LiveBytes(TorchDispatchMode):
     Attributes:
         now: Bytes at the moment.
         peak: The most so far.
+        peak_beside: The most so far without the gradients of weights.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.now = self.peak = self.peak_beside = self._gradients = 0
         self._seen: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def know(self, tensors: Any) -> None:
@@ -57,6 +58,11 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 self._seen[storage._cdata] = storage
+
+    def is_done(self, weight: Tensor) -> None:
+        """Take a weight's gradient for what it is; called when it is complete."""
+        if weight.grad is not None:
+            self._gradients += weight.grad.nbytes
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count the storages that are new."""
@@ -73,6 +79,7 @@ class LiveBytes(TorchDispatchMode):
         size = storage.nbytes()
         self.now += size
         self.peak = max(self.peak, self.now)
+        self.peak_beside = max(self.peak_beside, self.now - self._gradients)
         weakref.finalize(storage, self._let_go, size)
 
     def _let_go(self, size: int) -> None:
@@ -182,6 +189,7 @@ class PassBytes:
         predictions: What the model predicts, such as logits.
         kept: What the forward pass and the loss leave for the backward pass.
         peak: The most at any time of both passes, gradients included, inputs not.
+        peak_beside: The same without gradients.
         gradients: The gradients that are left at the end.
     """
 
@@ -189,6 +197,7 @@ class PassBytes:
     predictions: int
     kept: int
     peak: int
+    peak_beside: int
     gradients: int
 
 
@@ -222,6 +231,9 @@ def pass_bytes(
     live, modes = LiveBytes(), AsOnDevice(low, on_gpu=on_gpu)
     live.know([*model.parameters(), *model.buffers(), *inputs.values()])
     model.train()
+    hooks = [
+        weight.register_post_accumulate_grad_hook(live.is_done) for weight in model.parameters() if weight.requires_grad
+    ]
     if checkpointing:
         # What is computed again is so under no mode of ours, unless it is told to.
         model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": partial(_contexts, low, on_gpu)})
@@ -238,7 +250,9 @@ def pass_bytes(
         del predicted, said, parts
         kept = live.now
         loss.backward()
+    for hook in hooks:
+        hook.remove()
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
     found = sum(each.nbytes for each in gradients)
     model.zero_grad(set_to_none=True)
-    return PassBytes(sum(value.nbytes for value in inputs.values()), size, kept, live.peak, found)
+    return PassBytes(sum(value.nbytes for value in inputs.values()), size, kept, live.peak, live.peak_beside, found)

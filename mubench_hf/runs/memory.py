@@ -147,7 +147,7 @@ def memory_with(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], aske
         parts["incompetent teacher"] = math.ceil(4 * (frozen or trained) / apart) + buffers
     parts |= method.kept_beside(math.ceil(trained / apart), args)
     parts["rows"] = found.rows
-    parts["activations"] = _activations(found, accumulates=args.gradient_accumulation_steps > 1)
+    parts["activations"] = _activations(found, asked)
     table_row = found.predictions // args.per_device_train_batch_size if has_teacher and not live else 0
     whole = 4 * trained + buffers
     disk = {
@@ -172,13 +172,15 @@ def _sizes(model: torch.nn.Module) -> tuple[int, int, int]:
     return count[False], count[True], sum(buffer.nbytes for buffer in model.buffers())
 
 
-def _activations(found: PassBytes, accumulates: bool) -> int:
+def _activations(found: PassBytes, asked: Request) -> int:
     """Return what the passes take beside the gradients at the moment when both together take the most.
 
-    Gradients of earlier micro-batches stay; those of a single one come as activations go.
+    Gradients of a single micro-batch come as activations go. Those of earlier ones are there from the start, and those
+    that processes share are small.
     """
-    left = found.peak - found.gradients
-    return max(found.kept, left) if accumulates else max(left, 0)
+    if asked.args.gradient_accumulation_steps > 1 or asked.processes > 1:
+        return found.peak_beside
+    return max(found.peak - found.gradients, 0)
 
 
 def _state_bytes(args: UnlearningConfig, trained: int) -> int:

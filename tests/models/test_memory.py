@@ -92,6 +92,8 @@ def test_checkpointing_and_16_bits_keep_less(rng):
     plain, short, again = passes(), passes(low=torch.bfloat16), passes(low=torch.bfloat16, checkpointing=True)
     assert plain.kept > short.kept > 2 * again.kept
     assert again.kept < again.peak < short.peak
+    assert all(each.kept <= each.peak_beside <= each.peak for each in (plain, short, again))
+    assert again.peak <= again.peak_beside + again.gradients
     assert plain.gradients == short.gradients == again.gradients
 
 
