@@ -20,6 +20,8 @@ USAGE = """usage: mubench COMMAND ...
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
   run --data DATA --label COLUMN ...    the same for your own data; build takes these flags too
+  sweep TASK ... [--set M.S=V,V] ...    a grid of runs over ratios, seeds and settings, here or on a cluster
+  sweep status OUT                      how far a sweep is
   demo [DIR]                            look at finished runs in a browser
   publish dataset|model|metric|space NAME ...
                                         show what would go to the Hub; with --push, send it
@@ -29,7 +31,9 @@ USAGE = """usage: mubench COMMAND ...
 `mubench COMMAND --help` says more about each."""
 
 
-COMMANDS = ("list", "build", "train", "unlearn", "plan", "evaluate", "table", "run", "demo", "publish", "submit")
+COMMANDS = (
+    "list", "build", "train", "unlearn", "plan", "evaluate", "table", "run", "sweep", "demo", "publish", "submit",
+)  # fmt: skip
 """Modules of `commands`; each is imported only when it is called."""
 
 

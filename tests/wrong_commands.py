@@ -32,6 +32,8 @@ RIGHT = {
     "evaluate": ["evaluate", ORIGINAL, "--out", "bench", "--del_ratio", "5"],
     "table": ["table", "bench"],
     "run": ["run", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42"],
+    "sweep": ["sweep", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42", "--launcher",
+              "none"],
     "run of own data": ["run", *DATA, "--model", "bert", "--methods", "finetune", "--seeds", "42"],
     "demo": ["demo", "bench", "--no_browser"],
     "publish dataset": ["publish", "dataset", "cifar100", "--mini", "--out", "bench", "--org", "me"],
@@ -109,6 +111,13 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
     "run": {"--out": FOLDERS, "--model": NASTY, "--methods": [*NASTY, "scrubb"], "--seeds": NO_SEED,
             "--original_seeds": NO_SEED,
             "--del_ratio": NO_RATIO, "--metrics": NASTY, "--raw": ["nowhere", "bench"]},
+    "sweep": {"--out": FOLDERS, "--model": NASTY, "--methods": [*NASTY, "scrubb"], "--seeds": NO_SEED,
+              "--del_ratio": [*NO_RATIO, "5-4", "1-11", "1-"], "--jobs": NO_COUNT, "--tries": NO_COUNT,
+              "--shard": ["", "2", "3/2", "0/2", "1/2/3", "½/2"], "--launcher": ["", "pbs", "\x07"],
+              "--set": ["finetune", "finetune.=1", "scrub.msteps=2", "finetune.seed=1", "finetune.learning_rate=",
+                        "finetune.learning_rate=fast", "finetune.nothing=1", "finetune.out=x", "=", "a\nb"],
+              "--seconds": ["unlearn", "start=3", "unlearn=-1", "unlearn=soon"], "--engine": ["image", "image=x"],
+              "--raw": ["nowhere", "bench"]},
     "publish dataset": {"--out": ["", "nowhere", "empty", "file"], "--org": NASTY},
     "publish model": {"--out": ["", "nowhere", "empty", "file"], "--org": NASTY, "--del_ratio": [*NO_RATIO, "3"]},
     "publish metric": {"--org": NASTY},
@@ -125,7 +134,8 @@ WRONG_VALUES["unlearn an adapter"] = {
 }  # fmt: skip
 WRONG_VALUES["run of own data"] = WRONG_VALUES["build of own data"]
 
-POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY), "evaluate": (1, NO_FOLDERS), "table": (1,
+POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY),
+             "sweep": (1, NASTY), "evaluate": (1, NO_FOLDERS), "table": (1,
 
 
 

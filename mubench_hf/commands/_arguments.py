@@ -13,7 +13,7 @@ from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric
 from mubench_hf.models.adapter_settings import AdapterSettings
-from mubench_hf.tasks import Variant
+from mubench_hf.tasks import Variant, get_task
 from mubench_hf.utils.files import disk_is_full
 
 _REFUSALS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
@@ -159,6 +159,21 @@ def bring_metrics(references: Sequence[str]) -> None:
     """
     for reference in references:
         get_metric(reference)
+
+
+def add_own_task(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that makes a task from outside known, whose runs name it without saying where its file is."""
+    parser.add_argument("--task", help="The task of the runs, if it is your own: path/to/file.py, package.module:TASK.")
+
+
+def bring_task(reference: str | None) -> None:
+    """Make a task from outside known to this process.
+
+    Raises:
+        BadInput: If there is none.
+    """
+    if reference is not None:
+        get_task(reference)
 
 
 def seed_flag(flags: Sequence[str]) -> int:

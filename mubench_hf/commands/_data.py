@@ -66,7 +66,7 @@ def asked_tasks(arguments: dict[str, Any], variant: Variant, out: str | Path) ->
 
     from mubench_hf.runs.from_data import task_from_dataset
 
-    asked |= {name: _pairs(name, asked[name]) for name in ("settings", "recipe") if name in asked}
+    asked |= {name: pairs(name, asked[name]) for name in ("settings", "recipe") if name in asked}
     if "task_name" in asked:
         asked["name"] = asked.pop("task_name")
     return [task_from_dataset(asked.pop("data"), **asked, model=model)]
@@ -83,8 +83,12 @@ def be_quiet() -> None:
     transformers.utils.logging.set_verbosity_error()
 
 
-def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Return ``KEY=VALUE`` texts as a mapping, numbers and booleans as such."""
+def pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` texts as a mapping, numbers and booleans as such.
+
+    Raises:
+        BadInput: If one is not like that.
+    """
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")

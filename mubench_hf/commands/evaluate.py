@@ -14,7 +14,15 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from mubench_hf.commands._arguments import CommandParser, add_metrics, add_use_cpu, bring_metrics, exit_with
+from mubench_hf.commands._arguments import (
+    CommandParser,
+    add_metrics,
+    add_own_task,
+    add_use_cpu,
+    bring_metrics,
+    bring_task,
+    exit_with,
+)
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput, shown
@@ -105,9 +113,11 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
     parser.add_argument("--out", default=".", help="Folder with the data set; results of folders go to OUT/results.")
     parser.add_argument("--del_ratio", help="For originals: the percent of train to evaluate them at; default: 5.")
     add_use_cpu(parser)
+    add_own_task(parser)
     add_metrics(parser)
     arguments = parser.parse_args(list(argv))
     check_folder("--out", arguments.out)
+    bring_task(arguments.task)
     bring_metrics(arguments.metrics)
     ratio = None if arguments.del_ratio is None else check_ratio(arguments.del_ratio)
     folders = [name for name in arguments.checkpoints if Path(name).is_dir()]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics, exit_with
+from mubench_hf.commands._arguments import (
+    CommandParser,
+    add_metrics,
+    add_own_task,
+    bring_metrics,
+    bring_task,
+    exit_with,
+)
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import Group, aggregate, split_metrics
 from mubench_hf.results.tables import markdown_table, print_table
 from mubench_hf.runs.evaluate import completed
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.store import load_results
+from mubench_hf.runs.store import load_results, save_result
 from mubench_hf.tasks import known_task
+from mubench_hf.utils.files import write_atomic
 
 SHOWN_VERSIONS = ("mubench_hf", "python", "torch", "transformers", "datasets")
 
@@ -27,8 +36,16 @@ def main(argv: Sequence[str]) -> None:
     parser = CommandParser("table", "Show the tables of finished runs.")
     parser.add_argument("folders", nargs="+", help="Output folders of `mubench run` or their results/ folders.")
     parser.add_argument("--markdown", action="store_true", help="Markdown, with what the numbers were made with.")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="Also write missing scores into the results, tables.md beside them, and pictures into plots/: those of "
+        "`mubench run` for each table, and each score over the ratio.",
+    )
+    add_own_task(parser)
     add_metrics(parser)
     arguments = parser.parse_args(list(argv))
+    bring_task(arguments.task)
     bring_metrics(arguments.metrics)
     if arguments.markdown:
         folders = " ".join(Path(folder).name for folder in arguments.folders)
@@ -36,12 +53,41 @@ def main(argv: Sequence[str]) -> None:
     results = [result for folder in arguments.folders for result in _complete(_results_folder(Path(folder)))]
     if not results:
         raise BadInput(f"There are no results in {', '.join(arguments.folders)}. Name output folders of `mubench run`.")
+    if arguments.save:
+        for folder in arguments.folders:
+            _save(_results_folder(Path(folder)))
     for groups in aggregate(results):
         title, metric = _named(groups)
         if arguments.markdown:
             print(markdown_table(groups, title, metric) + made_with(_of(groups, results)))
         else:
             print_table(groups, title, metric)
+
+
+def _save(folder: Path) -> None:
+    """Keep what the results in a folder lack, and write their tables and pictures beside it."""
+    from mubench_hf.results.curves import plot_curves
+    from mubench_hf.results.plots import draw_plots
+
+    results = load_results(folder)
+    for number, result in enumerate(results):
+        results[number] = completed(result, folder)
+        if results[number] is not result:
+            save_result(results[number], folder)
+    plots, texts, tables = folder.parent / "plots", [], aggregate(results)
+    families: dict[str, list[list[Group]]] = defaultdict(list)
+    for groups in tables:
+        mine = _of(groups, results)
+        title, metric = _named(groups)
+        texts.append(markdown_table(groups, title, metric) + made_with(mine))
+        place = plots if len(tables) == 1 else plots / f"{mine[0].run.table_name}-{groups[0].del_ratio or 'named'}pct"
+        draw_plots(mine, folder, place, title, metric)
+        families[mine[0].run.table_name].append(groups)
+    for name, family in families.items():
+        if len(family) > 1:
+            plot_curves(family, plots / f"{name}-curves.png", *_named(family[0]))
+    text = "\n".join(texts).encode()
+    write_atomic(folder.parent / "tables.md", lambda stream: stream.write(text))
 
 
 def made_with(results: Sequence[RunResult]) -> str:

@@ -30,7 +30,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def plot_style() -> Iterator[None]:
     """Draw with matplotlib's defaults, whatever the user has configured, and restore the configuration."""
     with matplotlib.style.context(_STYLE):
         yield
@@ -65,29 +65,29 @@ def draw_plots(
     ]
 
 
-@_style()
+@plot_style()
 def plot_forgetting_utility(
     groups: Sequence[Group], path: str | Path, title: str | None = None, metric: str | None = None
 ) -> Path:
     """Write the PNG of ``forgetting_utility_figure`` to ``path`` and return the path."""
-    return _save(forgetting_utility_figure(groups, title, metric), path)
+    return save_figure(forgetting_utility_figure(groups, title, metric), path)
 
 
-@_style()
+@plot_style()
 def plot_time(groups: Sequence[Group], path: str | Path, title: str | None = None) -> Path:
     """Write the PNG of ``time_figure`` to ``path`` and return the path."""
-    return _save(time_figure(groups, title), path)
+    return save_figure(time_figure(groups, title), path)
 
 
-@_style()
+@plot_style()
 def plot_mia_roc(
     curves: Mapping[str, Sequence[Curve]], path: str | Path, title: str = "", min_fpr: float | None = None
 ) -> Path:
     """Write the PNG of ``mia_roc_figure`` to ``path`` and return the path."""
-    return _save(mia_roc_figure(curves, title, min_fpr), path)
+    return save_figure(mia_roc_figure(curves, title, min_fpr), path)
 
 
-@_style()
+@plot_style()
 def forgetting_utility_figure(groups: Sequence[Group], title: str | None = None, metric: str | None = None) -> Figure:
     """Draw the score on the test set over the score on the deletion set, with bars of one standard deviation.
 
@@ -135,7 +135,7 @@ def forgetting_utility_figure(groups: Sequence[Group], title: str | None = None,
     return figure
 
 
-@_style()
+@plot_style()
 def time_figure(groups: Sequence[Group], title: str | None = None) -> Figure:
     """Draw the seconds of each method and of retraining as bars from zero, with the ratio to retraining beside them.
 
@@ -177,7 +177,7 @@ def time_figure(groups: Sequence[Group], title: str | None = None) -> Figure:
     return figure
 
 
-@_style()
+@plot_style()
 def mia_roc_figure(curves: Mapping[str, Sequence[Curve]], title: str = "", min_fpr: float | None = None) -> Figure:
     """Draw membership inference as ROC curves on log axes, where low false positive rates can be read.
 
@@ -255,6 +255,7 @@ def _curve(method: str, fpr: Sequence[float], tpr: Sequence[float]) -> tuple[np.
     return rates[0], rates[1]
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and return the path."""
     # Without the Software entry the bytes depend on the drawing alone; PNGs of matplotlib carry no date.
     return write_atomic(Path(path), lambda stream: figure.savefig(stream, format="png", metadata={"Software": None}))

@@ -16,17 +16,17 @@ from mubench_hf.models import ModelSpec
 from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.models.device import give_back_memory
 from mubench_hf.models.foreign import is_foreign
-from mubench_hf.models.loading import random_model, weights_sha256
-from mubench_hf.runs.evaluate import completed, evaluate_checkpoint, failed_run
+from mubench_hf.models.loading import random_model
+from mubench_hf.runs.evaluate import completed, evaluate_checkpoint
+from mubench_hf.runs.finished import has_result, save_failure
 from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
-from mubench_hf.runs.record import ORIGINAL, RunRecord, load_record
+from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.setup import make_setup
-from mubench_hf.runs.store import Results, load_named_result, load_results, save_result
-from mubench_hf.runs.train import load_rows, new_record, owner_of, start_of, train_run
+from mubench_hf.runs.store import Results, load_results, save_result
+from mubench_hf.runs.train import load_rows, owner_of, train_run
 from mubench_hf.runs.updates import divided
 from mubench_hf.tasks import TaskSpec, Variant
 from mubench_hf.trainers import UnlearningConfig, UnlearningTrainer, get_method
-from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.processes import by_first, joined, launched_processes, together
 from mubench_hf.utils.progress import RunProgress
 
@@ -195,7 +195,7 @@ class Pipeline:
             try:
                 with owner_of(plan):
                     record = train_run(plan, data=data, callbacks=[part.callback])
-                    if by_first(partial(self._has_result, name, record)):
+                    if by_first(partial(has_result, self.setup.results / f"{name}.json", record)):
                         part.note("already there")
                         return name
                     evaluate_checkpoint(plan.folder, record, data, self.setup.results, device=plan.args.device)
@@ -208,8 +208,7 @@ class Pipeline:
                 part.note(record.status if record.status != "ok" else f"{record.seconds:.1f} s")
                 return name
             give_back_memory()
-            record = load_record(plan.folder) or new_record(plan, data.manifest, weights_sha256(start_of(plan)))
-            save_result(failed_run(record, data, failure), self.setup.results)
+            save_failure(plan, data, failure)
             part.note(f"failed: {failure.splitlines()[0]}")
         return name
 
@@ -224,16 +223,3 @@ class Pipeline:
         settings = divided(preset(self.setup, method, start, use_cpu=self.use_cpu), config_class, launched_processes())
         where = {"output_dir": str(self.setup.out), "use_cpu": self.use_cpu}
         return config_class(**where, seed=seed, disable_tqdm=True, **settings)
-
-    def _has_result(self, name: str, record: RunRecord) -> bool:
-        file = self.setup.results / f"{name}.json"
-        if not file.exists():
-            return False
-        result = load_named_result(file)
-        if result.status == "failed" or result.data_fingerprint != record.data_fingerprint:
-            return False
-        outputs = file.with_suffix(".npz")
-        kept = known_sha256(outputs) if outputs.is_file() else None
-        there = {"checkpoint": record.checkpoint_sha256, "outputs": kept}
-        # What an earlier version did not note, or nobody kept, cannot differ.
-        return all(there[name] in (None, sha256) for name, sha256 in result.hashes.items())

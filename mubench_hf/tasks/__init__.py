@@ -133,7 +133,10 @@ def recorded_task(name: str, external: Mapping[str, Mapping[str, str]]) -> TaskS
     if origin.name.startswith(FROM_DATA):
         how = "Give the output folder that its data set is built in."
     else:
-        how = f"Its code is in {origin.name} alone. In Python, get_task('path/to/{origin.name}') makes it known."
+        how = (
+            f"Its code is in {origin.name} alone. Make it known: --task path/to/{origin.name}, or in Python "
+            f"get_task('path/to/{origin.name}')."
+        )
     if TASKS.knows(name):
         how = f"Another task of that name is. {how}"
     raise BadInput(

@@ -115,6 +115,20 @@ def is_held_here(path: Path) -> bool:
     return path in _held
 
 
+def is_alive(path: Path) -> bool:
+    """Return whether a claim is held, as far as can be seen."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return not _is_lost(path, file, os.fstat(file))
+    finally:
+        os.close(file)
+
+
 def holder_of(path: Path) -> str:
     """Return who holds a claim, in words."""
     note = _note(path)

@@ -46,7 +46,8 @@ def shapes(outside, monkeypatch):
 
 UNKNOWN = (
     r"The task shapes came from shapes\.py:TASK \(SHA-256 [0-9a-f]{8}\) and is not known here\. Its code is in "
-    r"shapes\.py:TASK alone\. In Python, get_task\('path/to/shapes\.py:TASK'\) makes it known\."
+    r"shapes\.py:TASK alone\. Make it known: --task path/to/shapes\.py:TASK, or in Python get_task\("
+    r"'path/to/shapes\.py:TASK'\)\."
 )
 
 

@@ -1,0 +1,106 @@
+"""Runs the cells of a sweep in one process, which imports its libraries and loads rows once for many of them."""
+
+from __future__ import annotations
+
+import gc
+import io
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+
+from mubench_hf.commands import build, evaluate, table, train, unlearn
+from mubench_hf.data.prepare import TaskData
+from mubench_hf.errors import BadInput
+from mubench_hf.models.device import give_back_memory
+from mubench_hf.runs.checked import check_files
+from mubench_hf.runs.finished import has_result, save_failure
+from mubench_hf.runs.record import load_record
+from mubench_hf.runs.setup import Setup
+from mubench_hf.runs.store import load_named_result
+from mubench_hf.runs.sweeps.manifest import FOLDER, Cell
+from mubench_hf.runs.train import load_rows
+
+
+class CellRunner:
+    """Runs cells in the current folder, which is the sweep's.
+
+    The rows of the last table are kept: cells that come one after the other often read the same.
+    """
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._rows: TaskData | None = None
+        self._spared = False
+        self._commands: Mapping[str, Callable[[list[str]], None]] = {
+            "build": build.main,
+            "train": partial(train.main, rows=self.rows),
+            "evaluate": partial(evaluate.main, rows=self.rows),
+            "unlearn": partial(unlearn.main, rows=self.rows),
+            "table": table.main,
+        }
+
+    def __call__(self, cell: Cell) -> str:
+        """Run a cell's command, unless what it makes is there, and return how its run ended.
+
+        Raises:
+            Exception: Whatever the command raised; what it printed is in a file of the cell's name.
+        """
+        outcome = self._finished(cell)
+        if outcome is not None:
+            return outcome
+        _, command, *words = cell.command
+        said = io.StringIO()
+        try:
+            with redirect_stdout(said):
+                self._commands[command](words)
+        except Exception as error:
+            log = Path(FOLDER, "logs", f"{cell.id}.txt")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(f"{' '.join(cell.command)}\n{said.getvalue()}\n{traceback.format_exc()}", encoding="utf-8")
+            if command != "unlearn" or not isinstance(error, RuntimeError):
+                raise
+            failure = str(error)  # Out of memory, for example; the error itself holds the model.
+        else:
+            self._spare_collector()
+            return self._finished(cell) or "ok"
+        give_back_memory()
+        plan, _ = unlearn.planned(words)
+        save_failure(plan, self.rows(plan.setup, plan.start), failure)
+        raise RuntimeError(failure)
+
+    def rows(self, setup: Setup, checkpoint: str | Path | None) -> TaskData:
+        """Return ``load_rows``, or the rows that it returned last if they are of the same table.
+
+        All checkpoints of a table have one processor, that of its model and its train rows.
+        """
+        key = (setup.task.name, setup.variant, setup.model.name, setup.del_ratio, setup.out)
+        if self._rows is None or self._key != key:
+            self._rows = None  # Two sets of rows need not fit into memory.
+            self._key, self._rows = key, load_rows(setup, checkpoint)
+        return self._rows
+
+    def _spare_collector(self) -> None:
+        """Let the garbage collector pass over what is imported by now: a second for each of several calls a run."""
+        if not self._spared and self._rows is not None:
+            gc.collect()
+            gc.freeze()
+            self._spared = True
+
+    def _finished(self, cell: Cell) -> str | None:
+        """Return how a cell's run ended, if its files are there and whole."""
+        if cell.stage not in ("original", "teacher", "retrain", "unlearn") or not cell.checkpoint:
+            return None
+        folder = Path(cell.checkpoint)
+        record = load_record(folder) if folder.is_dir() else None
+        if record is None or not record.finished:
+            return None
+        try:
+            check_files(folder, record)
+            if cell.result is None:
+                return record.status
+            file = Path(cell.result)
+            return load_named_result(file).status if has_result(file, record) else None
+        except BadInput:
+            return None
