@@ -7,6 +7,7 @@ itself made of them gives the same bits. Nothing here is trusted by itself: whoe
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -122,8 +123,7 @@ class Values:
     """
 
     def __init__(self, channels: int):
-        self.values = np.zeros((channels, 256), np.float32)
-        self.known = np.zeros((channels, 256), bool)
+        self.values = torch.full((channels, 256), math.nan)
 
     def learn(self, pixels: Tensor, made: Tensor) -> bool:
         """Take in what became of some pixels; return whether all of it is a function of channel and value.
@@ -134,17 +134,24 @@ class Values:
         """
         if pixels.shape != made.shape or pixels.dtype != torch.uint8 or made.dtype != torch.float32:
             return False
-        for channel, (value, become) in enumerate(zip(pixels.unbind(-3), made.unbind(-3), strict=True)):
-            place, found = value.numpy().ravel(), become.numpy().ravel()
-            table = self.values[channel]
-            before = table[self.known[channel]].copy()
-            table[place] = found
-            new = np.bincount(place, minlength=256) > 0
-            same = (table[self.known[channel]].view(np.int32) == before.view(np.int32)).all()
-            if not same or not np.array_equal(table[place].view(np.int32), np.ascontiguousarray(found).view(np.int32)):
+        for table, value, become in zip(self.values, pixels.unbind(-3), made.unbind(-3), strict=True):
+            place, found = value.flatten().int(), become.flatten()
+            if _same_bits(table.index_select(0, place), found):
+                continue
+            new = table.isnan() & (torch.bincount(place, minlength=256) > 0)
+            latest = table.scatter(0, place.long(), found)
+            table.copy_(torch.where(new, latest, table))
+            if found.isnan().any() or not _same_bits(table.index_select(0, place), found):
                 return False
-            self.known[channel] |= new
         return True
+
+    def bytes(self) -> bytes:
+        """Return them as a recipe has them; values that no row showed become 0."""
+        return torch.where(self.values.isnan(), 0.0, self.values).numpy().tobytes()
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one.view(torch.int32), other.contiguous().view(torch.int32))
 
 
 def image_part(processor: Any) -> Any:

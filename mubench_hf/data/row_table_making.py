@@ -182,9 +182,7 @@ def _fill(folder: Path, rows: SplitRows, columns: list[Column], seen: Callable[[
             for file in each:
                 file.flush()
                 os.fsync(file.fileno())
-    recipes = {
-        name: {"resized": None, "cut": None, "values": values.values.tobytes().hex()} for name, values in learnt.items()
-    }
+    recipes = {name: {"resized": None, "cut": None, "values": values.bytes().hex()} for name, values in learnt.items()}
     return [
         replace(column, recipe={**recipes[column.name], **dict(column.recipe or {})})
         if column.form == "pixels"

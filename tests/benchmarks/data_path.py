@@ -13,6 +13,7 @@ import argparse
 import io
 import os
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -161,7 +162,7 @@ def loaders(kind: str, rows: Any, collator: Any, workers: int) -> DataLoader:
     return DataLoader(source, BATCH[kind], collate_fn=collate, num_workers=workers)
 
 
-def measure(kind: str, folder: Path, seconds: float, rates: list[float]) -> None:
+def measure(kind: str, folder: Path, seconds: float, rates: list[float], only_after: bool) -> None:
     """Print the figures of one kind of rows."""
     make, count = MADE[kind]
     table, prepare, processor = make(count, np.random.default_rng(0))
@@ -178,11 +179,11 @@ def measure(kind: str, folder: Path, seconds: float, rates: list[float]) -> None
     after = PreparedRows(table, lambda row: prepare(row, processor), stored=stored)
     print(f"{kind}: a row takes {size:,} bytes prepared, {on_disk // count:,} in the table; made at "
           f"{count / made:,.0f} rows per CPU second, once")  # fmt: skip
-    for name, rows in (("before", before), ("after", after)):
+    for name, rows in (("before", before), ("after", after))[only_after:]:
         fast = speed(loaders(kind, rows, collator, 0), seconds)
         print(f"  {name}: {fast:,.0f} rows per CPU second")
         for rate in rates:
-            for workers in (1, 2):
+            for workers in (0, 1, 2):
                 share, got = waiting(loaders(kind, rows, collator, workers), rate, seconds)
                 print(f"  {name}, {workers} loader processes: a device of {rate:,.0f} rows/s waits {share:.1%}, "
                       f"gets {got:,.0f} rows/s")  # fmt: skip
@@ -193,19 +194,21 @@ def measure(kind: str, folder: Path, seconds: float, rates: list[float]) -> None
 def main() -> None:
     """Measure each kind in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", default=list(MADE), choices=[[], *MADE])
+    parser.add_argument("kinds", nargs="*", help=f"{', '.join(MADE)}; all by default")
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--after", action="store_true", help="with a table only, which is quick")
     given = parser.parse_args()
     torch.set_num_threads(1)
     stored_rows.SMALL = 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{cores} cores, torch {torch.__version__}")
-    for kind in given.kinds:
+    print(f"{cores} cores, torch {torch.__version__}", flush=True)
+    for kind in given.kinds or MADE:
         rates = [25.0, 100.0] if kind == "video" else [1500.0, 6000.0]
         with tempfile.TemporaryDirectory() as folder:
             child = os.fork()
             if not child:
-                measure(kind, Path(folder), given.seconds, rates)
+                measure(kind, Path(folder), given.seconds, rates, given.after)
+                sys.stdout.flush()
                 os._exit(0)
             os.waitpid(child, 0)
 

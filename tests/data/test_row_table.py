@@ -348,8 +348,8 @@ def tokenizer():
 
 
 def texts(rng, folder, tokenizer, **also):
-    """Return rows of tokens of random lengths, some without any."""
-    rows = [rng.integers(-100, 50_000, rng.integers(0, 9)).tolist() for _ in range(50)]
+    """Return rows of tokens of random lengths."""
+    rows = [rng.integers(-100, 50_000, rng.integers(1, 9)).tolist() for _ in range(50)]
     pictures = Pictures(rng, folder, tokenizer, [(2, 2)] * 50)
 
     def how(row, processor):
@@ -364,7 +364,7 @@ def texts(rng, folder, tokenizer, **also):
 COLLATORS = {
     "padding": (DataCollatorWithPadding, {}),
     "answers": (lambda tokenizer: DataCollatorForSeq2Seq(tokenizer), {"labels": lambda index, tokens: tokens[1:3]}),
-    "fill_up": (celeb_profile.collator, {"labels": lambda index, tokens: [-100, *tokens[1:]] if tokens else []}),
+    "fill_up": (celeb_profile.collator, {"labels": lambda index, tokens: [-100, *tokens[1:]]}),
 }
 
 
