@@ -20,9 +20,21 @@ main()
 RUN = ["run", "cifar100", "--mini", "--seeds", "5", "--out", ".", "--use_cpu"]
 TIMES = {"unlearn_seconds", "retrain_time_ratio"}
 
-LOGITS = {"original": 1e-3, "retrain": 1e-3, "finetune": 1e-3, "neggrad": 1e-3, "rand_label": 1e-3,
-          "bad_teaching": 1e-3, "scrub": 1e-3, "salun": 1e-3}  # fmt: skip
-"""Method → the largest difference of a logit. Adam makes steps of rounding errors where a gradient is nearly zero."""
+TOLERANCE = {
+    "original": (1e-4, 2e-3),
+    "retrain": (1e-4, 2e-3),
+    "finetune": (1e-4, 2e-3),
+    "neggrad": (1e-4, 2e-3),
+    "rand_label": (1e-4, 2e-3),
+    "salun": (1e-4, 2e-3),
+    "bad_teaching": (5e-4, 2e-3),
+    "scrub": (0.2, 1e-2),
+}
+"""Method → the largest difference of a logit, and of a score: where a logit that differs decides, one row of a split.
+
+Found: at most 1.8e-5 and 1e-7, but 8.9e-5 for bad_teaching; .05 and .003 for SCRUB, whose first update goes away from a
+teacher that the student still equals: all its gradients are rounding errors, and Adam makes whole steps of them.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +58,12 @@ def test_two_processes_make_the_benchmark_of_one(two, every_method):
         outputs, wanted = (np.load(folder / "results" / f"{name}.npz") for folder in (two, every_method))
         for split in ("forget", "retain", "test"):
             difference = np.abs(outputs[f"{split}_logits"] - wanted[f"{split}_logits"]).max()
-            assert difference <= LOGITS[result.method], (name, split)
+            assert difference <= TOLERANCE[result.method][0], (name, split)
             assert np.array_equal(outputs[f"{split}_labels"], wanted[f"{split}_labels"])
         scores, others = (
             {key: value for key, value in each.scores.items() if key not in TIMES} for each in (result, alone)
         )
-        assert scores == pytest.approx(others, abs=1e-3), name
+        assert scores == pytest.approx(others, abs=TOLERANCE[result.method][1]), name
 
 
 def test_the_same_command_finds_all_of_it_there(two, offline_env):
