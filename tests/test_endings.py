@@ -17,6 +17,21 @@ from mubench_hf.errors import LONGEST_LINE, BadInput, shown
 HIDDEN = "\x1b\x07\r\n\t\x00\x9b\u202e\u200b\ud800"
 
 
+def test_a_process_that_fails_alone_tells_its_launcher(tmp_path, monkeypatch, capsys):
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    def fails(argv):
+        raise BadInput("there is no such file here")
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    with pytest.raises(SystemExit):
+        exit_with(fails, [])
+    assert capsys.readouterr().err == ""
+    found = ProcessFailure(local_rank=1, pid=1, exitcode=2, error_file=str(tmp_path / "error.json"))
+    assert found.message["message"] == "mubench: there is no such file here"
+
+
 def test_what_is_shown_is_one_line_that_no_terminal_obeys():
     for _ in range(200):
         text = "".join(random.choices(f"{HIDDEN}aé漢 []", k=random.choice([5, 50, 5000])))

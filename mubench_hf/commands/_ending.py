@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import requires
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -79,6 +82,8 @@ def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None 
                 _leave_stdout()
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"mubench: {shown(line)}", file=sys.stderr)
+    else:
+        _tell_launcher(f"mubench: {shown(line)}")
     raise SystemExit(code)
 
 
@@ -153,6 +158,17 @@ def _offered(package: str) -> str:
     sizes = Counter(extra for _, extra in extras)
     bringing = [extra for name, extra in extras if name == package]
     return f"'mubench_hf[{min(bringing, key=sizes.__getitem__)}]'" if bringing else package
+
+
+def _tell_launcher(line: str) -> None:
+    """Leave a line where ``torchrun`` and ``accelerate launch`` read why a process failed; the first prints it.
+
+    If all fail for one reason, it is said once; if another alone does, the launcher says it.
+    """
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        note = {"message": {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}}
+        with suppress(OSError):
+            Path(file).write_text(json.dumps(note), encoding="utf-8")
 
 
 def _ignore_further_interrupts() -> None:

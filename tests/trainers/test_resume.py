@@ -207,6 +207,18 @@ def test_clock_goes_on(dropout_world, make, tmp_path):
     assert json.loads(Path(last_complete_state(tmp_path / "run"), STATE_FILE).read_text())["seconds"] > 5000
 
 
+def test_a_run_goes_on_with_as_many_processes_as_it_began_with(dropout_world, make, tmp_path):
+    """With others its sums round, and its dropout is, otherwise: it would end in the weights of neither."""
+    saving = {**SETTINGS, "save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    make("neggrad", dropout_world, **saving).train()
+    mark = Path(last_complete_state(tmp_path / "run"), STATE_FILE)
+    state = json.loads(mark.read_text())
+    assert state["run"]["processes"] == 1
+    mark.write_text(json.dumps(sealed({**state, "run": {**state["run"], "processes": 2}})))
+    with pytest.raises(BadInput, match=r"the state of another run \(processes is 2, not 1\)"):
+        make("neggrad", dropout_world, **saving).train(resume_from_checkpoint=True)
+
+
 SIZES = {"resnet-tiny": 32, "vit-tiny": 16, "swin-micro": 16, "convnext-tiny": 32, "mobilenet-v1-tiny": 64,
          "mobilenet-v2-tiny": 64}  # fmt: skip
 
