@@ -132,6 +132,19 @@ def test_a_plan_says_how_long_it_takes_and_leaves_nothing(tmp_path, capsys, monk
     assert "Disk: 50 checkpoints, about " in said and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_sweep_of_one_ratio_is_a_run(tmp_path):
+    words = ["--methods", "neggrad", "scrub", "--del_ratio", "3", "--seeds", "1"]
+    dispatch(["sweep", TASK, "--mini", *words, "--out", str(tmp_path / "sweep"), "--shard", "1/1"])
+    dispatch(["run", TASK, "--mini", *words, "--out", str(tmp_path / "run")])
+    assert scores(tmp_path / "sweep") == scores(tmp_path / "run") and len(scores(tmp_path / "run")) == 4
+    # What a run has finished, a sweep does not do again.
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "run" / "mubench").rglob("model.safetensors")}
+    dispatch(["sweep", TASK, "--mini", *words, "--out", str(tmp_path / "run"), "--shard", "1/1"])
+    assert files == {file: file.stat().st_mtime_ns for file in files}
+    assert Ledger(tmp_path / "run").counts() == {"done": 7}
+
+
 def kill_holders(out: Path, kills: int, stop: threading.Event, killed: list[int], rng: random.Random) -> None:
     """Kill workers while they have a cell, at random moments."""
     while not stop.is_set() and len(killed) < kills:
