@@ -276,7 +276,8 @@ class UnlearningTrainer(Pushing):
         inputs = self.kind.noised(inputs, self._draw_keys(rows))
         if not self._loss_is_checked:
             with self.clock.paused():
-                check_reading(self.kind, model, inputs)
+                in_16_bits = self.accelerator.mixed_precision != "no"
+                check_reading(self.kind, model, inputs, in_16_bits=in_16_bits)
             self._loss_is_checked = True
         outputs, predictions, labels = self.kind.run(model, inputs)
         if len(predictions) != len(is_forget):
