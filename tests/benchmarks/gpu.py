@@ -25,12 +25,12 @@ from _gpu_sections import data_path, evaluation, fsdp, lora, methods_of, selecti
 
 SECTIONS: dict[str, tuple[Any, int]] = {
     "evaluation": (evaluation, 40),
-    "vit": (methods_of("vit"), 90),
+    "vit": (methods_of("vit"), 120),
     "lora": (lora, 90),
-    "t5": (methods_of("t5"), 60),
-    "bert": (methods_of("bert"), 60),
-    "wav2vec2": (methods_of("wav2vec2"), 60),
-    "videomae": (methods_of("videomae"), 90),
+    "t5": (methods_of("t5"), 80),
+    "bert": (methods_of("bert"), 80),
+    "wav2vec2": (methods_of("wav2vec2"), 80),
+    "videomae": (methods_of("videomae"), 100),
     "data_path": (data_path, 60),
     "selection": (selection, 30),
     "fsdp": (fsdp, 40),
