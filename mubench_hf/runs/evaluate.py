@@ -14,6 +14,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
 from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
 from mubench_hf.runs.checked import check_files
+from mubench_hf.runs.kept_tables import using_tables
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import references_of, score, score_names
@@ -133,6 +134,7 @@ def measure_checkpoint(
     noted = record.hardware.get("threads") if record.hardware.get("device", "cpu") == "cpu" else None
     threads = min(noted or usable_threads(), os.cpu_count() or 1)
     with (
+        using_tables(data.cache_dir),
         exact_arithmetic(device, threads),
         reading(f"The model {checkpoint} cannot be measured on these rows"),
     ):

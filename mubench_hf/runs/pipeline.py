@@ -19,6 +19,7 @@ from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import random_model
 from mubench_hf.runs.evaluate import completed, evaluate_checkpoint
 from mubench_hf.runs.finished import has_result, save_failure
+from mubench_hf.runs.kept_tables import remove_tables
 from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.setup import make_setup
@@ -174,7 +175,10 @@ class Pipeline:
                 data = load_rows(setup)
             names = [self._one(step, data, progress) for step in steps]
             with progress.part("scores"):
-                return by_first(partial(self._results, names))
+                results = by_first(partial(self._results, names))
+                if all(result.status != "failed" for result in results):  # The same command tries those again.
+                    by_first(partial(remove_tables, data.cache_dir))
+                return results
 
     def _results(self, names: Collection[str]) -> Results:
         """Return the results of these names, with scores that others made possible."""

@@ -27,6 +27,7 @@ from mubench_hf.models.pretrained import commit_of, split_reference
 from mubench_hf.runs.checked import check_files, hashed_files
 from mubench_hf.runs.environment import describe_environment, git_commit
 from mubench_hf.runs.evaluate import check_labels
+from mubench_hf.runs.kept_tables import using_tables
 from mubench_hf.runs.plan import RECIPE, SELECTION_SPLIT, Plan
 from mubench_hf.runs.record import ORIGINAL, RunRecord, check_folder, load_record
 from mubench_hf.runs.setup import Setup
@@ -110,7 +111,8 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
     if args.world_size > 1:
         alone = of_one_process(args, plan.usual).gradient_accumulation_steps
         check_equal_updates(trainer.sampler, trainer.epochs, alone)
-    trainer.train(resume_from_checkpoint=True)
+    with using_tables(data.cache_dir):
+        trainer.train(resume_from_checkpoint=True)
     record = replace(
         record,
         status=trainer.status,

@@ -37,7 +37,7 @@ def gpu(monkeypatch):
         return _to(self, *args, **kwargs)
 
     monkeypatch.setattr(torch.nn.Module, "to", to)
-    monkeypatch.setattr(devices, "PartialState", lambda: SimpleNamespace(device=GPU))
+    monkeypatch.setattr(devices, "PartialState", lambda cpu=False: SimpleNamespace(device=GPU))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU, number {device.index}")
     return moved
 
@@ -129,14 +129,14 @@ def test_of_a_run_nothing_is_left_when_it_is_evaluated_or_has_failed(quick, own_
         assert kwargs["device"] == torch.device("cpu")
         return _evaluate(*args, **kwargs)
 
-    def nothing_left_to_say(*args, _failed=pipelines.failed_run, **kwargs):
+    def nothing_left_to_say(*args, _failed=pipelines.save_failure, **kwargs):
         assert not [each() for each in alive if each() is not None]
         return _failed(*args, **kwargs)
 
     monkeypatch.setattr(UnlearningTrainer, "train", watched)
     monkeypatch.setattr(UnlearningTrainer, "_keeps_outputs", False)
     monkeypatch.setattr(pipelines, "evaluate_checkpoint", nothing_left)
-    monkeypatch.setattr(pipelines, "failed_run", nothing_left_to_say)
+    monkeypatch.setattr(pipelines, "save_failure", nothing_left_to_say)
     gc.collect()
     methods = ["bad_teaching", "neggrad"]
     results = Pipeline("cifar100", variant="mini", out=own_bench, methods=methods, seeds=[42], use_cpu=True).run()

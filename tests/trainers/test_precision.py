@@ -116,6 +116,7 @@ def test_what_others_stored_in_16_bits_is_where_originals_start_in_32(dtype, tmp
     assert weights_sha256(retrained) == weights_sha256(fresh)
 
 
+@pytest.mark.slow
 def test_a_pipeline_in_16_bits_is_trained_in_32(tmp_path):
     from mubench_hf.models import get_model
 

@@ -53,7 +53,7 @@ def test_only_the_last_ones_are_kept(world, make, monkeypatch, tmp_path):
     assert saved(tmp_path) == [9]
 
 
-@pytest.mark.parametrize("method", ["scrub", "salun"])
+@pytest.mark.parametrize("method", ["scrub", pytest.param("salun", marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_from_it_to_the_same_bits(
     method, dropout_world, make, monkeypatch, weights_of, same_weights, rng
 ):

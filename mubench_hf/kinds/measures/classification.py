@@ -38,7 +38,7 @@ class ClassificationMeasure(Measure):
             "retain_labels": train.labels[~train.is_forget],
             "test_logits": row_outputs(model, test, data.collator).logits,
             "test_labels": test.labels,
-            "incompetent_forget_logits": np.asarray(untrained),
+            "incompetent_forget_logits": np.array(untrained),  # The table may soon be removed.
             "chance": np.asarray(1 / logits.shape[-1]),
         }
 
