@@ -12,6 +12,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models.adapters import active_adapters, trained_copies
 from mubench_hf.models.bare import bare_model
 from mubench_hf.models.loading import reinitialised
+from mubench_hf.models.sharded import fill, is_sharded
 
 WRAPPED = ("base_layer", "original_module", "token_adapter")
 """What ``peft`` calls, inside its own layers, the layer that the model had."""
@@ -37,7 +38,12 @@ def renew(model: torch.nn.Module, seed: int, init_from: str | None = None) -> No
     model = extract_model_from_parallel(model, keep_torch_compile=False)
     fresh = reinitialised(bare_model(model), seed, init_from)
     if all(weight.requires_grad for weight in model.parameters()):
-        model.load_state_dict(fresh.state_dict())
+        if not is_sharded(model):
+            model.load_state_dict(fresh.state_dict())
+            return
+        new = fresh.state_dict()
+        for name, tensor in model.state_dict().items():
+            fill(tensor, new[name])
         return
     names = active_adapters(model)
     fresh = _adapted_alike(model, fresh, names[0], seed) if names else fresh

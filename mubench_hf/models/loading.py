@@ -19,6 +19,7 @@ from mubench_hf.models.bare import bare_model
 from mubench_hf.models.checked import check_built, check_folder
 from mubench_hf.models.pretrained import load_pretrained, missing_for_pieces, renamed_image_processor
 from mubench_hf.models.registry import ModelSpec
+from mubench_hf.models.sharded import whole
 from mubench_hf.models.sources import Source, reading, source_of
 
 POSITIONS_AFTER_PADDING = frozenset((
@@ -278,7 +279,7 @@ def weights_sha256(model: torch.nn.Module, leave_out: Collection[str] = ()) -> s
     for name, tensor in sorted(model.state_dict().items()):
         if name in leave_out:
             continue
-        data = tensor.detach().cpu().contiguous()
+        data = whole(tensor).detach().cpu().contiguous()
         digest.update(f"{name} {tuple(data.shape)} {data.dtype}\n".encode())
         digest.update(data.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

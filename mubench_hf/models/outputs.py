@@ -22,6 +22,7 @@ from mubench_hf.data.columns import LABELS
 from mubench_hf.data.fingerprint import row_sha256
 from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
+from mubench_hf.models.sharded import is_sharded
 from mubench_hf.utils.files import known_sha256, write_atomic
 from mubench_hf.utils.processes import agreed, by_first, spread
 from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
@@ -92,7 +93,9 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     was_training = model.training
     model.eval()
     # Some models draw random numbers even in eval mode: ViLT shuffles its patches.
-    with torch.inference_mode(), torch.random.fork_rng():
+    # What a sharded model gathers in inference mode could not be trained with afterwards.
+    mode = torch.inference_mode if not is_sharded(model) else torch.no_grad
+    with mode(), torch.random.fork_rng():
         torch.manual_seed(0)
         yield
     model.train(was_training)

@@ -121,8 +121,10 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
         world_size=args.world_size,
         hardware={**record.hardware, "threads": torch.get_num_threads()},
     )
+    # All processes have to be there: of a sharded model, each holds a part.
+    weights = trainer.whole_state()
     if trainer.is_world_process_zero():
-        record = _finish(plan, trainer.accelerator.unwrap_model(trainer.model), data.processor, record)
+        record = _finish(plan, trainer.accelerator.unwrap_model(trainer.model), weights, data.processor, record)
     trainer.accelerator.wait_for_everyone()
     return record
 
@@ -228,10 +230,12 @@ def _trainer_rows(data: TaskData, original: bool) -> dict[str, Any]:
     return {"forget_dataset": forget, "retain_dataset": retain}
 
 
-def _finish(plan: Plan, model: PreTrainedModel, processor: Any, record: RunRecord) -> RunRecord:
+def _finish(
+    plan: Plan, model: PreTrainedModel, weights: dict[str, Any] | None, processor: Any, record: RunRecord
+) -> RunRecord:
     """Save the checkpoint, then the record with the hashes of its files, then drop the states to resume from."""
     folder = plan.folder
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, **({} if weights is None else {"state_dict": weights}))
     (folder / "README.md").unlink(missing_ok=True)  # `peft` leaves one to be filled in; cards are written to publish.
     processor.save_pretrained(folder)
     if record.run.method == ORIGINAL:

@@ -75,8 +75,8 @@ def _numbers(allowed: Range, *names: str) -> Iterable[Argument]:
 _SCRIPT = "For a script of your own to read, as with `Trainer`; the commands refuse it."
 _OPTIM = "An optimizer that updates weights in the backward pass does so before an update is checked and masked."
 _SHARDED = (
-    "Masks, teachers and fresh weights are made of whole weights, which are sharded here. Use several processes "
-    "without sharding: `accelerate launch`."
+    "Masks, teachers and saved states are proven for weights that are whole, or sharded by FSDP2, and not for these. "
+    "Use several processes by `accelerate launch`, with FSDP2 for a model that does not fit."
 )
 _TRACKIO = ("`report_to` names no trackio", "Nothing else reads it.")
 
@@ -176,8 +176,11 @@ _ALL = (
     Argument("ddp_backend", when="with one process",
              why="There is nothing to join; start several by `accelerate launch`, on CPUs by `torchrun`."),
     *_numbers(COUNT, "ddp_timeout"),
-    Argument("fsdp", only=(None, False, ""), why=_SHARDED),
-    Argument("fsdp_config", only=(None,), why="`fsdp` is refused."),
+    Argument("fsdp", "FSDP2, whose states can be whole or in parts; see `docs/launch.md`.",
+             when="with one process or without GPUs; with adapters, frozen weights, running statistics, an optimizer "
+             "of your own, `auto_find_batch_size` or `torch_compile`", why="What is not proven in parts is refused."),
+    Argument("fsdp_config", when="version 1, `cpu_ram_efficient_loading`, `activation_checkpointing`, `cpu_offload`, "
+             "XLA", why="What is not proven is refused."),
     Argument("deepspeed", only=(None,), why=_SHARDED),
     Argument("debug", when="`tpu_metrics_debug` without a TPU", why="There is nothing to report."),
     Argument("skip_memory_metrics"),

@@ -36,6 +36,7 @@ from mubench_hf.trainers._inputs import check_model, check_not_taken, check_opti
 from mubench_hf.trainers._objective import in_training
 from mubench_hf.trainers._passes import Pass, PassSampler
 from mubench_hf.trainers._pushing import Pushing
+from mubench_hf.trainers._sharding import check_before_sharding, check_sharding, check_wrapped, spread
 from mubench_hf.trainers._teachers import LiveTeacher, StartTeacher, TableTeacher, Teacher
 
 
@@ -119,6 +120,7 @@ class UnlearningTrainer(Pushing):
         check_optimizer(model, kwargs.get("optimizers", (None, None)))
         brings_optimizer = kwargs.get("optimizers", (None, None))[0] or kwargs.get("optimizer_cls_and_kwargs")
         check_precision(model, None if brings_optimizer else args.learning_rate)
+        check_before_sharding(args, model, any(kwargs.get("optimizers", ())))
         collator = kwargs.get("data_collator") or self.kind.collator(kwargs.get("processing_class"))
         kwargs["data_collator"] = collator
         sets = {"forget_dataset": forget_dataset, "retain_dataset": retain_dataset}
@@ -131,6 +133,7 @@ class UnlearningTrainer(Pushing):
         given = {"forget": forget_dataset, "retain": retain_dataset}
         self.sets = {name: rows for name, rows in given.items() if rows is not None}
         super().__init__(model, args, train_dataset=self.rows, **kwargs)
+        check_sharding(self)
         if args.bf16_full_eval or args.fp16_full_eval:
             # Trainer moves such a model late, and what is prepared before training runs it.
             self._move_model_to_device(self.model, args.device)
@@ -289,7 +292,9 @@ class UnlearningTrainer(Pushing):
         if counts is None:
             counts = torch.stack([(~is_forget).sum(), is_forget.sum()])
         scale = self.accelerator.num_processes
-        return Batch(inputs, predictions, labels, is_forget, rows, counts, scale, self.kind), outputs
+        at_once = self.is_fsdp_enabled
+        batch = Batch(inputs, predictions, labels, is_forget, rows, counts, scale, self.kind, at_once=at_once)
+        return batch, outputs
 
     def compute_loss(
         self,
@@ -321,10 +326,12 @@ class UnlearningTrainer(Pushing):
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate as ``Trainer`` does, also on rows of texts."""
+        check_wrapped(self, self.model)
         return super().evaluate(self._readable(eval_dataset, self.processing_class), *args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Predict as ``Trainer`` does, also on rows of texts."""
+        check_wrapped(self, self.model)
         return super().predict(self._readable(test_dataset, self.processing_class), *args, **kwargs)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -345,11 +352,12 @@ class UnlearningTrainer(Pushing):
         is charged only for the rows that this run reads, at the rate at which the table was computed.
         """
         if not self._keeps_outputs:
-            if all(weight.requires_grad for weight in self.model.parameters()):
+            if all(weight.requires_grad for weight in self.model.parameters()) and not self.is_fsdp_enabled:
                 return LiveTeacher(copy.deepcopy(self.model), self.kind, self.accelerator.autocast)
             return StartTeacher(self.model, self.kind)
         with self.clock.paused():
-            place, collate = self.args.teacher_cache_dir, self.collator.without_flags
+            # A table of a sharded model is made by all processes at once, for which all must find it missing.
+            place, collate = None if self.is_fsdp_enabled else self.args.teacher_cache_dir, self.collator.without_flags
             outputs = self.fitting_outputs(partial(cached_row_outputs, self.model, self.rows, place, collate))
         epochs, max_steps = self._length()
         updates = [update for epoch in range(epochs) for update in self.sampler.updates(epoch)]
@@ -360,6 +368,7 @@ class UnlearningTrainer(Pushing):
 
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:
         """Return ``model`` as a teacher of only the D_f rows; for ``prepare``."""
+        model = spread(self, model)
         if not self._keeps_outputs:
             return LiveTeacher(model, self.kind, self.accelerator.autocast)
         rows = np.flatnonzero(self.rows.is_forget)

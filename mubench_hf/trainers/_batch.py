@@ -33,6 +33,8 @@ class Batch:
         kind: How rows of this task are read.
         within: If these are some rows of a batch whose inputs cannot be divided by rows: that batch, and which of its
             rows they are.
+        at_once: Whether a teacher is given the whole batch, whichever rows count: a sharded one runs on all processes
+            at once, also where one of them has no such row.
     """
 
     inputs: dict[str, Any]
@@ -44,6 +46,7 @@ class Batch:
     scale: int
     kind: Kind
     within: tuple[Batch, Tensor] | None = None
+    at_once: bool = False
 
     # Of each row -----------------------------------------------------------------------------------------------------
 
@@ -102,12 +105,12 @@ class Batch:
     def _predicted_by(self, teacher: Teacher | None) -> Tensor:
         if teacher is None:
             return self.predictions
+        if self.within is not None and (self.at_once or len(self.rows)):
+            batch, where = self.within
+            return teacher(batch.inputs, batch.rows)[where]
         # A model cannot run on no rows at all, and with none its predictions do not matter.
         if not len(self.rows):
             return self.predictions.detach()
-        if self.within is not None:
-            batch, where = self.within
-            return teacher(batch.inputs, batch.rows)[where]
         return teacher(self.inputs, self.rows)
 
     def _read(self, where: Tensor | None, read: Callable[[Batch], Tensor]) -> Tensor:
@@ -119,7 +122,7 @@ class Batch:
 
     def _only(self, where: Tensor) -> Batch:
         parts = {name: getattr(self, name)[where] for name in ("predictions", "labels", "is_forget", "rows")}
-        if not all(_is_per_row(value, len(where)) for value in self.inputs.values()):
+        if self.at_once or not all(_is_per_row(value, len(where)) for value in self.inputs.values()):
             # Such as the patches of all images, or texts in a list: a teacher is given the whole batch.
             return replace(self, within=(self, where), **parts)
         inputs = {name: value[where] if isinstance(value, Tensor) else value for name, value in self.inputs.items()}

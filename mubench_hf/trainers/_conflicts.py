@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from mubench_hf.trainers._config import UnlearningConfig
 
 WITHOUT_WARMUP = (SchedulerType.CONSTANT, SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
-SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM",
-            "ACCELERATE_USE_PARALLELISM_CONFIG")  # fmt: skip
-"""What a launcher sets for models that are sharded over processes."""
+SHARDING = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG")
+"""What a launcher sets for models that are sharded over processes otherwise than by FSDP."""
 
 
 ONE_FOR_ALL = (
@@ -57,9 +56,13 @@ def check_before(config: UnlearningConfig) -> None:
     if launched_processes() > 1 and not on_cpu and not torch.accelerator.is_available():
         # Trainer would join them by no backend that it reads.
         raise BadInput(f"WORLD_SIZE is {launched_processes()}: {NOT_JOINED}")
+    if config.fsdp and launched_processes() < 2:
+        raise BadInput(f"fsdp is {config.fsdp!r}, but there is one process. {ARGUMENTS['ddp_backend'].why}")
+    if config.fsdp_config and not config.fsdp:
+        raise BadInput(f"fsdp_config is {config.fsdp_config!r}, but only fsdp reads it. Set fsdp, or leave it out.")
     for name in SHARDING:
         if str_to_bool(os.environ.get(name, "false")):
-            raise BadInput(f"The launcher sets {name}. {ARGUMENTS['fsdp'].why}")
+            raise BadInput(f"The launcher sets {name}. {ARGUMENTS['deepspeed'].why}")
 
 
 def check_after(config: UnlearningConfig) -> None:

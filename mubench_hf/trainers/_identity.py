@@ -36,9 +36,12 @@ NOT_IDENTITY = frozenset(
         "hub_always_push",
         "resume_from_checkpoint",
         "seed",
+        "fsdp",
+        "fsdp_config",
     ]
 )
-"""Arguments that do not affect the outcome, only where files go and what is logged; the seed is in the run's name."""
+"""Arguments that do not affect the outcome, only where files go, what is logged and which process holds which weights;
+the seed is in the run's name."""
 
 
 NEUTRAL = NOT_IDENTITY | frozenset((

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from mubench_hf.data.fingerprint import rows_sha256
 from mubench_hf.models.adapters import adapter_settings
 from mubench_hf.models.loading import weights_sha256
 from mubench_hf.models.restoring import moving_tensors, restore_weights, save_weights
+from mubench_hf.models.sharded import give_back, local
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._identity import MINUTES, moving_arguments
 from mubench_hf.trainers._passes import PassSampler
+from mubench_hf.trainers._sharding import check_optimizer_state
 from mubench_hf.trainers._states import (
     START_FILE,
     STATE_FILE,
@@ -32,7 +35,7 @@ from mubench_hf.trainers._states import (
     read_state,
     state_of,
 )
-from mubench_hf.utils.processes import together
+from mubench_hf.utils.processes import apart, together
 
 
 class Diverged(RuntimeError):
@@ -80,21 +83,46 @@ class RunLoop(Trainer):
         state = self._state_to_resume(resume_from_checkpoint)
         self._take_start(state)
         with self.clock.running():
-            with together():
-                self.prepare()
-            if state:
-                self.clock.set(state.seconds)
-            # Random numbers drawn since the trainer was made must not affect the weights.
-            set_seed(self.args.seed)
+            self._preparation = partial(self._prepare, state)
+            if not self.is_fsdp_enabled:
+                self._prepare_once()
             self._update_loss, self._saved_at = 0.0, time.monotonic()
             self.status, self.status_reason = "ok", None
             try:
                 output = super().train(str(state.folder) if state else None, **kwargs)
             except Diverged as error:
                 output = self._stop_diverged(str(error))
-        if self.status == "ok" and not all(weight.isfinite().all() for weight in self.model.parameters()):
+        if self.status == "ok" and not self._is_finite():
             self.status, self.status_reason = "diverged", "weights are not finite after the last update"
         return output
+
+    def _prepare(self, state: SavedState | None) -> None:
+        # A sharded model runs on all processes at once, in the same batches.
+        with apart() if self.is_fsdp_enabled else together():
+            self.prepare()
+        if self.is_fsdp_enabled:
+            give_back(self.model)
+        if state:
+            self.clock.set(state.seconds)
+        # Random numbers drawn since the trainer was made must not affect the weights.
+        set_seed(self.args.seed)
+
+    def _prepare_once(self) -> None:
+        """Prepare at the original's weights: a sharded model once it is wrapped, before a state is put into it."""
+        preparation, self._preparation = self._preparation, None
+        if preparation:
+            preparation()
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> tuple[torch.nn.Module, DataLoader]:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        self._prepare_once()
+        return prepared
+
+    def _is_finite(self) -> bool:
+        finite = torch.tensor(
+            all(bool(local(weight).isfinite().all()) for weight in self.model.parameters()), device=self.args.device
+        )
+        return bool(self.accelerator.reduce(finite.float(), "mean") == 1 if self.is_fsdp_enabled else finite)
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Do one micro-batch; stop the run before the update if the update's loss is not finite or too large.
@@ -140,12 +168,15 @@ class RunLoop(Trainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.is_fsdp_enabled:
+            check_optimizer_state(self.accelerator.state.fsdp_plugin, self.optimizer)
         if self.args.should_save:
             (folder / STATE_FILE).unlink(missing_ok=True)  # An earlier run's, whose files are about to be replaced.
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            save_weights(self._in_memory, folder / WEIGHTS_FILE)
+            if not self.is_fsdp_enabled:
+                save_weights(self._in_memory, folder / WEIGHTS_FILE)
             if self._start:
                 save_file(self._start, folder / START_FILE)
             mark_state(folder, self.identity, self.unlearn_seconds)
@@ -171,6 +202,7 @@ class RunLoop(Trainer):
             "rows": {name: rows_sha256(rows) for name, rows in self.sets.items()},
             "original": weights_sha256(model, leave_out=brought),
             **({"adapters": adapters} if (adapters := adapter_settings(model)) else {}),
+            **({"sharded": self.accelerator.state.fsdp_plugin.state_dict_type.name} if self.is_fsdp_enabled else {}),
         }
 
     def _state_to_resume(self, asked: str | bool | None) -> SavedState | None:
@@ -189,11 +221,25 @@ class RunLoop(Trainer):
         self._start = {name: tensor.detach().cpu().clone() for name, tensor in moving_tensors(model).items()}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        restore_weights(self._in_memory, Path(resume_from_checkpoint, WEIGHTS_FILE))
+        if self.is_fsdp_enabled:
+            self._prepare_once()
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            restore_weights(self._in_memory, Path(resume_from_checkpoint, WEIGHTS_FILE))
 
     def _load_best_model(self) -> None:
         state = read_state(self.state.best_model_checkpoint)
-        restore_weights(self._in_memory, state.folder / WEIGHTS_FILE)
+        if self.is_fsdp_enabled:
+            super()._load_best_model()
+        else:
+            restore_weights(self._in_memory, state.folder / WEIGHTS_FILE)
+
+    def whole_state(self) -> dict[str, Tensor] | None:
+        """Return all weights and buffers of a sharded model, on the CPU of the first process; else ``None``.
+
+        Every process has to ask at the same time; those other than the first get an empty dict.
+        """
+        return self.accelerator.get_state_dict(self.model) if self.is_fsdp_enabled else None
 
     def _find_best_state(self) -> None:
         """Find the best state of a run that goes on in a folder that was moved; ``Trainer`` would forget about it."""

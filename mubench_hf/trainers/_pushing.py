@@ -147,3 +147,12 @@ class Pushing(Fitting):
         if self.args.should_save:
             # It is a pickle that may hold a token, and nothing reads it.
             Path(output_dir or self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model as ``Trainer`` does; a sharded one always whole, also where its states hold its parts."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        self._save(output_dir or self.args.output_dir, state_dict=self.whole_state())
+        if self.args.push_to_hub and not _internal_call:
+            self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)

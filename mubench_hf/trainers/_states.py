@@ -26,8 +26,15 @@ WEIGHTS_FILE = "unlearning_weights.safetensors"
 START_FILE = "unlearning_start.safetensors"
 """The adapters that the run started from: unlike an original's weights, they may have been drawn just before."""
 
-NEEDED = (WEIGHTS_FILE, "trainer_state.json", "optimizer.pt", "scheduler.pt")
-"""Without one of these, ``Trainer`` would go on with a fresh one, or not at all."""
+NEEDED = {
+    WEIGHTS_FILE: (WEIGHTS_FILE, "pytorch_model_fsdp"),
+    "trainer_state.json": ("trainer_state.json",),
+    "optimizer.pt": ("optimizer",),
+    "scheduler.pt": ("scheduler.pt",),
+    "rng_state.pth": ("rng_state",),
+}
+"""Without one of these, ``Trainer`` would go on with a fresh one, or not at all: its name, and how the names of files
+begin that hold it; those of a sharded model are ``Trainer``'s own, whole or in parts."""
 
 logger = logging.get_logger(__name__)
 
@@ -56,8 +63,7 @@ class SavedState:
     @property
     def lacks(self) -> list[str]:
         """Names of the files that going on needs and that were not saved; only the best model is read without them."""
-        missing = [name for name in NEEDED if name not in self.files]
-        return missing + ["rng_state.pth"] * (not any(name.startswith("rng_state") for name in self.files))
+        return [name for name, begins in NEEDED.items() if not any(file.startswith(begins) for file in self.files)]
 
 
 def mark_state(folder: Path, run: Mapping[str, Any], seconds: float) -> None:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from mubench_hf.kinds import Kind
 from mubench_hf.models.loading import frozen
 from mubench_hf.models.restoring import moving_tensors
+from mubench_hf.models.sharded import give_back, is_sharded, local
 
 Precision = Callable[[], AbstractContextManager[Any]]
 
@@ -80,8 +81,9 @@ class StartTeacher:
 
     def __init__(self, model: torch.nn.Module, kind: Kind):
         self.model, self.kind = model, kind
-        self.moving = list(moving_tensors(model).values())
+        self.moving = [local(tensor) for tensor in moving_tensors(model).values()]
         self.start = [tensor.detach().clone() for tensor in self.moving]
+        self.is_sharded = is_sharded(model)
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Any], rows: Tensor) -> Tensor:
@@ -91,17 +93,30 @@ class StartTeacher:
 
     @contextmanager
     def _at_start(self) -> Iterator[None]:
-        """Exchange the storage of what training moves, and evaluate, while inside."""
+        """Exchange what training moves for what it was at the start, and evaluate, while inside."""
         modes = [(module, module.training) for module in self.model.modules()]
-        now = [tensor.data for tensor in self.moving]
+        exchange = self._exchange_parts if self.is_sharded else self._exchange
+        exchange()
         try:
-            # No value is copied, so that what autograd keeps of the student's own forward pass stays valid.
-            for tensor, start in zip(self.moving, self.start, strict=True):
-                tensor.data = start
             self.model.eval()
             yield
         finally:
-            for tensor, value in zip(self.moving, now, strict=True):
-                tensor.data = value
+            exchange()
             for module, training in modes:
                 module.training = training
+
+    def _exchange(self) -> None:
+        """Exchange storage: no value is copied, so that what autograd keeps of the student's own pass stays valid."""
+        for number, tensor in enumerate(self.moving):
+            tensor.data, self.start[number] = self.start[number], tensor.data
+
+    def _exchange_parts(self) -> None:
+        """Exchange the values of this process's parts, which whole weights are gathered from before each use.
+
+        A gathered weight that autograd keeps is gathered anew, into its own memory, before the student's backward pass.
+        """
+        give_back(self.model)
+        for now, start in zip(self.moving, self.start, strict=True):
+            kept = now.detach().clone()
+            now.data.copy_(start)
+            start.copy_(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from transformers import TrainerCallback
 
-from mubench_hf.errors import BadInput
+from mubench_hf.models.sharded import local, sharing
 from mubench_hf.trainers._config import UnlearningConfig
+from mubench_hf.trainers._saliency import saliency_masks
 from mubench_hf.trainers._settings import setting
 from mubench_hf.trainers.rand_label import RandLabelConfig, RandLabelTrainer
 
@@ -26,33 +27,6 @@ class SalUnConfig(RandLabelConfig):
     """
 
     density: float = setting(0.5, above=0, most=1)
-
-
-def saliency_masks(gradients: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
-    """Return bool masks of the ``round(density * weights)`` largest ``|gradient|`` over all tensors together.
-
-    One selection finds the threshold. Weights that tie with it are taken in tensor order until the count is exact: if
-    most gradients are zero, a threshold alone would take everything.
-
-    Args:
-        gradients: Name → gradient, any shape; summed over all rows before the absolute value is taken.
-        density: Share of weights to take, in (0, 1].
-
-    Raises:
-        BadInput: If ``density`` is outside (0, 1].
-    """
-    if not 0 < density <= 1:
-        raise BadInput(f"density is {density}; it is the share of weights that may move, so above 0 and at most 1.")
-    size = torch.cat([gradient.abs().flatten() for gradient in gradients.values()])
-    keep = round(density * len(size))
-    mask = torch.zeros_like(size, dtype=torch.bool)
-    if keep:
-        threshold = size.kthvalue(len(size) - keep + 1).values
-        mask = size > threshold
-        ties = (size == threshold).nonzero().flatten()
-        mask[ties[: keep - int(mask.sum())]] = True
-    parts = mask.split([gradient.numel() for gradient in gradients.values()])
-    return {name: part.view_as(gradients[name]) for name, part in zip(gradients, parts, strict=True)}
 
 
 class PutBack(TrainerCallback):
@@ -69,8 +43,11 @@ class PutBack(TrainerCallback):
 class SalUnTrainer(RandLabelTrainer):
     """RandLabel under a saliency mask; masked weights stay bit-equal to the original's.
 
-    Masked gradients are zeroed as they are produced, so that clipping sees only the free weights; masked weights, which
-    weight decay would still move, are put back after each step.
+    Masked gradients are zeroed before an update is clipped, so that clipping sees only the free weights. Masked weights
+    are put back after each step if weight decay or an optimizer of one's own might move them.
+
+    Attributes:
+        masks: Name of a trained weight → bool, true where it may move; of sharded weights, this process's part.
     """
 
     key = "salun"
@@ -82,25 +59,26 @@ class SalUnTrainer(RandLabelTrainer):
 
     @classmethod
     def kept_beside(cls, weights: int, args: UnlearningConfig) -> dict[str, int]:
-        """Return the bytes of the mask and of the weights' values before the first step."""
-        return {"mask": weights, "masked weights": 4 * weights}
+        """Return the bytes of the mask and, where a step may move masked weights, of their values before the first."""
+        still = args.optim in LEAVING_ALONE and args.weight_decay == 0 and args.adam_epsilon > 0
+        return {"mask": weights} if still else {"mask": weights, "masked weights": 4 * weights}
 
     def prepare(self) -> None:
-        """Compute the mask at the original's weights and keep the masked weights fixed."""
-        self.masks = saliency_masks(self.fitting(self.forget_gradients), self.args.density)
-        for hook in getattr(self, "_hooks", ()):
-            hook.remove()
-        parameters = dict(self.model.named_parameters())
-        self._hooks = [
-            parameters[name].register_hook(lambda gradient, mask=mask: gradient * mask)
-            for name, mask in self.masks.items()
-        ]
+        """Compute the mask at the original's weights."""
+        gradients = self.fitting(self.forget_gradients)
+        self.masks = saliency_masks(gradients, self.args.density, sharing(self.model))
+        self._originals: dict[str, Tensor] | None = None
+        # Momentum from an earlier `train()` would move weights that were free there and are masked here.
+        self._optimizer_is_fresh = self.optimizer is None or not self.optimizer.state
         self.remove_callback(PutBack)
         self.add_callback(PutBack(self))
-        self._tied = [(parameters[name], mask, parameters[name].detach().clone()) for name, mask in self.masks.items()]
 
     def forget_gradients(self, batch_size: int | None = None) -> dict[str, Tensor]:
-        """Return the sum over all of D_f of the gradient of the task's loss, in eval mode, by parameter name."""
+        """Return the sum over all of D_f of the gradient of the task's loss, in eval mode, by parameter name.
+
+        Of sharded weights it is this process's part. Every process runs all rows, in the same batches, so that the sum
+        is the same for any number of processes.
+        """
         model, was_training = self.model, self.model.training
         rows = Subset(self.rows, self.rows.is_forget.nonzero()[0].tolist())
         model.eval()
@@ -109,7 +87,7 @@ class SalUnTrainer(RandLabelTrainer):
             batch, _ = self.forward(model, self._prepare_inputs(inputs), None)
             batch.losses().sum().backward()
         gradients = {
-            name: torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
+            name: torch.zeros_like(local(weight)) if weight.grad is None else local(weight.grad).clone()
             for name, weight in model.named_parameters()
             if weight.requires_grad
         }
@@ -118,7 +96,42 @@ class SalUnTrainer(RandLabelTrainer):
         return gradients
 
     @torch.no_grad()
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Do one micro-batch; when the update's gradient is complete, mask it, before it is clipped."""
+        with torch.enable_grad():
+            loss = super().training_step(*args, **kwargs)
+        if self._originals is None:
+            # A state of this run has the original's values there, so that it does not matter whether one was resumed.
+            needed = not (self._optimizer_is_fresh and leaves_alone(self.optimizer))
+            self._originals = {name: local(weight).clone() for name, weight in self._masked()} if needed else {}
+        if self.accelerator.sync_gradients:
+            for name, weight in self._masked():
+                if weight.grad is not None:
+                    local(weight.grad).masked_fill_(self.masks[name].logical_not(), 0)
+        return loss
+
+    @torch.no_grad()
     def put_back(self) -> None:
         """Give masked weights the values that they had before the first step."""
-        for weight, mask, original in self._tied:
-            torch.where(mask, weight, original, out=weight)
+        if self._originals:
+            for name, weight in self._masked():
+                torch.where(self.masks[name], local(weight), self._originals[name], out=local(weight))
+
+    def _masked(self) -> Iterator[tuple[str, Tensor]]:
+        parameters = dict(self.model.named_parameters())
+        return ((name, parameters[name]) for name in self.masks)
+
+
+LEAVING_ALONE = ("adamw_torch", "adamw_torch_fused", "sgd")
+"""What ``Trainer`` calls the optimizers that ``leaves_alone`` knows."""
+
+
+def leaves_alone(optimizer: Any) -> bool:
+    """Return whether an optimizer is known to leave a weight, bit for bit, whose gradient was always zero.
+
+    Adam's step is zero over epsilon, and that of SGD zero; both without weight decay, which moves every weight.
+    """
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it.
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        return False
+    return all(group["weight_decay"] == 0 and group.get("eps", 1) > 0 for group in optimizer.param_groups)

@@ -62,6 +62,16 @@ def together() -> Iterator[None]:
         _together.reset(token)
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let each process do all of the work while inside, also where others inside ``together`` share it."""
+    token = _together.set(False)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
 def shares() -> tuple[int, int]:
     """Return this process's rank among those that share work, and how many they are; 0 and 1 outside ``together``."""
     return joined() if _together.get() else (0, 1)

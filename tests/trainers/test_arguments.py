@@ -71,8 +71,6 @@ OTHER = {
     "train_sampling_strategy": "group_by_length",
     "length_column_name": "n",
     "label_smoothing_factor": 0.1,
-    "fsdp": "full_shard",
-    "fsdp_config": {"min_num_params": 3},
     "deepspeed": {"zero_optimization": {"stage": 2}},
 }
 """A value that is refused, where it is not the other truth."""
@@ -114,6 +112,8 @@ CONFLICTS = {
     "dataloader_persistent_workers": [{"dataloader_persistent_workers": True}],
     "label_names": [{"label_names": ["start_positions"]}],
     "ddp_backend": [{"ddp_backend": "gloo"}],
+    "fsdp": [{"fsdp": True}, {"fsdp": "full_shard"}],
+    "fsdp_config": [{"fsdp_config": {"version": 2}}],
     "debug": [{"debug": "tpu_metrics_debug"}],
 }  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_a_truth_is_a_truth(value):
         config(bf16=value)
 
 
-@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"])
 def test_a_launcher_that_shards_is_refused(name, monkeypatch):
     monkeypatch.setenv(name, "true")
     with pytest.raises(BadInput, match=name):

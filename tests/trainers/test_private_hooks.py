@@ -18,6 +18,7 @@ HOOKS = {  # None: an attribute.
     "_load_best_model": set(),
     "_push_from_checkpoint": {"checkpoint_folder"},
     "_save": {"output_dir", "state_dict"},
+    "save_model": {"output_dir", "_internal_call"},
     "init_hf_repo": {"token", "private"},
     "push_to_hub": {"commit_message", "blocking", "token", "revision", "private"},
     "create_model_card": {"language", "license", "tags", "model_name", "finetuned_from", "tasks", "dataset_tags"},
@@ -88,6 +89,7 @@ def test_the_guard_sees_every_class_between():
         ("get_batch_samples", "self._get_num_items_in_batch("),
         ("_maybe_log_save_evaluate", "self._save_checkpoint("),
         ("train", "self._load_from_checkpoint("),
+        ("_prepare_for_training", "self._load_from_checkpoint(resume_from_checkpoint, self.model_wrapped)"),
         ("train", "self._inner_training_loop, self._train_batch_size"),
         ("training_step", "self._prepare_inputs("),
         ("_finalize_training", "self._load_best_model("),
@@ -104,6 +106,16 @@ def test_the_guard_sees_every_class_between():
 )
 def test_hook_is_called(caller, call):
     assert call in inspect.getsource(getattr(Trainer, caller))
+
+
+def test_a_gradient_is_masked_before_it_is_clipped():
+    source = inspect.getsource(Trainer._run_epoch)
+    assert source.index("self.training_step(") < source.index("self._clip_grad_norm(")
+
+
+def test_a_sharded_model_is_prepared_before_a_state_is_put_into_it():
+    source = inspect.getsource(Trainer._prepare_for_training)
+    assert source.index("self.model = self.model_wrapped = model") < source.index("self._load_from_checkpoint(")
 
 
 def test_a_callback_hears_of_each_step_at_once():

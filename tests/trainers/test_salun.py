@@ -159,6 +159,50 @@ def test_masked_weights_stay_under_any_optimizer(brought, world, make, weights_o
     assert any((weight != world.original().state_dict()[name]).any() for name, weight in before.items())
 
 
+@pytest.mark.parametrize(
+    ("settings", "copies"),
+    [
+        ({}, False),
+        ({"optim": "sgd", "optim_args": "momentum=0.9,nesterov=True"}, False),
+        ({"weight_decay": 0.1}, True),
+        ({"adam_epsilon": 0.0}, True),
+        ({"optim": "rmsprop"}, True),
+    ],
+    ids=["adamw", "sgd with momentum", "weight decay", "no epsilon", "another optimizer"],
+)
+def test_originals_are_kept_only_where_a_step_might_move_a_masked_weight(world, make, settings, copies):
+    """Negative zeros, too, stay what they are; momentum from an earlier run moves what is masked now."""
+    model = world.original()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.view(-1)[::3] = -0.0
+    trainer = make("salun", world, model=model, learning_rate=0.01, **settings)
+    for second in (False, True):
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        trainer.train()
+        for name, weight in model.named_parameters():
+            held = ~trainer.masks[name]
+            assert torch.equal(weight[held].view(torch.int32), before[name][held].view(torch.int32)), name
+        assert bool(trainer._originals) == (copies or second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_numbers_of_any_precision(gradients, dtype):
+    drawn = {name: gradient.to(dtype) for name, gradient in gradients(0.3).items()}
+    expected = by_sorting({name: gradient.double() for name, gradient in drawn.items()}, 0.4)
+    for name, mask in saliency_masks(drawn, 0.4).items():
+        assert (mask.numpy() == expected[name]).all()
+
+
+def test_tensors_of_several_parts(rng, monkeypatch):
+    monkeypatch.setattr("mubench_hf.trainers._saliency.CPU_PART", 7)
+    values = rng.normal(size=(9, 11)).round(1).astype("f4")
+    drawn = {"a": torch.from_numpy(values), "none": torch.zeros(0, 3), "b": torch.from_numpy(-values[::-1].copy())}
+    expected = by_sorting(drawn, 0.37)
+    for name, mask in saliency_masks(drawn, 0.37).items():
+        assert (mask.numpy() == expected[name]).all()
+
+
 def test_the_mask_is_the_originals(world, make):
     trainer = make("salun", world, learning_rate=0.01)
     expected = by_sorting({name: grad.abs() for name, grad in trainer.forget_gradients().items()}, 0.5)
