@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from benchmarks.sweep import TASK, holders, scores, sweep_words
@@ -31,7 +32,8 @@ def written(out: Path, *words: str) -> Ledger:
     return Ledger(out)
 
 
-def test_a_grid_is_each_with_each(tmp_path, capsys):
+def test_a_grid_is_each_with_each(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     ledger = written(tmp_path)
     cells = ledger.manifest.cells
     assert len({cell.id for cell in cells}) == len(cells) == 1 + 2 + 6 + 6 + 6 * (6 + 1) + 1
@@ -49,6 +51,9 @@ def test_a_grid_is_each_with_each(tmp_path, capsys):
     tried = [cell.command for cell in cells if "scrub" in cell.command and cell.rows.endswith("@2")]
     flags = {tuple(command[command.index("--msteps") : command.index("--disable_tqdm")]) for command in tried}
     assert flags == {("--msteps", m, "--alpha", a) for m in ("1", "2") for a in ("0.25", "0.5", "0.75")}
+    # A folder that is called like a task or a method is none of them.
+    for name in ("cifar100", "scrub"):
+        Path(name).mkdir()
     # Given again it is the same sweep; what it is called by does not depend on where it is.
     written(tmp_path)
     assert manifest_file(tmp_path).read_text() == manifest_file(written(tmp_path / "other").out).read_text()
@@ -111,6 +116,22 @@ def test_a_folder_of_another_sweep_is_kept(tmp_path):
     with pytest.raises(BadInput, match="its del_ratio differ"):
         written(tmp_path, *GRID[:6], "--del_ratio", "2", *GRID[9:])
     assert manifest_file(tmp_path).read_bytes() == before
+
+
+def test_jobs_on_the_hub_are_given_the_same_sweep(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.run_job", lambda **given: asked.append(given) or SimpleNamespace(url="u"))
+    monkeypatch.chdir(tmp_path)
+    engine = ["--launcher", "jobs", "--jobs", "2", "--engine", "bucket=me/b", "image=me/i"]
+    dispatch([GRID[0], "--out=here", *GRID[1:], *engine])
+    assert len(asked) == 2 and not list(tmp_path.iterdir())
+    written(Path("here"))
+    _, *words = asked[1]["command"]
+    assert words[words.index("--out") :] == ["--out", "/sweep", "--shard", "2/2"]
+    written(Path("there"), *words[: words.index("--out")])
+    assert manifest_file(Path("here")).read_text() == manifest_file(Path("there")).read_text()
+    with pytest.raises(BadInput, match="sees no file of this machine"):
+        dispatch(["sweep", TASK, "--mini", *engine])
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from mubench_hf.commands._sweep_text import plan_text, state_text
 from mubench_hf.commands._tasks import named_tasks
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput, shown
+from mubench_hf.models import MODELS
 from mubench_hf.runs.sweeps.estimate import checkpoint_bytes
 from mubench_hf.runs.sweeps.launchers import LAUNCHERS
 from mubench_hf.runs.sweeps.ledger import Ledger
 from mubench_hf.runs.sweeps.manifest import STAGES, Manifest, load_manifest, manifest_file, share
 from mubench_hf.runs.sweeps.watch import watch
+from mubench_hf.tasks import TASKS
 from mubench_hf.trainers import METHODS
 
 DESCRIPTION = """Write a grid of runs as a list of commands, and work through it.
@@ -63,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.launcher == "jobs":  # Each job writes the same manifest into the bucket.
         from mubench_hf.runs.sweeps.launchers import submit_jobs
 
-        started = submit_jobs(_without(argv, "--out", "--launcher", "--jobs", "--engine"), jobs or 1, engine)
+        started = submit_jobs(_job_words(arguments), jobs or 1, engine)
         print(text, *started, sep="\n")
         return
     manifest.save(out)
@@ -231,8 +233,13 @@ def _weights_bytes(spec: Any) -> int | None:
 def _portable(reference: str) -> str:
     """Return a reference as it works in any folder: files and folders with their whole path."""
     place, colon, name = reference.partition(":")
-    is_path = place.endswith(".py") or Path(place).is_dir()
-    return f"{Path(place).absolute()}{colon}{name}" if is_path else reference
+    return f"{Path(place).absolute()}{colon}{name}" if _is_path(reference) else reference
+
+
+def _is_path(reference: str) -> bool:
+    """Return whether a task, method or model is named by a file or folder, and not by a key that is a folder's too."""
+    known = any(registry.knows(reference) for registry in (TASKS, METHODS, MODELS))
+    return not known and (reference.partition(":")[0].endswith(".py") or Path(reference).is_dir())
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -258,12 +265,22 @@ def _seconds(words: Sequence[str]) -> dict[str, float]:
     return {stage: float(value) for stage, value in found.items()}
 
 
-def _without(argv: Sequence[str], *flags: str) -> list[str]:
-    """Return a command's words without some flags and what follows these."""
-    kept, dropping = [], False
-    for word in argv:
-        if word.startswith("--"):
-            dropping = word.partition("=")[0] in flags
-        if not dropping:
-            kept.append(word)
-    return kept
+def _job_words(arguments: Any) -> list[str]:
+    """Return the words of the same sweep for a machine that sees no file of this one.
+
+    Raises:
+        BadInput: If something is named by a file or folder here.
+    """
+    words = list(arguments.tasks)
+    for flag in ("model", "methods", "del_ratio", "seeds", "settings", "tries", "raw"):
+        value = getattr(arguments, flag)
+        if value is not None and value != []:
+            listed = value if isinstance(value, list) else [value]
+            words += [f"--{'set' if flag == 'settings' else flag}", *map(str, listed)]
+    named = [*arguments.tasks, *(arguments.methods or ()), *([arguments.model] if arguments.model else [])]
+    here = next((word for word in (*named, arguments.raw) if word and (word == arguments.raw or _is_path(word))), None)
+    if here:
+        raise BadInput(
+            f"An HF Job sees no file of this machine, so {here} means nothing there. Give a name, or a Hub id."
+        )
+    return [*words, *["--mini"] * (arguments.variant == "mini")]
