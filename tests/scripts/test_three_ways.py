@@ -18,7 +18,7 @@ FLAGS = ["--task", "cifar100", "--mini", "--out", ".", "--seed", "11", "--origin
 UNSCORED = ["--evaluate", "false"]
 BIN = Path(sys.executable).parent
 MUBENCH = "from mubench_hf.cli import main; main()"
-SCRIPT = "import runpy; runpy.run_module('mubench_hf.scripts.unlearn', run_name='__main__')"
+SCRIPT = "import mubench_hf.scripts.unlearn as script; script.exit_with(script.main)"
 
 
 def start(command: list[str], folder: Path, env: dict) -> str:
