@@ -1,17 +1,26 @@
-"""SCRUB: move away from the original on D_f and stay near it on D_r, in alternating passes."""
+"""SCRUB: move away from the original on D_f and stay near it on D_r, in alternating passes.
+
+Where the student still is the original, its divergence from it is least and the max loss has no slope: what a first max
+step follows is rounding noise, which Adam makes as large as any step. ``ScrubConfig.start`` says what to do about that.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
+from mubench_hf.errors import BadInput
 from mubench_hf.trainers._base import UnlearningTrainer
 from mubench_hf.trainers._batch import Batch
 from mubench_hf.trainers._config import UnlearningConfig
 from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 from mubench_hf.trainers._settings import setting
+
+Start = Literal["authors", "labels", "still"]
 
 
 @dataclass
@@ -24,6 +33,11 @@ class ScrubConfig(UnlearningConfig):
         alpha: Weight of the KL divergence in the min pass.
         temperature: Temperature of the KL divergence.
         forget_batch_size: Rows per device in a max pass; default: per_device_train_batch_size.
+        start: The first max steps, where the student is the original and its divergence from it has no slope.
+            ``authors`` follows the slope that rounding leaves, as their code does; with Adam, that is a step of full
+            size whose direction differs between processors and numbers of processes. ``still`` takes no step for rows
+            whose divergence is rounding noise, so a first max pass without dropout does nothing. ``labels`` makes the
+            first update raise the cross-entropy of D_f, and goes on as usual. See docs/scrub_start.md.
     """
 
     num_train_epochs: float = 3.0
@@ -32,11 +46,34 @@ class ScrubConfig(UnlearningConfig):
     alpha: float = setting(0.001, least=0)
     temperature: float = setting(4.0, above=0)
     forget_batch_size: int | None = setting(None, least=1, per_process=True)
+    start: Start = "authors"
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        if self.start not in get_args(Start):
+            raise BadInput(f"start is {self.start!r}; allowed: {', '.join(map(repr, get_args(Start)))}.")
+
+
+NOISE = 32.0
+"""How many roundings of the logits' type a divergence may be made of and still count as noise."""
 
 
 def scrub_max_loss(divergences: Tensor) -> Tensor:
     """Return ``-KL_T(original || student)`` of each D_f row: ``[rows]``, at most 0 (arXiv 2302.09880, eq. 3)."""
     return -divergences
+
+
+def above_noise(divergences: Tensor, temperature: float, precision: torch.dtype) -> Tensor:
+    """Return which divergences are more than rounding noise, bool ``[rows]``.
+
+    A KL divergence is a sum of differences between log-probabilities, each of which is rounded.
+
+    Args:
+        divergences: ``T^2 KL_T`` of each row, float32 ``[rows]``.
+        temperature: Their temperature.
+        precision: Type of the logits that they are computed from.
+    """
+    return divergences > NOISE * torch.finfo(precision).eps * temperature**2
 
 
 def scrub_min_loss(losses: Tensor, divergences: Tensor, gamma: float = 0.99, alpha: float = 0.001) -> Tensor:
@@ -70,5 +107,14 @@ class ScrubTrainer(UnlearningTrainer):
         """Return the max loss of a batch of D_f rows or the min loss of a batch of D_r rows."""
         divergences = batch.divergences(self.teacher, self.args.temperature)
         if batch.is_forget.all():
-            return batch.forget_mean(scrub_max_loss(divergences))
+            return batch.forget_mean(self._away(batch, divergences))
         return batch.retain_mean(scrub_min_loss(batch.losses(), divergences, self.args.gamma, self.args.alpha))
+
+    def _away(self, batch: Batch, divergences: Tensor) -> Tensor:
+        """Return the max loss of D_f rows, or at the start what stands for it."""
+        if self.args.start == "labels" and self.state.global_step == 0:
+            return -batch.losses()
+        if self.args.start == "still":
+            moved = above_noise(divergences.detach(), self.args.temperature, batch.predictions.dtype)
+            divergences = torch.where(moved, divergences, 0.0)
+        return scrub_max_loss(divergences)
