@@ -9,9 +9,11 @@ from formulas import cross_entropy, kl
 from scipy.special import log_softmax
 from scipy.stats import entropy
 
+from mubench_hf.errors import BadInput
+from mubench_hf.kinds._losses import row_kl
 from mubench_hf.models.outputs import row_outputs
 from mubench_hf.trainers import ScrubConfig
-from mubench_hf.trainers.scrub import scrub_max_loss, scrub_min_loss
+from mubench_hf.trainers.scrub import above_noise, scrub_max_loss, scrub_min_loss
 
 SPLITS = ("forget", "retain")
 
@@ -140,3 +142,52 @@ def test_first_max_pass_of_scrub_starts_without_a_gradient(fixed_world, make, we
     original = weights_of(fixed_world.original())
     moved = max((tensor - original[name]).abs().max() for name, tensor in weights_of(trainer.model).items())
     assert moved < 1e-5
+
+
+def test_a_still_start_moves_nothing_until_there_is_a_slope(world, make, weights_of):
+    """With Adam, too; then the min pass moves every weight, and the second max pass has a slope."""
+    original = weights_of(world.original())
+    for steps, stands in ((2, True), (3, False)):
+        trainer = make("scrub", world, start="still", max_steps=steps)
+        trainer.train()
+        assert [tensor.equal(original[name]) for name, tensor in weights_of(trainer.model).items()] == [
+            stands for _ in original
+        ]
+
+
+def test_losses_of_a_still_start(world, updates, shares, logits_of):
+    settings = {"num_train_epochs": 2, "gamma": 0.7, "alpha": 0.4, "temperature": 2.0, "start": "still"}
+    trainer, found = updates("scrub", world, **settings, **shares)
+    original = logits_of(trainer, world.original())
+    firsts = [update for update in found if world.is_forget[update.rows].all()]
+    assert [update.loss for update in firsts[: len(firsts) // 2]] == [0] * (len(firsts) // 2)
+    for update in firsts[len(firsts) // 2 :]:
+        away = kl(original, update.student, 2.0)[update.rows]
+        assert update.loss == pytest.approx(-away.mean(), rel=1e-4, abs=2e-5) and away.mean() > 1e-4
+
+
+def test_a_start_along_the_labels_is_one_update(world, updates, shares, logits_of):
+    settings = {"num_train_epochs": 2, "temperature": 2.0, "start": "labels"}
+    trainer, found = updates("scrub", world, **settings, **shares)
+    original = logits_of(trainer, world.original())
+    firsts = [update for update in found if world.is_forget[update.rows].all()]
+    first = firsts[0]
+    assert first.loss == pytest.approx(-cross_entropy(first.student, world.labels)[first.rows].mean(), rel=1e-4)
+    for update in firsts[1:]:
+        assert update.loss == pytest.approx(-kl(original, update.student, 2.0)[update.rows].mean(), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_rounding_is_noise_and_a_small_step_is_none(rng, precision, temperature):
+    logits = torch.from_numpy(rng.normal(size=(200, 100)).astype("f4"))
+    eps = torch.finfo(precision).eps
+    rounded = logits * (1 + eps * (torch.rand(logits.shape) - 0.5))
+    assert not above_noise(row_kl(logits, rounded, temperature), temperature, precision).any()
+    moved = logits + temperature * max(0.02, 60 * eps) * torch.randn(logits.shape)
+    assert above_noise(row_kl(logits, moved, temperature), temperature, precision).all()
+
+
+def test_other_starts_are_refused():
+    with pytest.raises(BadInput, match="start is 'calm'; allowed: 'authors', 'labels', 'still'"):
+        ScrubConfig(output_dir="unused", use_cpu=True, start="calm")

@@ -1,0 +1,149 @@
+"""Each method's CPU seconds per student row against a plain ``Trainer`` on the same rows, in one run, and peak memory.
+
+Ways alternate, and the plain ``Trainer`` sees as many rows as the student; a number is the median of the ratios of
+neighbours. A student row is a row that the student is trained on once. Peak memory is of a process of its own for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gc
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+
+import torch
+import transformers
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
+
+from mubench_hf.trainers import get_method, list_methods
+
+SIZES = {
+    "tiny": ({"image_size": 32, "patch_size": 8, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+              "intermediate_size": 128}, 1024, 32),
+    "25M": ({"image_size": 64, "patch_size": 16, "hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8,
+             "intermediate_size": 2048}, 96, 16),
+}  # fmt: skip
+"""Size → what makes the model, rows of the train set, and rows of an update."""
+
+LIVE = {"cache_teacher_outputs": False}
+WAYS: dict[str, dict[str, dict]] = {
+    name: {"table": {}, "live": LIVE} if name in ("scrub", "bad_teaching") else {"": {}} for name in list_methods()
+}
+"""Method → each way that its teacher's outputs may come, and its settings."""
+
+
+class Rows(Dataset):
+    """Made-up rows, ready in memory."""
+
+    def __init__(self, pixels: torch.Tensor):
+        self.pixels, self.labels = pixels, [place % 10 for place in range(len(pixels))]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, place: int) -> dict:
+        return {"pixel_values": self.pixels[place], "labels": self.labels[place]}
+
+
+class Bench:
+    """A model and its rows, half of them to forget, so that a balanced pass has all rows of a pass over both sets."""
+
+    def __init__(self, size: str):
+        shape, count, self.update = SIZES[size]
+        torch.manual_seed(0)
+        self.model = ViTForImageClassification(ViTConfig(**shape, num_labels=10))
+        pixels = torch.randn(count, 3, shape["image_size"], shape["image_size"])
+        self.forget, self.retain, self.all = Rows(pixels[: count // 2]), Rows(pixels[count // 2 :]), Rows(pixels)
+
+    def settings(self, folder: str) -> dict:
+        """Return what all ways share."""
+        return {
+            "output_dir": folder, "per_device_train_batch_size": self.update, "use_cpu": True, "save_strategy": "no",
+            "logging_strategy": "no", "disable_tqdm": True, "report_to": "none", "learning_rate": 1e-4,
+            "num_train_epochs": 1,
+        }  # fmt: skip
+
+    def plain(self) -> tuple[float, int]:
+        """Train one epoch over all rows; return CPU seconds and rows."""
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = Trainer(
+                copy.deepcopy(self.model), TrainingArguments(**self.settings(folder)), train_dataset=self.all
+            )
+            return timed(trainer), len(self.all)
+
+    def method(self, name: str, **given: object) -> tuple[float, int]:
+        """Unlearn for one epoch; return CPU seconds and student rows."""
+        method = get_method(name)
+        with tempfile.TemporaryDirectory() as folder:
+            own = {"retain_fraction": 1.0} if name == "bad_teaching" else {}
+            args = method.config_class(**self.settings(folder), **own, **given, cpu_threads=1)
+            sets = {"retain_dataset": self.retain} | ({"forget_dataset": self.forget} if method.needs_forget else {})
+            trainer = method(copy.deepcopy(self.model), args, **sets)
+            rows = sum(len(update) for update in trainer.sampler.updates(0))
+            return timed(trainer), rows
+
+
+def timed(trainer: Trainer) -> float:
+    """Return the CPU seconds of a training."""
+    trainer.remove_callback(PrinterCallback)
+    start = time.process_time()
+    trainer.train()
+    return time.process_time() - start
+
+
+def peak(bench: Bench, name: str | None, given: dict) -> float:
+    """Return the peak memory of a training in a process of its own, in MiB beside what was there before."""
+    forked = multiprocessing.get_context("fork")
+    receives, sends = forked.Pipe(False)
+
+    def child() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        bench.plain(len(bench.all)) if name is None else bench.method(name, **given)
+        sends.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+    process = forked.Process(target=child)
+    process.start()
+    found = receives.recv()
+    process.join()
+    return found
+
+
+def main() -> None:
+    """Print a table for each size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--methods", nargs="+", default=list(WAYS))
+    parser.add_argument("--repeats", type=int, default=5)
+    asked = parser.parse_args()
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    for size in asked.sizes:
+        bench = Bench(size)
+        weights = sum(weight.numel() for weight in bench.model.parameters())
+        bench.plain(len(bench.all))
+        gc.freeze()  # Each training looks for garbage first, which costs as much as there is to look through.
+        print(f"\n{size}: {weights / 1e6:.1f} M weights, {len(bench.all)} rows, {bench.update} an update; "
+              f"plain Trainer: {peak(bench, None, {}):.0f} MiB\n")  # fmt: skip
+        print("| method | teacher | ratio per student row | lowest to highest | peak MiB |\n|---|---|---|---|---|")
+        for name in asked.methods:
+            for way, given in WAYS[name].items():
+                ratios = []
+                for _ in range(asked.repeats):
+                    seconds, rows = bench.method(name, **given)
+                    ratios.append(seconds / bench.plain(rows))
+                cells = (
+                    name,
+                    way or "–",
+                    f"{statistics.median(ratios):.2f}",
+                    f"{min(ratios):.2f} to {max(ratios):.2f}",
+                )
+                print("| " + " | ".join((*cells, f"{peak(bench, name, given):.0f}")) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
