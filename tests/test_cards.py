@@ -57,6 +57,7 @@ def test_the_body_says_how_it_came_about(method):
         assert text in body
     if method != "original":
         assert get_method(method).title in body and get_method(method).source in body and "b" * 64 in body
+        assert get_method(method).caveat in body
     first = body_of(model_card(*made_up(method, variant="full"), retrain=None, files=FILES)).splitlines()[0]
     assert first == "**Full data: CIFAR-100.**"
 

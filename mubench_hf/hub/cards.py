@@ -204,6 +204,8 @@ def _how(record: RunRecord, result: RunResult) -> str:
     lines += [f"- Seed: {record.run.seed}", f"- Versions: {versions}"]
     if record.status != "ok":
         lines.append(f"- **The run {record.status}: {record.status_reason}**")
+    if method is not None and method.caveat:
+        lines.append(f"- {method.caveat}")
     return "\n".join(lines)
 
 

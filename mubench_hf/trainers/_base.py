@@ -69,6 +69,7 @@ class UnlearningTrainer(Pushing):
         kinds: Keys of the kinds of tasks that it supports; ``None`` for every kind.
         needs_forget: Whether it reads D_f at all.
         replays_recipe: Whether it is trained with the original's recipe.
+        caveat: What a reader of its scores must know, for cards; empty if there is nothing.
         status: ``ok``, or ``diverged`` after a loss that was not finite or too large; the weights are then those
             before that update.
         status_reason: Why, if not ``ok``.
@@ -91,6 +92,7 @@ class UnlearningTrainer(Pushing):
     kinds: ClassVar[tuple[str, ...] | None] = None
     needs_forget: ClassVar[bool] = True
     replays_recipe: ClassVar[bool] = False
+    caveat: ClassVar[str] = ""
 
     loss_is_scaled_for_ga = True
 

@@ -90,6 +90,10 @@ class ScrubTrainer(UnlearningTrainer):
     title = "SCRUB"
     measurement, corruption, retention = "logits", "negated", "labels and original teacher"
     source = "arXiv 2302.09880"
+    caveat = (
+        "Where SCRUB starts, its max loss has no slope. Unless `start` is `still` or `labels`, its first steps follow "
+        "rounding noise, so its scores differ between processors and numbers of processes (docs/scrub_start.md)."
+    )
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
         """Return a max pass, for the first ``msteps`` epochs, and a min pass."""

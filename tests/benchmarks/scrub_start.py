@@ -14,15 +14,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 STARTS = ("authors", "still", "labels")
 INSTRUCTIONS = {
-    "default": {},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "sse": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
 }
-"""Sets of instructions, as the environment chooses them."""
+"""Sets of instructions beside the processor's own, as the environment chooses them."""
 
 SCORES = ("forget_accuracy", "retain_accuracy", "test_accuracy", "average_gap")
 
@@ -118,18 +118,28 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="Output folder of a finished `mubench run TASK --mini`.")
     parser.add_argument("--task", default="cifar100")
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--noises", nargs="+", type=int, default=list(range(8)), help="0 is none.")
+    parser.add_argument(
+        "--noises",
+        nargs="+",
+        type=int,
+        default=list(range(8)),
+        help="Seeds of the changes; 0 is none, and must be there.",
+    )
     parser.add_argument("--cells", action="store_true", help="Only make cells, in this process.")
     given = parser.parse_args()
     if given.cells:
         cells(given.out, given.task, list(STARTS), given.noises, given.seed)
         return
-    found = {"weights changed by 1e-7": launched(given, given.noises)}
-    found["sets of instructions"] = [
-        cell for environment in INSTRUCTIONS.values() for cell in launched(given, [0], **environment)
-    ]
-    alone = [cell for cell in found["weights changed by 1e-7"] if cell["noise"] == 0]
-    found["1 and 2 processes"] = alone + launched(given, [0], processes=2)
+    with ThreadPoolExecutor() as pool:
+        noisy = pool.submit(launched, given, given.noises)
+        instructed = [pool.submit(launched, given, [0], **environment) for environment in INSTRUCTIONS.values()]
+        paired = pool.submit(launched, given, [0], processes=2)
+    alone = [cell for cell in noisy.result() if cell["noise"] == 0]
+    found = {
+        "weights changed by 1e-7": noisy.result(),
+        "sets of instructions": alone + [cell for each in instructed for cell in each.result()],
+        "1 and 2 processes": alone + paired.result(),
+    }
     for change, made in found.items():
         print(f"\n{change}: mean and (largest - least) over the cells\n")
         names = [name for name in SCORES if name in made[0]["scores"]]
