@@ -11,9 +11,9 @@ from torch import Tensor
 from mubench_hf.errors import BadInput
 
 DIGIT = 16
-"""Bits of one pass: each counts into 65,536 bins."""
+"""Bits of one pass: each counts into 65,536 bins, the first into half of them, since the sign is left out."""
 
-CPU_PART, DEVICE_PART = 1 << 16, 1 << 24
+CPU_PART, DEVICE_PART = 1 << 15, 1 << 24
 """Numbers that are worked on at a time: on a CPU as many as its cache holds with their bits, counts and indices."""
 
 
@@ -87,17 +87,20 @@ def _threshold(
     device = next(iter(gradients.values())).device
     prefix = above = equal = 0
     for shift in range(width - DIGIT, -1, -DIGIT):
-        counts = torch.zeros(1 << DIGIT, dtype=torch.int64, device=device)
+        first = shift == width - DIGIT
+        counts = torch.zeros(1 << (DIGIT - first), dtype=torch.int64, device=device)
         for gradient in gradients.values():
             for _, bits in _parts(gradient, kind):
-                if shift < width - DIGIT:
-                    bits = bits[bits >> (shift + DIGIT) == prefix] & ((1 << (shift + DIGIT)) - 1)
-                counts += torch.bincount(bits >> shift, minlength=1 << DIGIT)
+                if first:
+                    counts += torch.bincount(bits >> shift, minlength=len(counts))
+                else:  # Mostly few: as many bins need not be read for them.
+                    rest = bits[bits >> (shift + DIGIT) == prefix] & ((1 << (shift + DIGIT)) - 1)
+                    counts.index_add_(0, rest >> shift, torch.ones_like(rest, dtype=torch.int64))
         from_top = _summed(counts, group).flip(0)
         passed = above + from_top.cumsum(0)
         place = int((passed < keep).sum())
         above, equal = int(passed[place] - from_top[place]), int(from_top[place])
-        prefix = (prefix << DIGIT) | ((1 << DIGIT) - 1 - place)
+        prefix = (prefix << DIGIT) | (len(counts) - 1 - place)
     return prefix, above, equal
 
 
