@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,9 +207,9 @@ def test_the_full_judge_is_clip(monkeypatch):
     with torch.no_grad():
         expected = model(**inputs, **processor(bytes_of, return_tensors="pt")).logits_per_image[0]
     np.testing.assert_allclose(logits[3], expected, atol=0.05)
-    moved = _beside(judge, SimpleNamespace(device=torch.device("meta")))
+    moved = _beside(judge, torch.device("meta"))
     assert moved.names.device.type == "meta" == next(moved.model.parameters()).device.type
-    assert _beside(pixel_judge, None) is pixel_judge, "one that runs on no device stays as it is"
+    assert _beside(pixel_judge, torch.device("cpu")) is pixel_judge, "one that runs on no device stays as it is"
 
 
 def test_batches_and_size_are_the_references():
