@@ -42,8 +42,8 @@ class PlanArguments(UnlearnArguments):
     base_type: str | None = field(
         default=None,
         metadata={
-            "help": "With --peft: type of the original's own weights, float32, bfloat16, float16 or 4bit; "
-            "default: float32, as originals are saved."
+            "help": "With --peft: type of the original's own weights: float32 (default), as `mubench train` saves them; "
+            "bfloat16, float16 or 4bit, as a script of your own may load them."
         },
     )
     memory: str | None = field(
@@ -80,12 +80,13 @@ def main(argv: Sequence[str]) -> None:
     METHODS.check(arguments.method)
     _check(arguments)
     memory = None if arguments.memory is None else memory_bytes(arguments.memory)
+    setup = _setup(arguments)  # Names are checked before anything that takes seconds to import.
     be_quiet()
 
     from mubench_hf.runs.memory import memory_of, what_would_fit
     from mubench_hf.runs.shapes import example_inputs
 
-    asked = _request(arguments, flags)
+    asked = _request(arguments, setup, flags)
     row = example_inputs(asked.setup)
     found = memory_of(asked, row)
     _show(asked, found)
@@ -123,14 +124,13 @@ def _check(arguments: PlanArguments) -> None:
         raise BadInput(f"--classes is {arguments.classes}; it is at least 1.")
 
 
-def _request(arguments: PlanArguments, flags: Sequence[str]) -> Request:
+def _request(arguments: PlanArguments, setup: Setup, flags: Sequence[str]) -> Request:
     """Return the run that the flags describe."""
     from mubench_hf.runs.memory import Request
     from mubench_hf.runs.plan import preset
     from mubench_hf.runs.record import ORIGINAL
     from mubench_hf.runs.updates import divided
 
-    setup = _setup(arguments)
     method = get_method(arguments.method)
     usual = preset(setup, ORIGINAL if method.replays_recipe else arguments.method)
     usual = divided(usual, method.config_class, arguments.processes)

@@ -214,6 +214,7 @@ def pass_bytes(
     terms: int = 1,
     teachers: int = 0,
     checkpointing: bool = False,
+    keeps_casts: bool = True,
     on_gpu: bool = True,
 ) -> PassBytes:
     """Run a model forward and backward on the ``meta`` device and return what it takes.
@@ -226,9 +227,10 @@ def pass_bytes(
         terms: Terms of the loss that are computed of the predictions.
         teachers: Teachers that run beside the student on the same batch.
         checkpointing: Whether activations are computed again in the backward pass.
+        keeps_casts: See ``AsOnDevice``.
         on_gpu: See ``AsOnDevice``.
     """
-    live, modes = LiveBytes(), AsOnDevice(low, on_gpu=on_gpu)
+    live, modes = LiveBytes(), AsOnDevice(low, keeps_casts=keeps_casts, on_gpu=on_gpu)
     live.know([*model.parameters(), *model.buffers(), *inputs.values()])
     model.train()
     hooks = [

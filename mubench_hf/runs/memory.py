@@ -130,6 +130,7 @@ def memory_with(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], aske
             terms=1 + has_teacher,
             teachers=live,
             checkpointing=bool(args.activation_checkpointing),
+            keeps_casts=asked.processes == 1 or asked.sharding == "ddp",  # FSDP gathers weights in 16 bits.
             on_gpu=asked.on_gpu,
         )
     except (NotImplementedError, RuntimeError, TypeError, AttributeError, ValueError) as error:
@@ -270,10 +271,12 @@ def what_would_fit(asked: Request, row: Mapping[str, torch.Tensor], memory: int)
     if not asked.method.replays_recipe:
         adapter = asked.adapter if asked.adapter.peft else AdapterSettings(peft="lora")
         peft = [] if asked.adapter.peft else ["--peft lora"]
-        for base in ("bfloat16", "4bit"):
+        bases: tuple[BaseType, ...] = ("float32", "bfloat16", "4bit")
+        for base in bases:
             if WEIGHT_BYTES[base] < WEIGHT_BYTES[asked.base] or not asked.adapter.peft:
                 lighter = replace(asked, adapter=adapter, base=base)
-                others.append((" ".join([*flags, *peft, f"--base_type {base}"]), lighter))
+                loaded = f", over a {base} model that a script of your own loads" if base != "float32" else ""
+                others.append((" ".join([*flags, *peft]) + loaded, lighter))
     for processes in (2, 4, 8) if asked.processes == 1 and not asked.adapter.peft else ():
         together = replace(asked, processes=processes, sharding="fsdp2")
         others.append((" ".join([*flags, f"--processes {processes} --sharding fsdp2"]), together))
