@@ -42,7 +42,7 @@ class PlanArguments(UnlearnArguments):
     base_type: str | None = field(
         default=None,
         metadata={
-            "help": "With --peft: type of the original's own weights: float32 (default), as `mubench train` saves them; "
+            "help": "With --peft: type of the original's weights: float32 (default), as `mubench train` saves them; "
             "bfloat16, float16 or 4bit, as a script of your own may load them."
         },
     )
