@@ -10,10 +10,11 @@ import argparse
 import copy
 import gc
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 import transformers
@@ -93,21 +94,33 @@ def timed(trainer: Trainer) -> float:
     return time.process_time() - start
 
 
-def peak(bench: Bench, name: str | None, live: bool = False) -> float:
-    """Return the peak memory of a training in a process of its own, in MiB beside what was there before."""
-    forked = multiprocessing.get_context("fork")
-    receives, sends = forked.Pipe(False)
+def peak(size: str, name: str | None, live: bool = False) -> float:
+    """Return the peak memory of a training in a fresh process, in MiB beside what was there before.
 
-    def child() -> None:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        bench.plain(len(bench.all)) if name is None else bench.method(name, live)
-        sends.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-    process = forked.Process(target=child)
+    A fork of this one would count nothing that fits into what earlier trainings here have left free.
+    """
+    fresh = multiprocessing.get_context("spawn")
+    receives, sends = fresh.Pipe(False)
+    process = fresh.Process(target=send_peak, args=(sends, size, name, live))
     process.start()
     found = receives.recv()
     process.join()
     return found
+
+
+def send_peak(sends: Connection, size: str, name: str | None, live: bool) -> None:
+    """Train once, making the table of the teacher's outputs where one is read, and send the peak."""
+    torch.set_num_threads(1)
+    bench = Bench(size)
+    before = resident("VmRSS")
+    bench.plain(len(bench.all)) if name is None else bench.method(name, live)
+    sends.send(resident("VmHWM") - before)
+
+
+def resident(field: str) -> float:
+    """Return a field of this process's status on Linux, in MiB; resource usage would be its parent's, too."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def main() -> None:
@@ -125,7 +138,7 @@ def main() -> None:
         bench.plain(len(bench.all))
         gc.freeze()  # Each training looks for garbage first, which costs as much as there is to look through.
         print(f"\n{size}: {weights / 1e6:.1f} M weights, {len(bench.all)} rows, {bench.update} an update; "
-              f"plain Trainer: {peak(bench, None):.0f} MiB\n")  # fmt: skip
+              f"plain Trainer: {peak(size, None):.0f} MiB\n")  # fmt: skip
         print("| method | teacher | ratio per student row | lowest to highest | peak MiB |\n|---|---|---|---|---|")
         for name in asked.methods:
             for live in (False, True) if name in TAUGHT else (False,):
@@ -141,7 +154,7 @@ def main() -> None:
                     f"{statistics.median(ratios):.2f}",
                     f"{min(ratios):.2f} to {max(ratios):.2f}",
                 )
-                print("| " + " | ".join((*cells, f"{peak(bench, name, live):.0f}")) + " |", flush=True)
+                print("| " + " | ".join((*cells, f"{peak(size, name, live):.0f}")) + " |", flush=True)
 
 
 if __name__ == "__main__":
