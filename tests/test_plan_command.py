@@ -47,6 +47,7 @@ def test_the_parts_add_up(capsys, in_bytes):
     assert parts["a saved state"] >= 12 * weights
 
 
+@pytest.mark.slow
 def test_each_option_takes_what_it_should(capsys, in_bytes):
     _, plain = planned(capsys, "--method", "scrub")
     _, live = planned(capsys, "--method", "scrub", "--cache_teacher_outputs", "false")
@@ -80,6 +81,7 @@ def test_what_would_make_it_fit(capsys):
     assert "It does not fit into 1GB" in text and "nothing that is known here" in text
 
 
+@pytest.mark.slow
 def test_fewer_rows_are_found(capsys, monkeypatch):
     monkeypatch.setattr(memory, "RESERVED", 0)
     dispatch([*MINI, "--method", "neggrad", "--memory", "2300KiB"])
