@@ -84,7 +84,7 @@ def test_a_state_of_the_run(own_bench, monkeypatch, capsys, broken):
         raise words[broken]
 
     argv = ["unlearn", "--task", "cifar100", "--mini", "--method", "neggrad", "--out", str(own_bench),
-            "--num_train_epochs", "1", "--disable_tqdm", "true"]  # fmt: skip
+            "--num_train_epochs", "1", "--save_strategy", "epoch", "--disable_tqdm", "true"]  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr("transformers.modeling_utils.safe_save_file" if "safe" in broken else broken, cut_short)
         assert "The disk is full: " in line_of(argv, capsys)

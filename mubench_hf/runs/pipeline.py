@@ -225,5 +225,6 @@ class Pipeline:
     def _arguments(self, method: str, seed: int, start: str | None = None) -> UnlearningConfig:
         config_class = get_method("retrain" if method == ORIGINAL else method).config_class
         settings = divided(preset(self.setup, method, start, use_cpu=self.use_cpu), config_class, launched_processes())
-        where = {"output_dir": str(self.setup.out), "use_cpu": self.use_cpu}
-        return config_class(**where, seed=seed, disable_tqdm=True, **settings)
+        if self.use_cpu:  # A task may ask for it too.
+            settings["use_cpu"] = True
+        return config_class(output_dir=str(self.setup.out), seed=seed, disable_tqdm=True, **settings)

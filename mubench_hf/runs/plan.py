@@ -123,7 +123,7 @@ def preset(setup: Setup, method: str, start: str | None = None, *, use_cpu: bool
 
     source = setup.task.source(setup.variant)
     shared = dict(source.settings)
-    if setup.variant == "full" and has_bfloat16(use_cpu):
+    if setup.variant == "full" and has_bfloat16(use_cpu or bool(shared.get("use_cpu"))):
         shared = {"bf16": True, **shared}
     if method == ORIGINAL:
         return {**shared, **source.recipe, "init_from": setup.model.reference}

@@ -27,17 +27,17 @@ Start = Literal["authors", "labels", "still"]
 class ScrubConfig(UnlearningConfig):
     """Settings of ``scrub``. One optimizer serves both directions, so its moments carry over, as in the authors' code.
 
+    At its start the student is the original. Rounding noise then makes, with Adam, a step of full size whose direction
+    differs between processors and numbers of processes; without it, a first max pass without dropout does nothing.
+
     Args:
         msteps: Number of first epochs that begin with a max pass over D_f.
         gamma: Weight of cross-entropy in the min pass.
         alpha: Weight of the KL divergence in the min pass.
         temperature: Temperature of the KL divergence.
         forget_batch_size: Rows per device in a max pass; default: per_device_train_batch_size.
-        start: The first max steps, where the student is the original and its divergence from it has no slope.
-            ``authors`` follows the slope that rounding leaves, as their code does; with Adam, that is a step of full
-            size whose direction differs between processors and numbers of processes. ``still`` takes no step for rows
-            whose divergence is rounding noise, so a first max pass without dropout does nothing. ``labels`` makes the
-            first update raise the cross-entropy of D_f, and goes on as usual. See docs/scrub_start.md.
+        start: What the first max steps follow, where the divergence has no slope: ``authors``: rounding noise, as in
+            their code; ``still``: nothing; ``labels``: the cross-entropy of D_f, upwards. See docs/scrub_start.md.
     """
 
     num_train_epochs: float = 3.0

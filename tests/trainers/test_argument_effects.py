@@ -593,8 +593,8 @@ EFFECTS = {
 }  # fmt: skip
 """Field → a check that it changes what it should."""
 
-UNSEEN = {"optim_target_modules"}
-"""What needs a package that is not installed: GaLore or APOLLO."""
+UNSEEN = {"optim_target_modules", "fsdp", "fsdp_config"}
+"""What needs a package that is not installed (GaLore or APOLLO), or several processes: see `test_fsdp.py`."""
 
 
 def test_every_field_that_works_is_tried():
