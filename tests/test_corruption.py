@@ -87,6 +87,7 @@ def restore(before):
         if file.is_dir():
             file.rmdir()
         if not file.exists() or file.read_bytes() != content:
+            file.parent.mkdir(parents=True, exist_ok=True)  # A finished run removes its tables.
             file.write_bytes(content)
 
 
@@ -113,9 +114,9 @@ def numbers(out, but=None):
 
 def commands(out, checkpoint):
     return {
+        "evaluate": ["evaluate", str(checkpoint), "--out", str(out)],
         "run": ["run", "cifar100", "--mini", "--out", str(out), "--seeds", "5"],
         "table": ["table", str(out)],
-        "evaluate": ["evaluate", str(checkpoint), "--out", str(out)],
         "publish model": ["publish", "model", str(checkpoint)],
         "publish dataset": ["publish", "dataset", "cifar100", "--mini", "--out", str(out)],
     }
@@ -170,6 +171,7 @@ def own_run(every_method, tmp_path, quick, monkeypatch):
     for name, argv in commands(out, original).items():
         code, printed[name], lines = called(argv)
         assert code == 0, (name, lines)
+    assert called(commands(out, original)["evaluate"])[0] == 0, "which makes the tables that the run removed"
     return out, original, snapshot(out), numbers(out), printed
 
 
