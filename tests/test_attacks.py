@@ -191,6 +191,7 @@ def test_an_original_far_from_the_boards_own(own_run, made, monkeypatch):
     assert problem.run == METHOD.format("original", 21) and "2 verified original(s)" in problem.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1.7e308, 1e13])
 def test_a_time_beyond_all_times_is_left_out_alone(own_run, seconds):
     key = TableKey("cifar100", "mini", "vit-tiny", 5)

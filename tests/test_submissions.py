@@ -67,6 +67,7 @@ def test_a_true_submission_is_accepted(own_run, judge):
     assert not judge(own_run).problems, "the forger's tool of the tests below forges nothing by itself"
 
 
+@pytest.mark.slow
 def test_the_data_set_is_built_where_it_is_not_there(own_run):
     assert len(verify_submission(read_folder(own_run)).verified) == 9
 
@@ -216,6 +217,7 @@ def test_another_original_that_settings_do_not_name(own_run, judge):
     assert [f"starts from {ORIGINAL}7, not from {ORIGINAL}{own}" in problem.text for problem in problems] == [True]
 
 
+@pytest.mark.slow
 def test_a_model_somebody_brought_needs_no_original_on_the_leaderboard(own_run, judge):
     """It is no run: scores that compare with it have no value, in what is stated as in what is recomputed."""
     for file in own_run.glob("results/*-original-*"):

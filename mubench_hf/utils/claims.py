@@ -223,7 +223,7 @@ def _start_beating() -> None:
 
 
 def _beat_for_ever() -> None:
-    while True:
-        time.sleep(BEAT)
+    never = threading.Event()
+    while not never.wait(BEAT):
         for claim in list(_held.values()):
             claim.beat()

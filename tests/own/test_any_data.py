@@ -118,6 +118,7 @@ def test_image_folder_runs_with_an_own_model(pets, tiny_vit, outside, mubench):
     assert names == {"0": "cat", "1": "dog"}  # A head of its own in place of one for three classes.
 
 
+@pytest.mark.slow
 def test_sound_folder_runs_at_another_rate(outside, mubench):
     import wave
 

@@ -19,6 +19,7 @@ def statuses():
     return {run.method: run.status for run in load_results("out/results")}
 
 
+@pytest.mark.slow
 def test_longer_texts_are_cut_at_the_positions_of_the_model(outside, draw, mubench):
     rows = write_reviews(outside, draw)
     save_bert(outside / "short", rows, max_position_embeddings=64)

@@ -18,6 +18,7 @@ from mubench_hf.runs.store import load_results
 from mubench_hf.tasks import get_task
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_local_model_runs_a_registered_task_under_its_name(tiny_vit, outside, mubench):
     model = tiny_vit("my-vit", num_labels=10)

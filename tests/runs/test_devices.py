@@ -109,6 +109,7 @@ def test_the_demo_takes_the_cpu_unless_it_is_asked_not_to(gpu, monkeypatch):
     assert cache.device == GPU and cache.get("one", lambda: torch.nn.Linear(2, 2)) is gpu[0]()
 
 
+@pytest.mark.slow
 def test_of_a_run_nothing_is_left_when_it_is_evaluated_or_has_failed(quick, own_bench, monkeypatch):
     alive, evaluated = [], []
 

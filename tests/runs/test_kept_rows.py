@@ -35,6 +35,7 @@ def test_rows_are_kept_while_table_and_processor_stay(loads, tmp_path):
     assert kept(one) is kept(one) and len(loads) == 7
 
 
+@pytest.mark.slow
 def test_each_checkpoint_is_evaluated_as_if_alone(own_bench, monkeypatch):
     unlearn = [
         "unlearn",

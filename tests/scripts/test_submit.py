@@ -78,6 +78,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(own_run, capsys, no_networ
     assert {file: file.stat().st_mtime_ns for file in (own_run / "results").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_result_files_are_submitted_one_by_one(own_run, capsys, no_network):
     files = [str(file) for file in (own_run / "results").glob("*.json")]
     dispatch(["submit", *files, "--data", str(own_run)])
