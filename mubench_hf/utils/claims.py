@@ -47,6 +47,8 @@ class Claim:
         self.path, self.lost = Path(os.path.abspath(path)), False
         self._file = -1
         self._thread = threading.current_thread()
+        # A heartbeat beside a release would take the file that has just gone for lost.
+        self._one_at_a_time = threading.Lock()
 
     def take(self) -> bool:
         """Take it if it is free, or its holder is lost; return whether this process has it now.
@@ -84,22 +86,24 @@ class Claim:
 
     def release(self) -> None:
         """Give it up; the file is gone afterwards, unless another process has it by now."""
-        _held.pop(self.path, None)
-        if self._is_mine():
-            self.path.unlink(missing_ok=True)
-        os.close(self._file)
+        with self._one_at_a_time:
+            _held.pop(self.path, None)
+            if self._is_mine():
+                self.path.unlink(missing_ok=True)
+            os.close(self._file)
 
     def beat(self) -> None:
         """Show that its holder is alive; where another process took it, this one stops at the next chance."""
-        if self.lost:
-            return
-        if self._is_mine():
-            with suppress(OSError):  # A server may be away for a while.
-                os.utime(self._file if os.utime in os.supports_fd else self.path)
-        else:
-            self.lost = True
-            if self._thread is threading.main_thread():
-                interrupt_main()
+        with self._one_at_a_time:
+            if self.lost or _held.get(self.path) is not self:
+                return
+            if self._is_mine():
+                with suppress(OSError):  # A server may be away for a while.
+                    os.utime(self._file if os.utime in os.supports_fd else self.path)
+            else:
+                self.lost = True
+                if self._thread is threading.main_thread():
+                    interrupt_main()
 
     def _is_mine(self) -> bool:
         try:

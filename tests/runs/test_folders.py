@@ -140,6 +140,18 @@ def test_a_heartbeat_is_seen(tmp_path):
     mine.release()
 
 
+def test_a_heartbeat_beside_a_release_stops_nobody(tmp_path):
+    """The heart beats in a thread of its own, which may hold a claim that is being given back."""
+    for number in range(300):
+        mine = Claim(tmp_path / f"claim{number}")
+        assert mine.take()
+        beating = threading.Thread(target=lambda mine=mine: [mine.beat() for _ in range(20)])
+        beating.start()
+        mine.release()
+        beating.join()
+        assert not mine.lost
+
+
 def test_who_lost_a_claim_stops_and_leaves_it_to_the_other(tmp_path):
     file = tmp_path / "claim"
     with pytest.raises(BadInput, match="was taken over by process 7 on far since then: for 180 s"), held(file) as claim:
