@@ -152,10 +152,10 @@ def check_known(result: RunResult) -> RunResult:
         get_method(result.method)
     known = metrics_by_score()
     if len(result.scores) > MOST_SCORES:
-        raise BadInput(f"It has {len(result.scores)} scores; at most {MOST_SCORES} are shown.")
+        raise BadInput(f"It has {len(result.scores)} scores; at most {MOST_SCORES} are shown. Give fewer.")
     for key, value in result.scores.items():
         if not SCORE_NAME.fullmatch(key):
-            raise BadInput(f"A score is called {key[:60]!r}; allowed: up to 60 letters, digits and _.")
+            raise BadInput(f"A score is called {key[:60]!r}; allowed: up to 60 letters, digits and _. Rename it.")
         metric = score_metric(key, known)
         if value is None or metric is None:
             continue

@@ -49,7 +49,7 @@ def read_outputs(file: Path, status: str = "ok") -> dict[str, np.ndarray]:
     """
     size = file.stat().st_size
     if size > LARGEST_OUTPUTS:
-        raise BadInput(f"{file.name} has {size} bytes; outputs have at most {LARGEST_OUTPUTS}.")
+        raise BadInput(f"{file.name} has {size} bytes; outputs have at most {LARGEST_OUTPUTS}. Leave it out.")
     arrays = load_logits(file.stem, file.parent, most=size)
     if unknown := sorted(key for key in arrays if not ARRAYS.fullmatch(key)):
         raise BadInput(
@@ -59,7 +59,8 @@ def read_outputs(file: Path, status: str = "ok") -> dict[str, np.ndarray]:
         bad = 0 if values.dtype.kind != "f" else values.size - np.isfinite(values).sum()
         if bad and status == "ok":
             raise BadInput(
-                f"{file.name}: {bad} of {values.size} numbers in {key} are not finite, and its status is ok."
+                f"{file.name}: {bad} of {values.size} numbers in {key} are not finite, and its status is ok. "
+                "Evaluate it again, or leave the run out."
             )
     return arrays
 
