@@ -12,18 +12,23 @@ from torch.utils.data import Sampler
 
 from mubench_hf.errors import BadInput
 
+EARLIER_SHARE = 0.3
+_SUBSET = 0x5B5E7
+"""Stands in a seed where an epoch and the number of a pass do otherwise."""
+
 
 @dataclass(frozen=True)
 class Pass:
     """One walk over some of the rows.
 
     Attributes:
-        rows: ``forget``, ``retain``, their shuffled ``union``, or ``balanced``: every D_f row beside one D_r row.
+        rows: ``forget``, ``retain``, their shuffled ``union``, ``balanced``: every D_f row beside one D_r row, drawn
+            for each pass, or ``subset``: the shuffled union of D_f and a part of D_r, the same in every pass.
         batch_size: Rows per process and micro-batch; ``None`` for the trainer's ``per_device_train_batch_size``.
-        retain_fraction: For a balanced pass: the share of D_r, redrawn for each pass, that its D_r rows come from.
+        retain_fraction: For a subset: its share of D_r.
     """
 
-    rows: Literal["forget", "retain", "union", "balanced"]
+    rows: Literal["forget", "retain", "union", "balanced", "subset"]
     batch_size: int | None = None
     retain_fraction: float = 1.0
 
@@ -31,9 +36,13 @@ class Pass:
         """Refuse a share that leaves no D_r row to draw."""
         if not 0 < self.retain_fraction <= 1:
             raise BadInput(
-                f"retain_fraction is {self.retain_fraction}; it is the share of D_r that rows are drawn from, so above "
-                "0 and at most 1."
+                f"retain_fraction is {self.retain_fraction}; it is the share of D_r that is walked through, so above 0 "
+                "and at most 1."
             )
+
+
+def _share(share: float, rows: np.ndarray) -> int:
+    return math.ceil(share * len(rows))
 
 
 class PassSampler(Sampler[list[int]]):
@@ -78,9 +87,17 @@ class PassSampler(Sampler[list[int]]):
             return rng.permutation(self.retain)
         if walk.rows == "union":
             return rng.permutation(np.concatenate([self.forget, self.retain]))
-        subset = rng.permutation(self.retain)[: math.ceil(walk.retain_fraction * len(self.retain))]
-        beside = np.resize(rng.permutation(subset), len(self.forget))
+        if walk.rows == "subset":
+            return rng.permutation(np.concatenate([self.forget, self.subset(walk.retain_fraction)]))
+        # Every row of D_r is as likely as another. It is drawn in two steps because earlier versions did, with a share
+        # of 30 %, so that their runs can be repeated; a larger D_f takes all that it needs.
+        first = max(_share(EARLIER_SHARE, self.retain), min(len(self.forget), len(self.retain)))
+        beside = np.resize(rng.permutation(rng.permutation(self.retain)[:first]), len(self.forget))
         return np.stack([rng.permutation(self.forget), beside], axis=1).ravel()
+
+    def subset(self, share: float) -> np.ndarray:
+        """Return the positions of a share of D_r, a function of the seed alone."""
+        return np.random.default_rng([self.seed, _SUBSET]).permutation(self.retain)[: _share(share, self.retain)]
 
     def updates(self, epoch: int) -> list[np.ndarray]:
         """Return the row positions of each optimizer update of an epoch, over all processes."""
@@ -98,8 +115,9 @@ class PassSampler(Sampler[list[int]]):
         )
 
     def _size(self, walk: Pass) -> int:
-        sizes = {"forget": len(self.forget), "retain": len(self.retain), "balanced": 2 * len(self.forget)}
-        return sizes.get(walk.rows, len(self.forget) + len(self.retain))
+        forget, retain = len(self.forget), len(self.retain)
+        sizes = {"forget": forget, "retain": retain, "union": forget + retain, "balanced": 2 * forget}
+        return sizes.get(walk.rows, forget + _share(walk.retain_fraction, self.retain))
 
     def _update_count(self, epoch: int, number: int, size: int, others: int | None = None) -> int:
         shares = self.accumulation * self.world_size

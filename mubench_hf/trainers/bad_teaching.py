@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from mubench_hf.errors import BadInput
 from mubench_hf.models.bare import bare_model
 from mubench_hf.models.loading import reinitialised
 from mubench_hf.trainers._base import UnlearningTrainer
@@ -16,19 +18,40 @@ from mubench_hf.trainers._objective import over_batch
 from mubench_hf.trainers._passes import Pass
 from mubench_hf.trainers._settings import setting
 
+Walk = Literal["balanced", "subset"]
+
 
 @dataclass
 class BadTeachingConfig(UnlearningConfig):
     """Settings of ``bad_teaching``.
 
+    The authors walk the shuffled union of D_f and all of a fixed 30 % of D_r, where D_f is a few percent of a batch;
+    MU-Bench's code, whose results this benchmark is to be compared with, takes as many D_r rows as D_f has. That one is
+    the default, also because its cost grows with D_f and not with D_r.
+
     Args:
         temperature: Temperature of both KL terms.
-        retain_fraction: Share of D_r, redrawn each epoch, that the D_r rows come from.
+        walk: Rows of an epoch. ``balanced``: D_f and as many rows of D_r, drawn anew, half and half in each batch, as
+            in MU-Bench's code; ``subset``: the shuffled union of D_f and a fixed part of D_r, as in the authors'.
+        retain_fraction: For the walk ``subset``: that part of D_r, as a share.
     """
 
     num_train_epochs: float = 1.0
     temperature: float = setting(1.0, above=0)
+    walk: Walk = "balanced"
     retain_fraction: float = setting(0.3, above=0, most=1)
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        if self.walk not in get_args(Walk):
+            raise BadInput(f"walk is {self.walk!r}; allowed: {', '.join(map(repr, get_args(Walk)))}.")
+        usual = BadTeachingConfig.__dataclass_fields__["retain_fraction"].default
+        if self.walk == "balanced" and self.retain_fraction != usual:
+            raise BadInput(
+                f"retain_fraction is {self.retain_fraction}, but a balanced walk draws as many D_r rows as D_f has, "
+                "from all of D_r, so it would do nothing. Leave it out, or choose the walk that has one: "
+                "walk='subset', --walk subset."
+            )
 
 
 def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) -> Tensor:
@@ -45,7 +68,7 @@ def bad_teaching_loss(from_good: Tensor, from_bad: Tensor, is_forget: Tensor) ->
 
 
 class BadTeachingTrainer(UnlearningTrainer):
-    """Distils two teachers over batches of half D_f, half D_r rows.
+    """Distils two teachers over D_f and a part of D_r; by default half and half in each batch.
 
     The incompetent teacher has the original's architecture, without adapters, and fresh random weights everywhere from
     the run's seed.
@@ -59,8 +82,8 @@ class BadTeachingTrainer(UnlearningTrainer):
     source = "arXiv 2205.08096"
 
     def passes(self, epoch: int) -> tuple[Pass, ...]:
-        """Return one balanced pass: all of D_f with as many D_r rows."""
-        return (Pass("balanced", retain_fraction=self.args.retain_fraction),)
+        """Return one pass: all of D_f with as many D_r rows, or with a fixed share of D_r."""
+        return (Pass(self.args.walk, retain_fraction=self.args.retain_fraction),)
 
     def prepare(self) -> None:
         """Make both teachers."""

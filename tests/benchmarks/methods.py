@@ -77,8 +77,7 @@ class Bench:
         """Unlearn for one epoch; return CPU seconds and student rows."""
         method = get_method(name)
         with tempfile.TemporaryDirectory() as folder:
-            own = {"retain_fraction": 1.0} if name == "bad_teaching" else {}
-            own |= {"cache_teacher_outputs": False} if live else {"teacher_cache_dir": self.kept.name}
+            own = {"cache_teacher_outputs": False} if live else {"teacher_cache_dir": self.kept.name}
             args = method.config_class(**self.settings(folder), **own, cpu_threads=1)
             sets = {"retain_dataset": self.retain} | ({"forget_dataset": self.forget} if method.needs_forget else {})
             trainer = method(copy.deepcopy(self.model), args, **sets)

@@ -35,9 +35,8 @@ def test_loss_of_every_update(world, updates, shares, logits_of, temperature):
         assert update.loss == pytest.approx(expected.mean(), rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"retain_fraction": 0.1}])
-def test_each_epoch_is_all_of_d_f_and_as_many_rows_of_a_share_of_d_r(world, make, spy, settings):
-    trainer = make("bad_teaching", world, **settings)
+def test_each_epoch_is_all_of_d_f_and_as_many_rows_of_d_r(world, make, spy):
+    trainer = make("bad_teaching", world)
     seen = spy(trainer)
     trainer.train()
     for batches in seen.epochs():
@@ -45,13 +44,32 @@ def test_each_epoch_is_all_of_d_f_and_as_many_rows_of_a_share_of_d_r(world, make
         of_forget = world.is_forget[rows]
         assert sorted(rows[of_forget]) == np.flatnonzero(world.is_forget).tolist()
         assert (~of_forget).sum() == of_forget.sum()
-        assert len(set(rows[~of_forget])) <= np.ceil(settings.get("retain_fraction", 0.3) * len(world.retain))
 
 
-@pytest.mark.parametrize("fraction", [0, 1.5])
-def test_impossible_share_of_retain(world, make, fraction):
-    with pytest.raises(BadInput, match="retain_fraction is"):
-        make("bad_teaching", world, retain_fraction=fraction).train()
+@pytest.mark.parametrize("settings", [{}, {"retain_fraction": 0.1}])
+def test_the_authors_walk_is_d_f_and_a_fixed_share_of_d_r(world, make, spy, settings):
+    trainer = make("bad_teaching", world, walk="subset", num_train_epochs=3, **settings)
+    seen = spy(trainer)
+    trainer.train()
+    walked = [np.concatenate([batch.rows for batch in batches]) for batches in seen.epochs()]
+    share = int(np.ceil(settings.get("retain_fraction", 0.3) * len(world.retain)))
+    for rows in walked:
+        assert sorted(rows) == sorted(walked[0]) and len(set(rows)) == len(world.forget) + share
+        assert world.is_forget[rows].sum() == len(world.forget)
+    assert any(0 < world.is_forget[batch.rows].mean() != 0.5 for batch in seen.batches), "not half and half"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"walk": "union"}, "walk is 'union'; allowed: 'balanced', 'subset'"),
+        ({"retain_fraction": 0.5}, "retain_fraction is 0.5, but a balanced walk .*--walk subset"),
+        ({"walk": "subset", "retain_fraction": 0}, "retain_fraction is 0; allowed: a number above 0 and at most 1"),
+    ],
+)
+def test_a_walk_that_is_none_and_a_share_that_does_nothing_are_refused(settings, said):
+    with pytest.raises(BadInput, match=said):
+        BadTeachingConfig(output_dir="unused", use_cpu=True, **settings)
 
 
 def test_the_incompetent_teacher_is_the_original_drawn_anew(world, make):
@@ -96,6 +114,7 @@ def test_a_table_is_charged_for_no_more_updates_than_max_steps_allow(world, make
     assert trainer.unlearn_seconds == pytest.approx(100_000 * len(read) / len(world.labels), rel=5e-3)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_the_papers_but_for_the_walk():
     config = BadTeachingConfig(output_dir="unused", use_cpu=True)
-    assert (config.num_train_epochs, config.temperature, config.retain_fraction) == (1, 1, 0.3)
+    assert (config.num_train_epochs, config.temperature, config.walk, config.retain_fraction) == (
+        1, 1, "balanced", 0.3)  # fmt: skip

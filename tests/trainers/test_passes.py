@@ -6,7 +6,7 @@ import pytest
 from mubench_hf.errors import BadInput
 from mubench_hf.trainers._passes import Pass, PassSampler
 
-KINDS = ("forget", "retain", "union", "balanced")
+KINDS = ("forget", "retain", "union", "balanced", "subset")
 
 
 @pytest.fixture
@@ -49,24 +49,44 @@ def test_every_row_once_a_pass(is_forget, kind):
         assert sorted(rows) == np.flatnonzero(expected).tolist()
 
 
-@pytest.mark.parametrize("fraction", [0.05, 0.3, 1.0])
-def test_balanced_pass(is_forget, fraction):
-    one = sampler(is_forget, Pass("balanced", retain_fraction=fraction))
-    seen = []
+@pytest.mark.parametrize("forgotten", [3, 23, 45])
+def test_balanced_pass(rng, forgotten):
+    is_forget = rng.permutation(np.arange(101) < forgotten)
+    one, seen = sampler(is_forget, Pass("balanced")), []
     for epoch in range(3):
         rows = np.array(sum(walk(one, epoch), []))
         forget, retain = rows[is_forget[rows]], rows[~is_forget[rows]]
         assert sorted(forget) == np.flatnonzero(is_forget).tolist()
-        assert len(retain) == len(forget)
-        subset = int(np.ceil(fraction * 78))
-        assert len(set(retain)) == min(subset, 23)
-        counts = np.unique(retain, return_counts=True)[1]
-        assert counts.max() - counts.min() <= 1, "rows repeat evenly"
+        assert len(set(retain)) == len(retain) == len(forget), "no row of D_r twice while there are others"
         seen.append(frozenset(retain))
         # Half and half in every batch, to one row.
         for batch in walk(one, epoch):
             assert abs(2 * is_forget[batch].sum() - len(batch)) <= 1
-    assert len(set(seen)) == 3, "the share of D_r is redrawn"
+    assert len(set(seen)) == 3, "the rows of D_r are redrawn"
+
+
+def test_rows_of_a_balanced_pass_are_those_that_earlier_versions_drew(is_forget):
+    """They drew from a redrawn 30 % of D_r: runs of the same name must keep their weights."""
+    forget, retain = np.flatnonzero(is_forget), np.flatnonzero(~is_forget)
+    for epoch in range(2):
+        rng = np.random.default_rng([3, epoch, 0])
+        beside = np.resize(rng.permutation(rng.permutation(retain)[: int(np.ceil(0.3 * len(retain)))]), len(forget))
+        expected = np.stack([rng.permutation(forget), beside], axis=1).ravel()
+        assert sampler(is_forget, Pass("balanced")).order(epoch, 0).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 1.0])
+def test_a_subset_is_the_same_in_every_epoch_and_another_for_another_seed(is_forget, fraction):
+    seen = []
+    for seed in (1, 1, 2):
+        one = sampler(is_forget, Pass("subset", retain_fraction=fraction), seed=seed)
+        epochs = [np.array(sum(walk(one, epoch), [])) for epoch in range(3)]
+        assert epochs[0].tolist() != epochs[1].tolist()
+        assert len({frozenset(rows) for rows in epochs}) == 1, "the part of D_r is fixed"
+        (rows,) = {tuple(sorted(rows)) for rows in epochs}
+        assert len(rows) == 23 + int(np.ceil(fraction * 78)) and set(np.flatnonzero(is_forget)) <= set(rows)
+        seen.append(rows)
+    assert seen[0] == seen[1] and (seen[0] == seen[2]) == (fraction == 1)
 
 
 def test_balanced_pass_over_more_forgotten_than_remaining_rows():
@@ -78,7 +98,7 @@ def test_balanced_pass_over_more_forgotten_than_remaining_rows():
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5, float("nan")])
 def test_impossible_share_of_retain_is_refused(fraction):
     with pytest.raises(BadInput, match=r"retain_fraction is .*above 0 and at most 1"):
-        Pass("balanced", retain_fraction=fraction)
+        Pass("subset", retain_fraction=fraction)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 64])
