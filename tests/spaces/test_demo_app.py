@@ -123,7 +123,8 @@ def test_ones_own_image_and_what_is_none(url, bench, open_page, tmp_path):
 
     upload = page.locator("input[type=file]").first
     upload.set_input_files(zipped)
-    page.get_by_text("zip.png").first.wait_for()
+    # By its label: as a text it stands there only for as long as it is on its way.
+    page.get_by_label("zip.png").wait_for()
     page.get_by_role("button", name="Ask the models").click()
     alert = page.locator(".mu-alert")
     alert.wait_for()
@@ -131,9 +132,9 @@ def test_ones_own_image_and_what_is_none(url, bench, open_page, tmp_path):
 
     page.get_by_label(re.compile("Remove|Clear", re.I)).first.click()
     # The field is made anew; a file that is given to the old one is lost.
-    page.get_by_text("zip.png").first.wait_for(state="hidden")
+    page.get_by_label("zip.png").wait_for(state="hidden")
     page.locator("input[type=file]").first.set_input_files(picture)
-    page.get_by_text("mine.png").first.wait_for()
+    page.get_by_label("mine.png").wait_for()
     page.get_by_role("button", name="Ask the models").click()
     page.get_by_text("This row is your own").wait_for()
     field = next(field.name for field in bench.inputs if field.medium == "image")
