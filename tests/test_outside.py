@@ -69,6 +69,7 @@ def by_method(out) -> dict:
     return {result.method: result for result in load_results(out) if result.seed == 42}
 
 
+@pytest.mark.slow
 def test_a_method_and_a_metric_from_files(finished, folder, offline_env, capsys):
     shutil.copytree(finished, "o")
     command = ["run", "cifar100", "--mini", "--methods", "finetune", "pull.py", "--seeds", "42", "--out", "o"]
@@ -155,6 +156,7 @@ def test_what_is_no_method_is_refused_with_what_to_do(folder, reference, message
         get_method(reference)
 
 
+@pytest.mark.slow
 def test_yesterdays_results_are_still_accepted_after_a_metric_came(finished, folder):
     out = Path(shutil.copytree(finished, folder / "yesterday"))
     get_metric("both_scores.py")
