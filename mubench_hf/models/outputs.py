@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from mubench_hf.models.sharded import is_sharded
 from mubench_hf.utils.files import known_sha256, write_atomic
 from mubench_hf.utils.processes import agreed, by_first, spread
 from mubench_hf.utils.sealed import SEAL, seal_holds, sealed
+from mubench_hf.utils.spent import Spent, reading
 
 Made = TypeVar("Made")
 
@@ -44,11 +44,11 @@ class RowOutputs:
 
     Attributes:
         logits: float32 array ``[rows, classes]``, read-only and memory-mapped if it comes from disk.
-        seconds: How long computing them took, also if they come from disk.
+        spent: What computing them took, also if they come from disk.
     """
 
     logits: np.ndarray
-    seconds: float
+    spent: Spent
 
 
 def over_batches(
@@ -111,7 +111,7 @@ def row_outputs(
 
     The model keeps its mode and its device, and the caller's random state does not change.
     """
-    start, device = time.perf_counter(), next(model.parameters()).device
+    start, device = reading(), next(model.parameters()).device
 
     def logits(batch: Mapping[str, Any], places: range) -> np.ndarray:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
@@ -121,7 +121,7 @@ def row_outputs(
 
     with evaluating(model):
         made = over_batches(rows, collator, logits, batch_size)
-    return RowOutputs(np.concatenate(made), time.perf_counter() - start)
+    return RowOutputs(np.concatenate(made), reading().since(start))
 
 
 def cached_row_outputs(
@@ -147,32 +147,36 @@ def cached_row_outputs(
     file = Path(cache_dir) / f"{_table_name(model)}.npy"
     note = file.with_suffix(".json")
     made_of = _sample_sha256(rows, collator)
-    there = agreed(lambda: _noted_seconds(file, note, made_of))
-    seconds = max((each for each in there if each is not None), default=0.0)
+    there = agreed(lambda: _noted(file, note, made_of))
+    spent = max((each for each in there if each is not None), key=lambda each: each.wall, default=Spent())
     if None in there:
         outputs = row_outputs(model, rows, collator, batch_size)
-        seconds = by_first(lambda: _write(file, note, made_of, outputs))
+        spent = by_first(lambda: _write(file, note, made_of, outputs))
         if not file.is_file():  # The first process may be on another machine.
-            return RowOutputs(outputs.logits, seconds)
-    return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), seconds)
+            return RowOutputs(outputs.logits, spent)
+    return RowOutputs(np.load(file, mmap_mode="r", allow_pickle=False), spent)
 
 
-def _write(file: Path, note: Path, made_of: str, outputs: RowOutputs) -> float:
+def _write(file: Path, note: Path, made_of: str, outputs: RowOutputs) -> Spent:
     # The note is written last: a table without one was interrupted.
     write_atomic(file, lambda handle: np.save(handle, outputs.logits))
-    content = sealed({"seconds": outputs.seconds, "sha256": known_sha256(file), "rows": made_of})
+    taken = {"seconds": outputs.spent.wall, "cpu_seconds": outputs.spent.cpu}
+    content = sealed({**taken, "sha256": known_sha256(file), "rows": made_of})
     write_atomic(note, lambda handle: handle.write(json.dumps(content).encode()))
-    return outputs.seconds
+    return outputs.spent
 
 
-def _noted_seconds(file: Path, note: Path, made_of: str) -> float | None:
-    """Return how long a table took, or ``None`` if there is none of these rows that is as it was written."""
+def _noted(file: Path, note: Path, made_of: str) -> Spent | None:
+    """Return what a table took, or ``None`` if there is none of these rows that is as it was written."""
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
         # Earlier versions noted no hash.
         whole = SEAL in content and seal_holds(content) and content["sha256"] == known_sha256(file)
         # A table whose note names no rows is of the folder's.
-        return float(content["seconds"]) if whole and content.get("rows", made_of) == made_of else None
+        if not whole or content.get("rows", made_of) != made_of:
+            return None
+        cpu = content.get("cpu_seconds")  # Earlier versions noted none.
+        return Spent(float(content["seconds"]), None if cpu is None else float(cpu))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

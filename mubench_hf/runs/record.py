@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.cost import check_cost
 from mubench_hf.runs.fields import check_run, require, typed_fields
 from mubench_hf.tasks import Variant
 from mubench_hf.utils.differences import differences
@@ -133,6 +134,7 @@ class RunRecord:
         status: ``running``, ``ok`` or ``diverged``.
         status_reason: Why, if it diverged.
         seconds: Wall seconds of unlearning (of training, for an original).
+        cost: Processor seconds, memory and load, see ``runs.cost.COSTS``; empty in records of earlier versions.
         world_size: Number of processes.
         hardware: What it ran on.
         versions: Versions of the packages.
@@ -151,6 +153,7 @@ class RunRecord:
     status: str = "running"
     status_reason: str | None = None
     seconds: float | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
     world_size: int = 1
     hardware: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
@@ -215,6 +218,7 @@ def _checked(record: RunRecord) -> RunRecord:
     checked = RunRecord(run, **typed_fields(record, skipped=("run",)))
     require(record.status in STATUSES, "status", record.status, f"one of {', '.join(STATUSES)}")
     require(record.world_size >= 1, "world_size", record.world_size, "1 or more")
+    check_cost(checked.cost)
     return checked
 
 

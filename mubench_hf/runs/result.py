@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.cost import TIMES, check_cost
 from mubench_hf.runs.fields import check_run, require, typed_fields
 from mubench_hf.runs.record import RunId, tag_of
 from mubench_hf.tasks import Variant
@@ -19,11 +20,15 @@ SCHEMA_VERSION = 2
 """Version 1 called ``variant`` ``source`` and had no ``settings``, ``external`` and ``metrics``."""
 
 STATUSES = ("ok", "diverged", "failed")
+
+ADDED = ("hashes", "evaluated", "cost")
+"""Fields that results of earlier versions lack: what they hold was not recorded then."""
+
 LARGEST_SCORE = 1e12
 """Beyond any score and any time in seconds; means and spreads of scores within it are finite."""
 
 _DISTANCES = tuple(f"{split}_frechet_distance" for split in ("test", "forget", "retain"))
-_NOT_NEGATIVE = ("unlearn_seconds", "retrain_time_ratio", "average_gap", *_DISTANCES)
+_NOT_NEGATIVE = (*TIMES, "average_gap", *_DISTANCES)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class RunResult:
         base_model: Model the run started from.
         base_revision: Hash of its weights, or its Hub commit.
         hardware: Device, processor names, threads.
+        cost: Processor seconds, memory and load, see ``runs.cost.COSTS``; empty in results of earlier versions.
         world_size: Number of processes that trained together.
         versions: Package name to version; ``None`` for one that is not installed.
         commit: Commit of the source checkout the run was made with.
@@ -79,6 +85,7 @@ class RunResult:
     base_model: str | None = None
     base_revision: str | None = None
     hardware: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
     world_size: int = 1
     versions: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None
@@ -96,6 +103,7 @@ class RunResult:
         check_run(self)
         require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
         require(self.world_size >= 1, "world_size", self.world_size, "1 or more")
+        check_cost(self.cost)
         if (self.status == "ok") != (self.status_reason is None):
             raise BadInput(
                 f"Field 'status_reason' is {self.status_reason!r} while status is {self.status!r}; "
@@ -158,8 +166,7 @@ class RunResult:
         if version == 1:
             content = _from_version_1(content)
         known = {spec.name for spec in fields(cls)}
-        added = {"hashes", "evaluated"}  # Earlier versions did not note these.
-        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys() - added)):
+        for what, names in (("Unknown", content.keys() - known), ("Missing", known - content.keys() - {*ADDED})):
             if names:
                 raise BadInput(f"{what} field{'s' * (len(names) > 1)} {', '.join(map(repr, sorted(names)))}.")
         result = cls(**content)

@@ -25,6 +25,7 @@ from mubench_hf.models.loading import fresh_model, load_model, load_processor, s
 from mubench_hf.models.precision import in_float32
 from mubench_hf.models.pretrained import commit_of, split_reference
 from mubench_hf.runs.checked import check_files, hashed_files
+from mubench_hf.runs.cost import Meter, joined_cost
 from mubench_hf.runs.environment import describe_environment, git_commit
 from mubench_hf.runs.evaluate import check_labels
 from mubench_hf.runs.kept_tables import using_tables
@@ -35,6 +36,7 @@ from mubench_hf.runs.updates import check_equal_updates, of_one_process
 from mubench_hf.trainers._identity import selects
 from mubench_hf.utils.files import write_atomic
 from mubench_hf.utils.locks import sole_owner
+from mubench_hf.utils.processes import agreed, together
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -111,13 +113,17 @@ def _train(plan: Plan, data: TaskData | None, callbacks: Sequence[TrainerCallbac
     if args.world_size > 1:
         alone = of_one_process(args, plan.usual).gradient_accumulation_steps
         check_equal_updates(trainer.sampler, trainer.epochs, alone)
-    with using_tables(data.cache_dir):
+    meter = Meter(plan.folder, args.device)
+    with using_tables(data.cache_dir), meter.running():
         trainer.train(resume_from_checkpoint=True)
+    with together():
+        parts = agreed(partial(meter.cost, trainer.clock.spent, max(1, args.n_gpu)))
     record = replace(
         record,
         status=trainer.status,
         status_reason=trainer.status_reason,
         seconds=trainer.unlearn_seconds,
+        cost=joined_cost(parts),
         world_size=args.world_size,
         hardware={**record.hardware, "threads": torch.get_num_threads()},
     )

@@ -156,7 +156,7 @@ class UnlearningTrainer(Pushing):
             world_size=args.world_size,
             rank=args.process_index,
         )
-        self.clock = Clock()
+        self.clock = Clock(torch.accelerator.synchronize if self.args.device.type != "cpu" else None)
         self._loss_is_checked = False
         self.status, self.status_reason = "ok", None
 
@@ -329,12 +329,14 @@ class UnlearningTrainer(Pushing):
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate as ``Trainer`` does, also on rows of texts."""
         check_wrapped(self, self.model)
-        return super().evaluate(self._readable(eval_dataset, self.processing_class), *args, **kwargs)
+        with self.clock.paused():  # Also where a callback evaluates, or ``eval_on_start``.
+            return super().evaluate(self._readable(eval_dataset, self.processing_class), *args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Predict as ``Trainer`` does, also on rows of texts."""
         check_wrapped(self, self.model)
-        return super().predict(self._readable(test_dataset, self.processing_class), *args, **kwargs)
+        with self.clock.paused():
+            return super().predict(self._readable(test_dataset, self.processing_class), *args, **kwargs)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Evaluate rows without their flags, since a flag marks a batch of training."""
@@ -365,7 +367,7 @@ class UnlearningTrainer(Pushing):
         updates = [update for epoch in range(epochs) for update in self.sampler.updates(epoch)]
         read = np.zeros(len(self.rows), dtype=bool)
         read[np.concatenate(updates[:max_steps])] = True
-        self.clock.set(self.clock.seconds + outputs.seconds * float((read if served is None else read & served).mean()))
+        self.clock.charge(outputs.spent.times(float((read if served is None else read & served).mean())))
         return TableTeacher(outputs.logits)
 
     def forget_teacher(self, model: PreTrainedModel) -> Teacher:

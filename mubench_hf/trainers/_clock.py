@@ -1,38 +1,53 @@
-"""The clock that measures unlearning itself, without evaluation and saving."""
+"""The clock that measures unlearning itself, without evaluation, saving and what comes after the last update."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from mubench_hf.utils.spent import Spent, reading
 
 
 class Clock:
-    """A stopwatch for wall seconds that can be paused, and set when a run resumes."""
+    """A stopwatch for wall and processor seconds that can be paused, and set when a run resumes.
 
-    def __init__(self) -> None:
-        self._elapsed = 0.0
-        self._since: float | None = None
+    Args:
+        settle: Waits until the device has done what it was given; otherwise it would go on in a pause.
+    """
+
+    def __init__(self, settle: Callable[[], None] | None = None) -> None:
+        self._settle = settle
+        self._elapsed = Spent()
+        self._since: Spent | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What was counted so far."""
+        return self._elapsed if self._since is None else self._elapsed.plus(self._now().since(self._since))
 
     @property
     def seconds(self) -> float:
-        """Seconds counted so far."""
-        return self._elapsed + (time.perf_counter() - self._since if self._since is not None else 0.0)
+        """Wall seconds counted so far."""
+        return self.spent.wall
 
-    def set(self, seconds: float) -> None:
-        """Continue from ``seconds``."""
-        self._elapsed = seconds
+    def set(self, spent: Spent) -> None:
+        """Continue from ``spent``."""
+        self._elapsed = spent
         if self._since is not None:
-            self._since = time.perf_counter()
+            self._since = self._now()
+
+    def charge(self, spent: Spent) -> None:
+        """Count work that was done elsewhere, or while the clock was paused."""
+        self._elapsed = self._elapsed.plus(spent)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count while inside."""
-        self._since = time.perf_counter()
+        self._since = self._now()
         try:
             yield
         finally:
-            self._elapsed, self._since = self.seconds, None
+            self._elapsed, self._since = self.spent, None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -40,8 +55,13 @@ class Clock:
         if self._since is None:
             yield
             return
-        self._elapsed, self._since = self.seconds, None
+        self._elapsed, self._since = self.spent, None
         try:
             yield
         finally:
-            self._since = time.perf_counter()
+            self._since = self._now()
+
+    def _now(self) -> Spent:
+        if self._settle is not None:
+            self._settle()
+        return reading()

@@ -18,6 +18,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.models.restoring import moving_tensors
 from mubench_hf.trainers._loop import RunLoop
 from mubench_hf.trainers._states import STATE_FILE
+from mubench_hf.utils.spent import Spent
 
 Made = TypeVar("Made")
 
@@ -29,13 +30,13 @@ class Beginning:
     Attributes:
         weights: Name → a copy of what training moves.
         optimizers: Copies of the states of an optimizer and a scheduler that were there before, if any.
-        seconds: What the clock showed.
+        spent: What the clock showed.
         states: Saved states that lay in the folder.
     """
 
     weights: dict[str, Tensor]
     optimizers: tuple[dict[str, Any] | None, dict[str, Any] | None]
-    seconds: float
+    spent: Spent
     states: frozenset[Path]
 
 
@@ -120,7 +121,7 @@ class Fitting(RunLoop):
             copy.deepcopy(each.state_dict()) if each is not None else None
             for each in (self.optimizer, self.lr_scheduler)
         )
-        return Beginning(weights, (optimizer, scheduler), self.clock.seconds, self._states())
+        return Beginning(weights, (optimizer, scheduler), self.clock.spent, self._states())
 
     @torch.no_grad()
     def _begin_again(self, beginning: Beginning) -> None:
@@ -138,7 +139,7 @@ class Fitting(RunLoop):
             self.lr_scheduler.load_state_dict(copy.deepcopy(scheduler))
         for state in self._states() - beginning.states:
             state.unlink()  # Its steps took other rows.
-        self.clock.set(beginning.seconds)
+        self.clock.set(beginning.spent)
         self._update_loss = 0.0
         set_seed(self.args.seed)
 

@@ -47,7 +47,7 @@ class RunLoop(Trainer):
 
     Attributes:
         sampler: Which rows each update takes; epochs may differ in length.
-        clock: Counts wall seconds of preparation and training, without evaluation and saving.
+        clock: Counts wall and processor seconds of preparation and training, without evaluation and saving.
         status: ``ok``, or ``diverged`` after a loss that was not finite or too large; the weights are then those before
             that update.
         status_reason: Why, if not ``ok``.
@@ -103,7 +103,7 @@ class RunLoop(Trainer):
         if self.is_fsdp_enabled:
             give_back(self.model)
         if state:
-            self.clock.set(state.seconds)
+            self.clock.set(state.spent)
         # Random numbers drawn since the trainer was made must not affect the weights.
         set_seed(self.args.seed)
 
@@ -152,10 +152,16 @@ class RunLoop(Trainer):
         return TrainOutput(self.state.global_step, float("nan"), {})
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if self.args.save_strategy == MINUTES and self._state_is_due():
+            self.control.should_save = True
+        if not (self.control.should_log or self.control.should_save or self.control.should_evaluate):
+            return  # A pause would wait for the device after each update.
         with self.clock.paused():
-            if self.args.save_strategy == MINUTES and self._state_is_due():
-                self.control.should_save = True
             super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        with self.clock.paused():  # A summary is logged, the best weights are read, and old states are removed.
+            return super()._finalize_training(*args, **kwargs)
 
     def _state_is_due(self) -> bool:
         """Return whether a state is to be saved by minutes; all processes say the same."""
@@ -179,7 +185,7 @@ class RunLoop(Trainer):
                 save_weights(self._in_memory, folder / WEIGHTS_FILE)
             if self._start:
                 save_file(self._start, folder / START_FILE)
-            mark_state(folder, self.identity, self.unlearn_seconds)
+            mark_state(folder, self.identity, self.clock.spent)
         self._saved_at = time.monotonic()
 
     # Whose a state is, and putting one back ---------------------------------------------------------------------------

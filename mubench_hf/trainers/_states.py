@@ -16,6 +16,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.utils.differences import differences
 from mubench_hf.utils.files import file_sha256, write_atomic
 from mubench_hf.utils.sealed import seal_holds, sealed
+from mubench_hf.utils.spent import Spent
 
 STATE_FILE = "unlearning_state.json"
 """File written last into a saved state: a folder without it is incomplete and is not resumed from."""
@@ -46,13 +47,13 @@ class SavedState:
     Attributes:
         folder: Where it is.
         run: What identifies the run that saved it: method, settings, seed, rows and the original's weights.
-        seconds: How long the run had taken.
+        spent: What the run had taken; processor seconds are ``None`` in states of earlier versions.
         files: Name of each file → its SHA-256.
     """
 
     folder: Path
     run: dict[str, Any]
-    seconds: float
+    spent: Spent
     files: dict[str, str]
 
     @property
@@ -66,11 +67,12 @@ class SavedState:
         return [name for name, begins in NEEDED.items() if not any(file.startswith(begins) for file in self.files)]
 
 
-def mark_state(folder: Path, run: Mapping[str, Any], seconds: float) -> None:
+def mark_state(folder: Path, run: Mapping[str, Any], spent: Spent) -> None:
     """Say that all files of a state are written, what they hold and whose they are."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != STATE_FILE)
     hashes = {file.relative_to(folder).as_posix(): file_sha256(file) for file in files}
-    text = json.dumps(sealed({"run": dict(run), "seconds": seconds, "files": hashes}), indent=1, sort_keys=True)
+    taken = {"seconds": spent.wall, "cpu_seconds": spent.cpu}
+    text = json.dumps(sealed({"run": dict(run), **taken, "files": hashes}), indent=1, sort_keys=True)
     write_atomic(folder / STATE_FILE, lambda stream: stream.write(text.encode()))
 
 
@@ -91,7 +93,9 @@ def read_state(folder: str | Path) -> SavedState:
             changed = [name for name, sha256 in content["files"].items() if _hash(folder / name) != sha256]
             reason = f"damaged or missing: {', '.join(changed)}" if changed else ""
         if not reason:
-            return SavedState(folder, content["run"], float(content["seconds"]), content["files"])
+            cpu = content.get("cpu_seconds")
+            spent = Spent(float(content["seconds"]), None if cpu is None else float(cpu))
+            return SavedState(folder, content["run"], spent, content["files"])
     except FileNotFoundError:
         reason = f"it has no {STATE_FILE}, so it was not saved to its end by an unlearning trainer"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mubench_hf.errors import BadInput
-from mubench_hf.runs.result import SCHEMA_VERSION, RunResult
+from mubench_hf.runs.result import ADDED, SCHEMA_VERSION, RunResult
 from mubench_hf.runs.scores import score_names
 from mubench_hf.utils.sealed import SEAL
 
@@ -176,9 +176,7 @@ def test_a_result_that_was_edited_is_noticed():
     assert RunResult.from_json(json.dumps(by_hand)).scores == {"zrf": 0.75}, "by hand, or by an earlier version"
 
 
-@pytest.mark.parametrize(
-    "name", [f.name for f in dataclasses.fields(RunResult) if f.name not in ("hashes", "evaluated")]
-)
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(RunResult) if f.name not in ADDED])
 def test_a_missing_field_is_named(name):
     content = json.loads(make_run().to_json())
     del content[name]

@@ -12,13 +12,14 @@ from mubench_hf.models.loading import weights_sha256
 from mubench_hf.trainers import _clock
 from mubench_hf.trainers._clock import Clock
 from mubench_hf.utils.sealed import sealed
+from mubench_hf.utils.spent import Spent
 
 
 @pytest.fixture
 def now(monkeypatch):
-    """A clock on the wall that moves by hand."""
+    """A clock on the wall that moves by hand, and a processor that works half the time."""
     wall = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(_clock, "time", SimpleNamespace(perf_counter=lambda: wall.seconds))
+    monkeypatch.setattr(_clock, "reading", lambda: Spent(wall.seconds, wall.seconds / 2))
     return wall
 
 
@@ -36,12 +37,33 @@ def test_clock(now):
     now.seconds += 9
     assert clock.seconds == 5
     with clock.running():
-        clock.set(70)
+        clock.set(Spent(70, 7))
         now.seconds += 1
-        assert clock.seconds == 71
+        assert clock.spent == (71, 7.5)
+        clock.charge(Spent(10, 2))
+        assert clock.spent == (81, 9.5)
     with clock.paused():
         now.seconds += 4
-    assert clock.seconds == 71
+    assert clock.spent == (81, 9.5)
+    clock.charge(Spent(1, None))
+    assert clock.spent == (82, None), "a part did not record its processor seconds"
+
+
+def test_a_device_is_waited_for_before_every_reading(now):
+    """What it was given before a pause would otherwise run in the pause, and what it does in one afterwards."""
+    given = {"seconds": 0}
+
+    def settle():
+        now.seconds += given["seconds"]
+        given["seconds"] = 0
+
+    clock = Clock(settle)
+    with clock.running():
+        given["seconds"] = 3
+        with clock.paused():
+            given["seconds"] = 500
+        given["seconds"] = 4
+    assert clock.seconds == 7
 
 
 def test_clock_stops_when_training_fails(now):
@@ -84,10 +106,26 @@ def test_evaluation_logging_and_saving_are_not_counted(now, world, make, tmp_pat
     trainer.train()
     steps = trainer.state.global_step
     assert steps == 15 and now.seconds - start > 3 * 3000
-    # One log is counted: Trainer's summary, after the last update.
-    assert trainer.unlearn_seconds == 20 + steps + 1000
+    assert trainer.clock.spent == (20 + steps, (20 + steps) / 2)
     (mark,) = tmp_path.glob("run/checkpoint-15/unlearning_state.json")
     assert json.loads(mark.read_text())["seconds"] == 20 + steps
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_evaluation_at_the_start_and_reading_the_best_model_are_not_counted(now, world, make, best, monkeypatch):
+    settings = {"save_strategy": "epoch", "load_best_model_at_end": True} if best else {"eval_on_start": True}
+    trainer = make("finetune", world, eval_strategy="epoch", num_train_epochs=2, **settings,
+                   kwargs={"eval_dataset": world.forget, "callbacks": [Wall(now)]})  # fmt: skip
+    loads, load = [], trainer._load_best_model
+
+    def late():
+        loads.append(1)
+        now.seconds += 1000
+        load()
+
+    monkeypatch.setattr(trainer, "_load_best_model", late)
+    trainer.train()
+    assert trainer.unlearn_seconds == trainer.state.global_step and len(loads) == best
 
 
 @pytest.mark.parametrize("method", methods_for("classification"))

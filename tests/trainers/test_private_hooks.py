@@ -14,6 +14,7 @@ HOOKS = {  # None: an attribute.
     "_get_num_items_in_batch": {"batch_samples", "device"},
     "_maybe_log_save_evaluate": {"tr_loss", "model", "epoch"},
     "_save_checkpoint": {"model", "trial"},
+    "_finalize_training": set(),
     "_load_from_checkpoint": {"resume_from_checkpoint", "model"},
     "_load_best_model": set(),
     "_push_from_checkpoint": {"checkpoint_folder"},
