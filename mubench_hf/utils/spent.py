@@ -21,7 +21,7 @@ class Spent(NamedTuple):
 
     def plus(self, other: Spent) -> Spent:
         """Return the seconds of both."""
-        return Spent(self.wall + other.wall, None if None in (self.cpu, other.cpu) else self.cpu + other.cpu)
+        return Spent(self.wall + other.wall, None if self.cpu is None or other.cpu is None else self.cpu + other.cpu)
 
     def times(self, share: float) -> Spent:
         """Return the seconds of a share of the work."""
