@@ -181,7 +181,8 @@ def test_a_data_set_is_what_was_built(tmp_path):
 @pytest.mark.parametrize("name", list_metrics())
 def test_metrics_are_whole_spaces(name):
     bundle = metric_bundle(name)
-    assert set(bundle.files) == {f"{name}.py", "checks.py", "README.md", "app.py", "requirements.txt"}
+    assert set(bundle.files) - {"attacks.py"} == {f"{name}.py", "checks.py", "README.md", "app.py", "requirements.txt"}
+    assert ("attacks.py" in bundle.files) == ("from .attacks import" in bundle.files[f"{name}.py"].read_text())
     assert all(bundle.size(path) > 0 for path in bundle.files)
 
 

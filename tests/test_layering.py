@@ -14,6 +14,7 @@ FLOW = ("errors", "utils", "tasks", "data", "models", "kinds", "trainers", "metr
         "leaderboard", "demo", "commands", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
+METRIC_HELPERS = ("attacks", "checks")
 
 
 def layer(module: str) -> str | None:
@@ -28,7 +29,7 @@ def imported(file: Path) -> set[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             # `evaluate` copies what a metric imports from beside it; nothing else needs a relative import.
-            beside = file.parent == PACKAGE / "metrics" and (node.level, node.module) == (1, "checks")
+            beside = file.parent == PACKAGE / "metrics" and node.level == 1 and node.module in METRIC_HELPERS
             assert node.level == 0 or beside, f"{file}: relative import"
             found |= {f"{node.module}.{name.name}" for name in node.names}
     return found
@@ -65,8 +66,9 @@ def test_the_check_can_fail(here, module):
 
 
 def test_metrics_stand_alone():
-    """`evaluate` copies a metric's file away, so it may import nothing of the package but the checks beside it."""
-    metrics = [PACKAGE / "metrics" / "checks.py", PACKAGE / "metrics" / "_space" / "app.py"]
+    """`evaluate` copies a metric's file away, so it may import nothing of the package but the helpers beside it."""
+    metrics = [PACKAGE / "metrics" / f"{helper}.py" for helper in METRIC_HELPERS]
+    metrics += [PACKAGE / "metrics" / "_space" / "app.py"]
     metrics += [declared.file for declared in declared_metrics().values()]
     for file in metrics:
         assert not [module for module in imported(file) if layer(module)], file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -28,8 +29,8 @@ from mubench_hf.tasks import TaskSpec, Variant, recorded_task
 
 RESULT = "run_result.json"
 SPACE_FILES = (CARD, "app.py", "requirements.txt")
-METRIC_CHECKS = "checks.py"
-"""What a metric's file may import from beside it."""
+BESIDE = re.compile(r"^from \.(\w+) import", re.MULTILINE)
+"""How a metric's file imports what several metrics share, which `evaluate` copies along with it."""
 
 
 @dataclass(frozen=True)
@@ -200,16 +201,27 @@ def model_bundle(
 def metric_bundle(name: str, *, org: str = "mubench") -> Bundle:
     """Return a metric as a Space, so that ``evaluate.load("org/name")`` finds it.
 
-    The app and what it requires are the same for all metrics, and so are the checks that the metric's file imports.
+    The app and what it requires are the same for all metrics. What a metric's file imports from beside it comes along.
 
     Raises:
         BadInput: If this package has no such metric, or no card of it.
     """
     file = metric_file(name)
     files: dict[str, Path | bytes] = {CARD: metric_card(name, org).encode(), file.name: file}
-    files |= {METRIC_CHECKS: file.with_name(METRIC_CHECKS)}
+    files |= {path.name: path for path in _beside(file)}
     files |= {path: file.parent / "_space" / path for path in SPACE_FILES if path != CARD}
     return Bundle("space", f"{org}/{name}", files, files.__contains__, marker=file.name, same=lambda there: True)
+
+
+def _beside(file: Path) -> set[Path]:
+    """Return the files that a metric imports from beside it, and those that these import."""
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        named = {file.with_name(f"{name}.py") for name in BESIDE.findall(waiting.pop().read_text(encoding="utf-8"))}
+        waiting += named - found
+        found |= named
+    return found
 
 
 def _result(record: RunRecord, run: RunId, out: Path) -> RunResult:

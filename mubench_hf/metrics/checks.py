@@ -99,6 +99,17 @@ def check_shares(name: str, values: ArrayLike) -> np.ndarray:
     return shares
 
 
+def check_seed(value: int, name: str = "seed", least: int = 0) -> int:
+    """Return `value` as an int of at least `least`, 0 or 1.
+
+    Raises:
+        ValueError: if it is not such a number.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; a {'positive' if least else 'non-negative'} integer is needed")
+    return int(value)
+
+
 def by_group(predictions: list, references: list, groups: list[str], names: tuple[str, ...]) -> dict[str, list]:
     """Return the arguments `<name>_logits` and `<name>_labels` of a metric from rows that each carry their group.
 
@@ -111,10 +122,23 @@ def by_group(predictions: list, references: list, groups: list[str], names: tupl
     Raises:
         ValueError: if a group is none of the three.
     """
+    return columns_by_group({"logits": predictions, "labels": references}, groups, names)
+
+
+def columns_by_group(columns: dict[str, list], groups: list[str], names: tuple[str, ...]) -> dict[str, list]:
+    """Return the arguments `<name>_<column>` of a metric from columns whose rows each carry their group.
+
+    Args:
+        columns: name of each column → its values, one per row.
+        groups: `forget`, `retain` or `test` for each row, [n].
+        names: groups to return.
+
+    Raises:
+        ValueError: if a group is none of the three.
+    """
     unknown = sorted({str(group) for group in groups} - set(GROUPS))
     if unknown:
         raise ValueError(f"Unknown groups {unknown}; allowed are {list(GROUPS)}")
-    columns = {"logits": predictions, "labels": references}
     return {
         f"{name}_{column}": [value for value, group in zip(values, groups, strict=True) if group == name]
         for name in names

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.svm import SVC
 
-from .checks import by_group, check_labels, check_logits, check_same_classes, score_or_reason
+from .checks import by_group, check_labels, check_logits, check_same_classes, check_seed, score_or_reason
 
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
@@ -65,10 +65,7 @@ def mia_confidence_svc(
 
     Source: arXiv 2310.12508, arXiv 2304.04934.
     """
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed is {seed!r}; a non-negative integer is needed")
-    if not isinstance(max_fit_rows, int | np.integer) or max_fit_rows < 1:
-        raise ValueError(f"max_fit_rows is {max_fit_rows!r}; a positive integer is needed")
+    seed, max_fit_rows = check_seed(seed), check_seed(max_fit_rows, "max_fit_rows", least=1)
     retain = _confidence("retain", retain_logits, retain_labels)
     test = _confidence("test", test_logits, test_labels)
     forget = _confidence("forget", forget_logits, forget_labels)

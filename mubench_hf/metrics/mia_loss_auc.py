@@ -4,9 +4,9 @@ import datasets
 import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax
 
-from .checks import by_group, check_labels, check_logits, check_same_classes, score_or_reason
+from .attacks import attack_roc, attack_scores, both_losses
+from .checks import by_group, score_or_reason
 
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
@@ -31,11 +31,12 @@ Returns:
 def mia_loss_auc(
     forget_logits: ArrayLike, forget_labels: ArrayLike, test_logits: ArrayLike, test_labels: ArrayLike
 ) -> dict[str, float]:
-    """AUC of the loss attack on D_f against test rows; the retrained model's value, near 0.5, is the target.
+    """AUC of the loss attack on D_f against test rows; the retrained model's value is the target.
 
     The attack calls a row a member when its cross-entropy is at most a threshold. Over all thresholds its AUC is the
-    probability that a row of D_f has a lower loss than a test row, equal losses counted half: above 0.5 while D_f is
-    still remembered, below 0.5 when D_f was pushed past unseen data.
+    probability that a row of D_f has a lower loss than a test row, losses that are equal up to rounding counted half.
+    A model that never saw D_f gives 0.5 only if D_f and test are drawn alike; where their classes differ in number or
+    difficulty it gives another value, and `mia_loss_auc_matched` counts test rows so that the classes are alike.
 
     Args:
         forget_logits: float [n_f, C], unnormalised, finite, C >= 2.
@@ -52,15 +53,8 @@ def mia_loss_auc(
 
     Source: arXiv 1709.01604 (loss attack), arXiv 2112.03570 (true positive rate at a low false positive rate).
     """
-    forget, test = _both_losses(forget_logits, forget_labels, test_logits, test_labels)
-    test = np.sort(test)
-    # For each row of D_f, how many test losses lie below it; the mean of the two sides counts an equal loss half.
-    below = (np.searchsorted(test, forget, side="left") + np.searchsorted(test, forget, side="right")) / 2
-    fpr, tpr = _roc(forget, test)
-    return {
-        "mia_loss_auc": float((len(test) - below).sum() / (len(forget) * len(test))),
-        "mia_loss_tpr_at_1fpr": float(tpr[fpr <= 0.01].max()),
-    }
+    forget, test = both_losses(forget_logits, forget_labels, test_logits, test_labels)
+    return attack_scores("mia_loss_auc", *ALSO, -forget, -test)
 
 
 def loss_roc(
@@ -80,27 +74,8 @@ def loss_roc(
     Raises:
         ValueError: as `mia_loss_auc`.
     """
-    return _roc(*_both_losses(forget_logits, forget_labels, test_logits, test_labels))
-
-
-def _losses(group: str, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Cross-entropy of each row in nats, [n]."""
-    logits = check_logits(f"{group}_logits", logits)
-    labels = check_labels(f"{group}_labels", labels, logits)
-    return -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
-
-
-def _both_losses(forget_logits, forget_labels, test_logits, test_labels) -> tuple[np.ndarray, np.ndarray]:
-    losses = _losses("forget", forget_logits, forget_labels), _losses("test", test_logits, test_labels)
-    check_same_classes(forget=forget_logits, test=test_logits)
-    return losses
-
-
-def _roc(forget: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of "member if the loss is at most t", for every t that changes them."""
-    thresholds = np.unique(np.concatenate([forget, test]))
-    fpr, tpr = (np.searchsorted(np.sort(losses), thresholds, side="right") / len(losses) for losses in (test, forget))
-    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
+    forget, test = both_losses(forget_logits, forget_labels, test_logits, test_labels)
+    return attack_roc(-forget, -test)
 
 
 class MiaLossAuc(evaluate.Metric):

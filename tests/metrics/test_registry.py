@@ -24,6 +24,7 @@ from mubench_hf.metrics.parameters import PARAMETERS, legal_parameters, paramete
 
 ROOT = Path(__file__).parents[2]
 NAMES = list(declared_metrics())
+BESIDE = {(1, "attacks"), (1, "checks")}
 each_metric = pytest.mark.parametrize("name", NAMES)
 
 
@@ -37,7 +38,11 @@ def example(name: str) -> dict:
 
 def test_files_that_declare_a_metric_are_found_and_helpers_are_not():
     files = {file.stem for file in metric_file(NAMES[0]).parent.glob("*.py") if "DIRECTION = " in file.read_text()}
-    assert sorted(NAMES) == NAMES and {*NAMES} == files - {"_metric"} and not {"checks", "parameters"} & {*NAMES}
+    assert (
+        sorted(NAMES) == NAMES
+        and {*NAMES} == files - {"_metric"}
+        and not {"attacks", "checks", "parameters"} & {*NAMES}
+    )
 
 
 @pytest.mark.parametrize("find", [get_metric, metric_file])
@@ -116,7 +121,7 @@ def test_module_stands_alone_with_one_package_an_import(name):
         if isinstance(node, ast.Import):
             assert len(node.names) == 1, ast.unparse(node)
             imported.add(node.names[0].name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and (node.level, node.module) != (1, "checks"):
+        elif isinstance(node, ast.ImportFrom) and (node.level, node.module) not in BESIDE:
             assert node.level == 0, ast.unparse(node)
             imported.add(node.module.split(".")[0])
     renamed = {"sklearn": "scikit-learn", "rouge_score": "rouge-score"}
@@ -196,18 +201,22 @@ print(json.dumps([results, any(name.startswith("mubench_hf") for name in sys.mod
 def test_evaluate_loads_files_folders_and_spaces_without_the_package(hub, hub_env, load, tmp_path, monkeypatch):
     """It copies the checks along with a metric. Only a Space needs the Hub; the cache is empty."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    where, checks = {str(metric_file(name)): name for name in NAMES}, metric_file(NAMES[0]).with_name("checks.py")
-    with_checks = [name for name in NAMES if "from .checks import" in metric_file(name).read_text()][-2:]
-    for name in with_checks:
+    where = {str(metric_file(name)): name for name in NAMES}
+    beside = {
+        name: {file for file in metric_bundle(name).files if file in ("attacks.py", "checks.py")} for name in NAMES
+    }
+    chosen = [[name for name in NAMES if len(beside[name]) == helpers][-1] for helpers in (1, 2)]
+    for name in chosen:
         folder = tmp_path / name
         folder.mkdir()
-        for file in (metric_file(name), checks):
-            shutil.copy(file, folder)
+        for file in (f"{name}.py", *beside[name]):
+            shutil.copy(metric_file(name).with_name(file), folder)
         where |= {str(folder): name, f"mubench/{name}": name}
-    Publisher(endpoint=hub.url, token=WRITER).publish([metric_bundle(name) for name in with_checks])
-    for name in with_checks:
+    Publisher(endpoint=hub.url, token=WRITER).publish([metric_bundle(name) for name in chosen])
+    for name in chosen:
         files = hub.repos["space", f"mubench/{name}"].at("main")[1]
-        assert {*files} - {".gitattributes"} == {f"{name}.py", "checks.py", "README.md", "app.py", "requirements.txt"}
+        sent = {f"{name}.py", *beside[name], "README.md", "app.py", "requirements.txt"}
+        assert {*files} - {".gitattributes"} == sent
 
     hub.requests.clear()
     done = subprocess.run(
@@ -221,7 +230,7 @@ def test_evaluate_loads_files_folders_and_spaces_without_the_package(hub, hub_en
     assert done.returncode == 0, done.stderr
     results, imports_package = json.loads(done.stdout.splitlines()[-1])
     assert not imports_package
-    assert all(path.startswith(tuple(f"/spaces/mubench/{name}/" for name in with_checks)) for _, path in hub.requests)
+    assert all(path.startswith(tuple(f"/spaces/mubench/{name}/" for name in chosen)) for _, path in hub.requests)
     expected = {name: load(name).compute(**example(name)) for name in NAMES}
     assert results == {place: expected[name] for place, name in where.items()}
     assert all(value is not None for result in results.values() for value in result.values())
