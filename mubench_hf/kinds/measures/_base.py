@@ -14,6 +14,7 @@ from mubench_hf.models.loading import reinitialised
 if TYPE_CHECKING:
     from datasets import Features
 
+    from mubench_hf.data.joined import JoinedRows
     from mubench_hf.data.prepare import TaskData
     from mubench_hf.tasks import TaskSpec
 
@@ -91,6 +92,26 @@ class Measure(ABC):
             For each of the splits forget, retain and test ``<split>_logits`` (float32 ``[rows, classes]``) and
             ``<split>_labels`` (int64 ``[rows]``), which give the probability of each row's truth; ``chance``, the
             task's score of a model that knows nothing; and what the task's own metrics read, as ``<split>_<name>``.
+        """
+
+    @abstractmethod
+    def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
+        """Return the task's own loss of each row, at least 0, float ``[rows]``: the one that ``measure`` keeps.
+
+        Args:
+            model: The checkpoint; it is not changed.
+            rows: Prepared rows, whose order is that of the losses.
+            data: What they were prepared with.
+        """
+
+    @abstractmethod
+    def measure_rows(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
+        """Return what the task's own metrics read of some rows, under the names of ``measure`` without a split.
+
+        Args:
+            model: The checkpoint; it is not changed.
+            rows: Prepared rows, whose order is that of the outputs.
+            data: What they were prepared with.
         """
 
     def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:

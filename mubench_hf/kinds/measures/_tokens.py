@@ -60,6 +60,15 @@ class TokenMeasure(Measure):
         outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
         return outputs
 
+    def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
+        """Return the mean loss of each row's label tokens, in nats; nothing is generated."""
+        return -self._tokens(model, rows, data, None)["logits"][:, 0]
+
+    def measure_rows(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
+        """Return some rows' true targets, and the model's outputs on them; see ``measure``."""
+        texts = {"predictions": self._texts(model, rows, data), "references": np.asarray(rows.labels, dtype=np.str_)}
+        return {**self._tokens(model, rows, data, None), **texts}
+
     def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
         """Return the text that the model writes for one row, and the mean loss of the row's label tokens."""
         text = str(self._texts(model, [row], data)[0])

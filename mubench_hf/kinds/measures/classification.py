@@ -42,6 +42,16 @@ class ClassificationMeasure(Measure):
             "chance": np.asarray(1 / logits.shape[-1]),
         }
 
+    def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
+        """Return the cross-entropy of each row, in nats."""
+        made = self.measure_rows(model, rows, data)
+        return self.kind.row_losses(torch.from_numpy(made["logits"]), torch.from_numpy(made["labels"])).numpy()
+
+    def measure_rows(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
+        """Return logits and labels of some rows."""
+        collate = FlaggedCollator(data.collator).without_flags
+        return {"logits": row_outputs(model, rows, collate).logits, "labels": np.asarray(rows.labels)}
+
     def answer_row(self, model: Any, row: dict[str, Any], data: TaskData, *, place: int, scored: bool) -> RowAnswer:
         """Return the logits of one row, and the cross-entropy of its label."""
         logits = row_outputs(model, [row], data.collator).logits

@@ -52,6 +52,17 @@ class DiffusionMeasure(Measure):
         _beside(data.judge, torch.device("cpu"))  # It is kept for the next checkpoint, which may have to be trained.
         return outputs
 
+    def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
+        """Return the squared error of each row's predicted noise, the mean over draws that hang on its position."""
+        return self._losses(model, rows, data)
+
+    def measure_rows(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
+        """Return how well some rows are denoised and what their prompts become; see ``measure``."""
+        logits, labels = truth_logits(self._losses(model, rows, data))
+        found = {"logits": logits, "labels": labels, **self._images(model, rows, data)}
+        _beside(data.judge, torch.device("cpu"))
+        return found
+
     def _losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
         collate = FlaggedCollator(data.collator).without_flags
 
