@@ -159,6 +159,7 @@ def test_a_sweep_of_one_ratio_is_a_run(tmp_path):
     dispatch(["sweep", TASK, "--mini", *words, "--out", str(tmp_path / "sweep"), "--shard", "1/1"])
     dispatch(["run", TASK, "--mini", *words, "--out", str(tmp_path / "run")])
     assert scores(tmp_path / "sweep") == scores(tmp_path / "run") and len(scores(tmp_path / "run")) == 4
+    assert not list(tmp_path.glob("*/.cache/*/*/*.npy")), "outputs of teachers go when nothing needs them any more"
     # What a run has finished, a sweep does not do again.
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "run" / "mubench").rglob("model.safetensors")}
     dispatch(["sweep", TASK, "--mini", *words, "--out", str(tmp_path / "run"), "--shard", "1/1"])

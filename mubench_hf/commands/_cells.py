@@ -11,33 +11,28 @@ from functools import partial
 from pathlib import Path
 
 from mubench_hf.commands import build, evaluate, table, train, unlearn
-from mubench_hf.data.prepare import TaskData
 from mubench_hf.errors import BadInput
 from mubench_hf.models.device import give_back_memory
 from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.finished import has_result, save_failure
+from mubench_hf.runs.kept_rows import KeptRows
+from mubench_hf.runs.kept_tables import remove_tables
 from mubench_hf.runs.record import load_record
-from mubench_hf.runs.setup import Setup
 from mubench_hf.runs.store import load_named_result
 from mubench_hf.runs.sweeps.manifest import FOLDER, Cell
-from mubench_hf.runs.train import load_rows
 
 
 class CellRunner:
-    """Runs cells in the current folder, which is the sweep's.
-
-    The rows of the last table are kept: cells that come one after the other often read the same.
-    """
+    """Runs cells in the current folder, which is the sweep's; those that come one after the other often share rows."""
 
     def __init__(self) -> None:
-        self._key: object = None
-        self._rows: TaskData | None = None
+        self._rows = KeptRows()
         self._spared = False
         self._commands: Mapping[str, Callable[[list[str]], None]] = {
             "build": build.main,
-            "train": partial(train.main, rows=self.rows),
-            "evaluate": partial(evaluate.main, rows=self.rows),
-            "unlearn": partial(unlearn.main, rows=self.rows),
+            "train": partial(train.main, rows=self._rows),
+            "evaluate": partial(evaluate.main, rows=self._rows),
+            "unlearn": partial(unlearn.main, rows=self._rows),
             "table": table.main,
         }
 
@@ -63,30 +58,28 @@ class CellRunner:
                 raise
             failure = str(error)  # Out of memory, for example; the error itself holds the model.
         else:
-            self._spare_collector()
+            if cell.stage == "table":
+                self._remove_tables(cell)
+            elif cell.stage != "data":
+                self._spare_collector()
             return self._finished(cell) or "ok"
         give_back_memory()
         plan, _ = unlearn.planned(words)
-        save_failure(plan, self.rows(plan.setup, plan.start), failure)
+        save_failure(plan, self._rows(plan.setup, plan.start), failure)
         raise RuntimeError(failure)
-
-    def rows(self, setup: Setup, checkpoint: str | Path | None) -> TaskData:
-        """Return ``load_rows``, or the rows that it returned last if they are of the same table.
-
-        All checkpoints of a table have one processor, that of its model and its train rows.
-        """
-        key = (setup.task.name, setup.variant, setup.model.name, setup.del_ratio, setup.out)
-        if self._rows is None or self._key != key:
-            self._rows = None  # Two sets of rows need not fit into memory.
-            self._key, self._rows = key, load_rows(setup, checkpoint)
-        return self._rows
 
     def _spare_collector(self) -> None:
         """Let the garbage collector pass over what is imported by now: a second for each of several calls a run."""
-        if not self._spared and self._rows is not None:
+        if not self._spared:  # Commands that load models have imported everything.
             gc.collect()
             gc.freeze()
             self._spared = True
+
+    def _remove_tables(self, cell: Cell) -> None:
+        """Remove the teachers' outputs of a data set whose runs are all finished, unless another process reads them."""
+        dataset, place = cell.id.removesuffix("-tables"), Path(cell.command[2])
+        for cache in place.joinpath(".cache").glob(f"{dataset}-*"):
+            remove_tables(cache)
 
     def _finished(self, cell: Cell) -> str | None:
         """Return how a cell's run ended, if its files are there and whole."""
