@@ -181,8 +181,11 @@ def test_a_data_set_is_what_was_built(tmp_path):
 @pytest.mark.parametrize("name", list_metrics())
 def test_metrics_are_whole_spaces(name):
     bundle = metric_bundle(name)
-    assert set(bundle.files) - {"attacks.py"} == {f"{name}.py", "checks.py", "README.md", "app.py", "requirements.txt"}
-    assert ("attacks.py" in bundle.files) == ("from .attacks import" in bundle.files[f"{name}.py"].read_text())
+    beside = {path for path in bundle.files if path.endswith(".py")} - {f"{name}.py", "app.py"}
+    assert set(bundle.files) == {f"{name}.py", *beside, "README.md", "app.py", "requirements.txt"}
+    code = "".join(bundle.files[path].read_text() for path in (f"{name}.py", *beside))
+    assert beside == {f"{module}.py" for module in re.findall(r"^from \.(\w+) import", code, re.MULTILINE)}
+    assert "checks.py" in beside
     assert all(bundle.size(path) > 0 for path in bundle.files)
 
 

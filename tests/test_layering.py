@@ -14,12 +14,16 @@ FLOW = ("errors", "utils", "tasks", "data", "models", "kinds", "trainers", "metr
         "leaderboard", "demo", "commands", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
-METRIC_HELPERS = ("attacks", "checks")
+METRIC_HELPERS = ("answers", "attacks", "checks")
 
 
 def layer(module: str) -> str | None:
     parts = module.split(".")
     return parts[1] if parts[0] == "mubench_hf" and len(parts) > 1 else None
+
+
+BESIDE = {*METRIC_HELPERS, *declared_metrics()}
+"""What a metric may import from beside it: the helpers, and other metrics."""
 
 
 def imported(file: Path) -> set[str]:
@@ -29,7 +33,7 @@ def imported(file: Path) -> set[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             # `evaluate` copies what a metric imports from beside it; nothing else needs a relative import.
-            beside = file.parent == PACKAGE / "metrics" and node.level == 1 and node.module in METRIC_HELPERS
+            beside = file.parent == PACKAGE / "metrics" and node.level == 1 and node.module in BESIDE
             assert node.level == 0 or beside, f"{file}: relative import"
             found |= {f"{node.module}.{name.name}" for name in node.names}
     return found
@@ -66,7 +70,7 @@ def test_the_check_can_fail(here, module):
 
 
 def test_metrics_stand_alone():
-    """`evaluate` copies a metric's file away, so it may import nothing of the package but the helpers beside it."""
+    """`evaluate` copies a metric's file away, so it imports nothing of the package but what stands beside it."""
     metrics = [PACKAGE / "metrics" / f"{helper}.py" for helper in METRIC_HELPERS]
     metrics += [PACKAGE / "metrics" / "_space" / "app.py"]
     metrics += [declared.file for declared in declared_metrics().values()]

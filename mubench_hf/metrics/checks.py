@@ -66,6 +66,19 @@ def check_same_classes(**groups: ArrayLike) -> None:
         raise ValueError(f"Numbers of classes differ, {classes}; logits of one model are needed")
 
 
+def check_same_shape(**models: np.ndarray) -> None:
+    """Check that two models' logits, float [n, C] each, have one shape.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    (name, own), (other_name, other) = models.items()
+    if own.shape != other.shape:
+        raise ValueError(
+            f"{name} has shape {own.shape} and {other_name} {other.shape}; the same rows and classes are needed"
+        )
+
+
 def check_share(name: str, value: float) -> float:
     """Return `value` as a float in [0, 1].
 

@@ -37,6 +37,18 @@ _MEASURED = (
     Parameter("references", SPLIT, "str [n]", "true texts"),
     Parameter("predicted_tokens", SPLIT, "int [n, positions]", "most likely token after the true tokens before it"),
     Parameter("label_tokens", SPLIT, "int [n, positions]", "true tokens, -100 where a position is not scored"),
+    Parameter(
+        "paraphrased_log_probs",
+        SPLIT,
+        "float [n]",
+        "mean log-probability of the tokens of a right answer in other words, if rows have one",
+    ),
+    Parameter(
+        "perturbed_log_probs",
+        SPLIT,
+        "float [n, answers]",
+        "the same of wrong answers of the same form, if rows have some",
+    ),
     Parameter("generated_logits", SPLIT, "float [n, C]", "a fixed classifier's outputs for generated images"),
     Parameter("generated_labels", SPLIT, "int [n]", "classes that the prompts of those images name"),
     Parameter("generated_features", SPLIT, "float [n, d]", "a fixed extractor's features of the generated images"),

@@ -8,6 +8,7 @@ from functools import cache
 import datasets
 import evaluate
 import numpy as np
+from nltk.stem.porter import PorterStemmer
 from rouge_score import rouge_scorer
 
 from .checks import score_or_reason
@@ -32,6 +33,7 @@ _INPUTS = """
 Args:
     predictions (list of str): generated texts.
     references (list of str): true texts.
+    stemmer (bool, optional): whether English words are compared by their stems; default: no.
 Returns:
     rouge_l (float or None): mean F-measure over longest common subsequences of words, in [0, 1].
     rouge_1, rouge_2 (float): mean F-measure over single words and over pairs of neighbouring words, in [0, 1].
@@ -52,18 +54,24 @@ def _check_texts(predictions: Sequence[str], references: Sequence[str]) -> None:
 
 
 class _Words:
-    """Splits a text into words, as `rouge_score` asks it of a tokenizer."""
+    """Splits a text into words, or their stems, as `rouge_score` asks it of a tokenizer."""
+
+    def __init__(self, stemmer: bool) -> None:
+        # The texts of a task repeat their words, and a stem costs more than all else.
+        self._stem = cache(PorterStemmer().stem) if stemmer else None
 
     def tokenize(self, text: str) -> list[str]:
         """Lower-case words of letters and digits of every script, in order.
 
         A mark, such as an accent or a vowel sign, belongs to the letter before it. In a script without spaces between
-        words, each letter is a word. Of ASCII texts, these are the words that `rouge_score` finds by itself.
+        words, each letter is a word. Of ASCII texts, these are the words that `rouge_score` finds by itself, and their
+        stems those that it takes.
         """
         # One letter and its accent may be one character or two; what only joins or hyphenates letters is none.
         letters = unicodedata.normalize("NFC", text.lower().translate(_INVISIBLE))
         kinds = "".join(map(_kind, letters))
-        return [letters[found.start() : found.end()] for found in _WORD.finditer(kinds)]
+        words = [letters[found.start() : found.end()] for found in _WORD.finditer(kinds)]
+        return [self._stem(word) if len(word) > 3 else word for word in words] if self._stem else words
 
 
 @cache
@@ -75,7 +83,9 @@ def _kind(letter: str) -> str:
     return "m" if category in ("Mn", "Mc") else " "
 
 
-def row_scores(predictions: Sequence[str], references: Sequence[str]) -> dict[str, np.ndarray]:
+def row_scores(
+    predictions: Sequence[str], references: Sequence[str], *, stemmer: bool = False
+) -> dict[str, np.ndarray]:
     """F-measures of each row: `rouge_l`, `rouge_1` and `rouge_2`, float64 [n] in [0, 1].
 
     Raises:
@@ -83,7 +93,7 @@ def row_scores(predictions: Sequence[str], references: Sequence[str]) -> dict[st
             a word.
     """
     _check_texts(predictions, references)
-    words = _Words()
+    words = _Words(stemmer)
     for row, (said, true) in enumerate(zip(predictions, references, strict=True)):
         if not words.tokenize(str(said)) and not words.tokenize(str(true)):
             raise ValueError(f"neither text of row {row} has a word ({str(said)!r} and {str(true)!r})")
@@ -92,16 +102,17 @@ def row_scores(predictions: Sequence[str], references: Sequence[str]) -> dict[st
     return {name: np.array([row[theirs].fmeasure for row in rows]) for name, theirs in _NAMES.items()}
 
 
-def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def rouge_l(predictions: Sequence[str], references: Sequence[str], *, stemmer: bool = False) -> dict[str, float]:
     """ROUGE-L, with ROUGE-1 and ROUGE-2 beside it; higher is better on D_r and D_test.
 
-    Computed by the package `rouge_score`: lower case, words of letters and digits of any script, no stemming; the mean
-    over rows of the F-measure. Where one text of a row has no word, it is 0. On D_f the retrained model's value is the
-    target.
+    Computed by the package `rouge_score`: lower case, words of letters and digits of any script; the mean over rows of
+    the F-measure. A run's score is without stemming; `rouge_l_stem` is the same with it. Where one text of a row has no
+    word, it is 0. On D_f the retrained model's value is the target.
 
     Args:
         predictions: str [n], generated texts.
         references: str [n], true texts.
+        stemmer: whether words of more than three letters are compared by their stems, by Porter's rules for English.
 
     Returns:
         `rouge_l`, `rouge_1` and `rouge_2` in [0, 1].
@@ -112,7 +123,7 @@ def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> dict[str, 
 
     Source: arXiv 2406.14796 (scores of summaries); Lin 2004, ACL W04-1013.
     """
-    return {name: float(np.mean(rows)) for name, rows in row_scores(predictions, references).items()}
+    return {name: float(np.mean(rows)) for name, rows in row_scores(predictions, references, stemmer=stemmer).items()}
 
 
 class RougeL(evaluate.Metric):
@@ -129,5 +140,5 @@ class RougeL(evaluate.Metric):
             reference_urls=["https://aclanthology.org/W04-1013"],
         )
 
-    def _compute(self, predictions: list, references: list) -> dict:
-        return score_or_reason(rouge_l, predictions, references)
+    def _compute(self, predictions: list, references: list, stemmer: bool = False) -> dict:
+        return score_or_reason(rouge_l, predictions, references, stemmer=stemmer)

@@ -5,6 +5,7 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .answers import check_tokens
 from .checks import score_or_reason
 
 DIRECTION = "higher"
@@ -21,33 +22,13 @@ Returns:
 """
 
 
-def _check_tokens(name: str, values: ArrayLike) -> np.ndarray:
-    """Return `values` as int64 [n, positions], or raise a ValueError that says what does not fit."""
-    try:
-        tokens = np.asarray(values)
-    except ValueError:
-        raise ValueError(
-            f"{name} is not a rectangular array; int [n, positions], padded with -100, is needed"
-        ) from None
-    if tokens.ndim != 2 or not tokens.size or tokens.dtype.kind not in "iu":
-        raise ValueError(f"{name} is {tokens.dtype} of shape {tokens.shape}; int [n, positions] is needed")
-    return tokens.astype(np.int64)
-
-
 def row_scores(predicted_tokens: ArrayLike, label_tokens: ArrayLike) -> dict[str, np.ndarray]:
     """Share of right tokens in each row: `token_accuracy`, float64 [n] in [0, 1].
 
     Raises:
         ValueError: if there are no rows, shapes differ or a row has no scored position.
     """
-    predicted = _check_tokens("predicted_tokens", predicted_tokens)
-    true = _check_tokens("label_tokens", label_tokens)
-    if predicted.shape != true.shape:
-        raise ValueError(f"predicted_tokens has shape {predicted.shape} and label_tokens {true.shape}; both must agree")
-    scored = true != -100
-    empty = np.flatnonzero(~scored.any(axis=1))
-    if empty.size:
-        raise ValueError(f"label_tokens has no scored position in row {empty[0]}; a token that is not -100 is needed")
+    predicted, true, scored = check_tokens(predicted_tokens, label_tokens)
     return {"token_accuracy": ((predicted == true) & scored).sum(axis=1) / scored.sum(axis=1)}
 
 

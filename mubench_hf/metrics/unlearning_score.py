@@ -42,7 +42,8 @@ def unlearning_score(
 
     Harmonic mean of u = 1 - |test_score - original_test_score| and f = 1 - |forget_score - chance|. It is 0 if the test
     score is below (1 - drop) * original_test_score, or the score on D_f below 0.8 * chance: the first model is ruined,
-    the second answers D_f wrongly on purpose. As in the reference, drop is 0.4 for neggrad and 0.2 for all others.
+    the second answers D_f wrongly on purpose. As in the reference, drop is 0.4 for neggrad and 0.2 for all others. The
+    reference's code gives 0 also for a test score that rises by more than that; here a rise lowers u alone.
 
     All scores are single numbers.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from .checks import check_logits, check_shares, score_or_reason
+from .checks import check_logits, check_same_shape, check_shares, score_or_reason
 
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
@@ -57,11 +57,7 @@ def zrf(
         raise ValueError("no class distributions to compare: the outputs hold no logits of an incompetent model on D_f")
     forget = check_logits("forget_logits", forget_logits)
     incompetent = check_logits("incompetent_forget_logits", incompetent_forget_logits)
-    if forget.shape != incompetent.shape:
-        raise ValueError(
-            f"forget_logits has shape {forget.shape} and incompetent_forget_logits {incompetent.shape}; "
-            "the same rows and classes are needed"
-        )
+    check_same_shape(forget_logits=forget, incompetent_forget_logits=incompetent)
     log_p, log_q = log_softmax(forget, axis=1), log_softmax(incompetent, axis=1)
     log_m = np.logaddexp(log_p, log_q) - np.log(2)
     divergence = np.mean(_kl(log_p, log_m) + _kl(log_q, log_m)) / (2 * np.log(2))

@@ -24,7 +24,7 @@ from mubench_hf.metrics.parameters import PARAMETERS, legal_parameters, paramete
 
 ROOT = Path(__file__).parents[2]
 NAMES = list(declared_metrics())
-BESIDE = {(1, "attacks"), (1, "checks")}
+HELPERS = {"answers", "attacks", "checks"}
 each_metric = pytest.mark.parametrize("name", NAMES)
 
 
@@ -38,11 +38,7 @@ def example(name: str) -> dict:
 
 def test_files_that_declare_a_metric_are_found_and_helpers_are_not():
     files = {file.stem for file in metric_file(NAMES[0]).parent.glob("*.py") if "DIRECTION = " in file.read_text()}
-    assert (
-        sorted(NAMES) == NAMES
-        and {*NAMES} == files - {"_metric"}
-        and not {"attacks", "checks", "parameters"} & {*NAMES}
-    )
+    assert sorted(NAMES) == NAMES and {*NAMES} == files - {"_metric"} and not {*HELPERS, "parameters"} & {*NAMES}
 
 
 @pytest.mark.parametrize("find", [get_metric, metric_file])
@@ -121,8 +117,9 @@ def test_module_stands_alone_with_one_package_an_import(name):
         if isinstance(node, ast.Import):
             assert len(node.names) == 1, ast.unparse(node)
             imported.add(node.names[0].name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and (node.level, node.module) not in BESIDE:
-            assert node.level == 0, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom) and node.level:  # `evaluate` copies what stands beside the metric.
+            assert node.level == 1 and node.module in (*HELPERS, *NAMES), ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
             imported.add(node.module.split(".")[0])
     renamed = {"sklearn": "scikit-learn", "rouge_score": "rouge-score"}
     assert {renamed.get(package, package) for package in imported - sys.stdlib_module_names} <= requirements
@@ -199,24 +196,24 @@ print(json.dumps([results, any(name.startswith("mubench_hf") for name in sys.mod
 
 @pytest.mark.slow
 def test_evaluate_loads_files_folders_and_spaces_without_the_package(hub, hub_env, load, tmp_path, monkeypatch):
-    """It copies the checks along with a metric. Only a Space needs the Hub; the cache is empty."""
+    """It copies what a metric imports from beside it. Only a Space needs the Hub; the cache is empty."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     where = {str(metric_file(name)): name for name in NAMES}
-    beside = {
-        name: {file for file in metric_bundle(name).files if file in ("attacks.py", "checks.py")} for name in NAMES
-    }
-    chosen = [[name for name in NAMES if len(beside[name]) == helpers][-1] for helpers in (1, 2)]
-    for name in chosen:
+    parts = {name: {path for path in metric_bundle(name).files if path.endswith(".py")} - {"app.py"} for name in NAMES}
+    files_of_metrics = {f"{name}.py" for name in NAMES}
+    kinds = lambda name: (len(parts[name]), len(parts[name] & files_of_metrics))  # noqa: E731
+    # The last one with the checks alone, with another helper, and with another metric.
+    spaces = [[name for name in NAMES if kinds(name) == kind][-1] for kind in ((2, 1), (3, 1), (3, 2))]
+    for name in spaces:
         folder = tmp_path / name
         folder.mkdir()
-        for file in (f"{name}.py", *beside[name]):
+        for file in parts[name]:
             shutil.copy(metric_file(name).with_name(file), folder)
         where |= {str(folder): name, f"mubench/{name}": name}
-    Publisher(endpoint=hub.url, token=WRITER).publish([metric_bundle(name) for name in chosen])
-    for name in chosen:
+    Publisher(endpoint=hub.url, token=WRITER).publish([metric_bundle(name) for name in spaces])
+    for name in spaces:
         files = hub.repos["space", f"mubench/{name}"].at("main")[1]
-        sent = {f"{name}.py", *beside[name], "README.md", "app.py", "requirements.txt"}
-        assert {*files} - {".gitattributes"} == sent
+        assert {*files} - {".gitattributes"} == {*parts[name], "README.md", "app.py", "requirements.txt"}
 
     hub.requests.clear()
     done = subprocess.run(
@@ -230,7 +227,7 @@ def test_evaluate_loads_files_folders_and_spaces_without_the_package(hub, hub_en
     assert done.returncode == 0, done.stderr
     results, imports_package = json.loads(done.stdout.splitlines()[-1])
     assert not imports_package
-    assert all(path.startswith(tuple(f"/spaces/mubench/{name}/" for name in chosen)) for _, path in hub.requests)
+    assert all(path.startswith(tuple(f"/spaces/mubench/{name}/" for name in spaces)) for _, path in hub.requests)
     expected = {name: load(name).compute(**example(name)) for name in NAMES}
     assert results == {place: expected[name] for place, name in where.items()}
     assert all(value is not None for result in results.values() for value in result.values())

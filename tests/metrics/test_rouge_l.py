@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
+from mubench_hf.metrics import rouge_l_stem
 from mubench_hf.metrics.rouge_l import RANGE, rouge_l, row_scores
 
 WORDS = ["the", "a", "cat", "dog", "sat", "lay", "on", "under", "mat", "rug"]
@@ -116,11 +117,60 @@ def test_letters_of_scripts_without_spaces(script, rng):
 def test_ascii_texts_score_as_rouge_score_says(rng):
     letters = [*string.printable, *"   "]
     said, true = (["a" + "".join(rng.choice(letters, rng.integers(0, 60))) for _ in range(200)] for _ in range(2))
-    theirs, mine = RougeScorer(["rougeL", "rouge1", "rouge2"]), row_scores(said, true)
+    check_as_rouge_score(said, true, stemmer=False)
+
+
+def check_as_rouge_score(said, true, *, stemmer):
+    """Check that texts have the scores that the package gives them by itself."""
+    theirs, mine = (
+        RougeScorer(["rougeL", "rouge1", "rouge2"], use_stemmer=stemmer),
+        row_scores(said, true, stemmer=stemmer),
+    )
     for row, (one, other) in enumerate(zip(said, true, strict=True)):
         expected = theirs.score(other, one)
         for name, key in (("rouge_l", "rougeL"), ("rouge_1", "rouge1"), ("rouge_2", "rouge2")):
             assert mine[name][row] == expected[key].fmeasure, (one, other)
+
+
+ENDINGS = ["s", "es", "ies", "ed", "ing", "ly", "ational", "ness", "ment", "er", "ful", "y", "ion", "", ""]
+
+
+def inflected(rng, rows):
+    """Draw texts of words whose beginnings repeat and whose endings vary."""
+    starts = ["walk", "relat", "happ", "die", "go", "agre", "nation", "sky", "us", "cat"]
+    draw = lambda: "".join([rng.choice(starts), rng.choice(ENDINGS)])  # noqa: E731
+    return [" ".join(draw() for _ in range(rng.integers(1, 20))) for _ in range(rows)]
+
+
+def test_stems_are_those_of_rouge_score(rng):
+    said, true = inflected(rng, 150), inflected(rng, 150)
+    check_as_rouge_score(said, true, stemmer=True)
+    rows = rouge_l_stem.row_scores(said, true)
+    assert {f"{name}_stem": list(values) for name, values in row_scores(said, true, stemmer=True).items()} == {
+        name: list(values) for name, values in rows.items()
+    }
+    assert rouge_l_stem.rouge_l_stem(said, true) == {
+        name: pytest.approx(values.mean()) for name, values in rows.items()
+    }
+    assert rouge_l_stem.rouge_l_stem(said, true)["rouge_l_stem"] > rouge_l(said, true)["rouge_l"] + 0.05
+
+
+def test_stems_make_inflected_forms_equal_and_leave_other_scripts_alone(load):
+    said, true = ["Maren has been walking dogs"], ["Maren has been walked dog"]
+    assert rouge_l(said, true)["rouge_l"] == pytest.approx(3 / 5)
+    assert rouge_l(said, true, stemmer=True)["rouge_l"] == 1
+    assert load("rouge_l").compute(predictions=said, references=true, stemmer=True)["rouge_l"] == 1
+    assert load("rouge_l_stem").compute(predictions=said, references=true)["rouge_l_stem"] == 1
+    words = [["книга", "книги", "город"], ["книга", "книгу", "город"]]
+    other = [[" ".join(row)] for row in words]
+    assert rouge_l_stem.rouge_l_stem(*other)["rouge_l_stem"] == rouge_l(*other)["rouge_l"] == pytest.approx(2 / 3)
+
+
+def test_without_a_word_there_are_no_stems(load):
+    with pytest.raises(ValueError, match="neither text of row 0 has a word"):
+        rouge_l_stem.rouge_l_stem(["!"], ["?"])
+    result = load("rouge_l_stem").compute(predictions=["!"], references=["?"])
+    assert result["rouge_l_stem"] is None and "row 0" in result["rouge_l_stem_reason"]
 
 
 def test_what_is_not_seen_makes_no_other_word():
