@@ -7,9 +7,9 @@ COLUMNS = """
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import markdown_table
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import references_of
+from mubench_hf.runs.choice import sources_of
 
-assert references_of("tug_of_war") == {"retrain"}
+assert sources_of("tug_of_war") == {"retrain"}
 scores = {"unlearning_score": 0.1, "tug_of_war": 0.2, "average_gap": 0.3}
 run = RunResult("cifar100", "mini", "a" * 64, "b" * 64, "vit-tiny", "scrub", 5, 0, "ok", scores)
 (groups,) = aggregate([run])

@@ -15,7 +15,8 @@ from mubench_hf.kinds.measures import get_measure
 from mubench_hf.metrics import get_metric, list_metrics
 from mubench_hf.models import get_model, list_models
 from mubench_hf.models.loading import fresh_model, load_processor
-from mubench_hf.runs.scores import score, score_names
+from mubench_hf.runs.choice import choose
+from mubench_hf.runs.scores import score
 from mubench_hf.tasks import get_task, list_tasks
 from mubench_hf.trainers import get_method, list_methods
 
@@ -120,7 +121,7 @@ def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path
     assert set(reasons) == ({"zrf"} if data.task.kind == "diffusion" else set()), "a denoiser has no classes"
     expected = {
         f"{key.removesuffix('accuracy')}{data.task.metric}" if key.endswith("_accuracy") else key
-        for key in score_names(["accuracy"])
+        for key in choose(["accuracy"]).scores
     }
     assert expected <= set(scores)
     for metric in list_metrics():

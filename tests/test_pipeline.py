@@ -12,8 +12,8 @@ from processes import run_python
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.plots import draw_plots
+from mubench_hf.runs.choice import choose
 from mubench_hf.runs.pipeline import PAPER_METHODS, Pipeline
-from mubench_hf.runs.scores import score_names
 from mubench_hf.runs.store import load_logits, load_results
 
 TIMES = ("unlearn_seconds", "retrain_time_ratio")
@@ -129,7 +129,7 @@ def test_every_run_has_every_score(finished):
     _, results = finished
     assert sorted(r.method for r in results) == sorted(["original", "retrain", *PAPER_METHODS])
     for result in results:
-        assert score_names(["accuracy"]) <= set(result.scores)
+        assert choose(["accuracy"]).scores <= set(result.scores)
         missing = {key for key, value in result.scores.items() if value is None}
         assert missing == (set(TIMES) if result.method == "original" else set())
         assert set(result.reasons) == missing
@@ -259,6 +259,6 @@ def test_a_failed_run_is_recorded_and_tried_again(quick, started, monkeypatch):
     assert by_method["neggrad"].status == "ok"
     failed = by_method["finetune"]
     assert failed.status == "failed" and "out of memory" in failed.status_reason
-    assert set(failed.scores.values()) == {None} and set(failed.reasons) == score_names(["accuracy"])
+    assert set(failed.scores.values()) == {None} and set(failed.reasons) == choose(["accuracy"]).scores
     by_method = {result.method: result for result in Pipeline(**arguments).run()}
     assert by_method["finetune"].status == "ok"

@@ -142,7 +142,7 @@ def test_scores_of_a_metric_from_outside_are_left_to_a_note(own_run, judge):
     every = {each.stem for each in (own_run / "results").glob("*.json")}
     assert every - {entry.result.name for entry in verdict.verified} == {file.stem}
     (note,) = [note for note in verdict.notes if note.startswith(file.stem)]
-    assert note.endswith("their metric is not known here: brilliance")
+    assert note.endswith("is not marked verified: brilliance (its metric is not known here)")
 
 
 @pytest.mark.slow

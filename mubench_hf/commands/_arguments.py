@@ -13,8 +13,14 @@ from mubench_hf.commands._flags import add_flags
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import get_metric
 from mubench_hf.models.adapter_settings import AdapterSettings
+from mubench_hf.runs.choice import ALL
 from mubench_hf.tasks import Variant, get_task
 from mubench_hf.utils.files import disk_is_full
+
+METRICS_HELP = (
+    "Metrics beside the task's and the default ones: names of `mubench list metrics`, your own as file.py or "
+    "package.module, or all."
+)
 
 _REFUSALS = (ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError)
 """How ``TrainingArguments`` says that it cannot use a setting; for several of them a package is missing here."""
@@ -53,6 +59,7 @@ class MethodArguments(TaskArguments):
         default=None, metadata={"help": "Seed of the original to start from; default: the run's own seed."}
     )
     evaluate: bool = field(default=True, metadata={"help": "Evaluate the checkpoint into OUT/results afterwards."})
+    metrics: list[str] = field(default_factory=list, metadata={"help": METRICS_HELP})
 
 
 @dataclass
@@ -145,20 +152,26 @@ def add_use_cpu(parser: argparse.ArgumentParser) -> None:
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
-    """Add the flag for metrics from outside; every metric of the package is computed anyway."""
-    parser.add_argument(
-        "--metrics", nargs="+", default=[], help="Metrics of your own, added to all others: file.py, package.module."
-    )
+    """Add the flag for metrics beside the default ones."""
+    parser.add_argument("--metrics", nargs="+", default=[], help=METRICS_HELP)
 
 
 def bring_metrics(references: Sequence[str]) -> None:
-    """Make metrics from outside known to this process.
+    """Check that metrics are known, and make those from outside known to this process.
 
     Raises:
         BadInput: If there is no such metric, or it does not declare what a metric must.
     """
     for reference in references:
-        get_metric(reference)
+        if reference != ALL:
+            get_metric(reference)
+
+
+def metrics_flag(words: Sequence[str]) -> list[str]:
+    """Return the metrics that the words of a command ask for."""
+    parser = CommandParser("", "")
+    add_metrics(parser)
+    return parser.parse_known_args(list(words))[0].metrics
 
 
 def add_own_task(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from mubench_hf.commands import build, evaluate, table, train, unlearn
+from mubench_hf.commands._arguments import bring_metrics, metrics_flag
 from mubench_hf.errors import BadInput
 from mubench_hf.models.device import give_back_memory
 from mubench_hf.runs.checked import check_files
@@ -65,7 +66,7 @@ class CellRunner:
             return self._finished(cell) or "ok"
         give_back_memory()
         plan, _ = unlearn.planned(words)
-        save_failure(plan, self._rows(plan.setup, plan.start), failure)
+        save_failure(plan, self._rows(plan.setup, plan.start), failure, metrics_flag(words))
         raise RuntimeError(failure)
 
     def _spare_collector(self) -> None:
@@ -94,6 +95,8 @@ class CellRunner:
             if cell.result is None:
                 return record.status
             file = Path(cell.result)
-            return load_named_result(file).status if has_result(file, record) else None
+            asked = metrics_flag(cell.command)
+            bring_metrics(asked)
+            return load_named_result(file).status if has_result(file, record, asked) else None
         except BadInput:
             return None

@@ -39,6 +39,7 @@ class Choice:
         place: The task's folder, relative to the sweep's.
         model: What the model is called on a command line; ``None`` for the task's.
         raw: Folder of upstream files.
+        metrics: What to compute beside the task's metrics and the default ones, as on a command line.
     """
 
     pipeline: Pipeline
@@ -48,6 +49,7 @@ class Choice:
     place: str
     model: str | None = None
     raw: str | None = None
+    metrics: Sequence[str] = ()
 
 
 def ratios_of(words: Sequence[str]) -> list[int]:
@@ -117,6 +119,7 @@ class _TaskCells:
         self.pairs = list(product(choice.ratios, choice.pipeline.seeds))
         self.dataset = self.setup.task.dataset_name(self.setup.variant)
         self.mini = ["--mini"] * (self.setup.variant == "mini")
+        self.metrics = ["--metrics", *choice.metrics] if choice.metrics else []
 
     def all(self, settings: Settings) -> list[Cell]:
         """Return all of them, each after what it needs."""
@@ -124,7 +127,7 @@ class _TaskCells:
         chosen = [(method, flags) for method in methods for flags in _combinations(settings.get(method, {}))]
         data, originals, teachers = self._data(), self._originals(), self._teachers()
         runs = [cell for method, flags in chosen for cell in self._runs(method, flags)]
-        command = ("mubench", "table", self.choice.place, "--save", *self._own())
+        command = ("mubench", "table", self.choice.place, "--save", *self._own(), *self.metrics)
         needs = tuple(cell.id for cell in (*teachers, *runs))
         return [*data, *originals, *teachers, *runs, Cell(f"{self.dataset}-tables", "table", command, needs)]
 
@@ -149,6 +152,7 @@ class _TaskCells:
             name = self.setup.original(seed).checkpoint_name
             folder, result = self._folder(name), self._result(self.setup.original(seed).at(ratio).name)
             command = ("mubench", "evaluate", folder, "--out", self.choice.place, *_percent(ratio), *self._own())
+            command += tuple(self.metrics)
             cells.append(
                 Cell(self._teacher(ratio, seed), "teacher", command, (name,), self._rows(ratio), folder, result)
             )
@@ -179,7 +183,7 @@ class _TaskCells:
 
     def _unlearn(self, out: str, method: str, ratio: int | None, seed: int, flags: Sequence[str]) -> list[str]:
         named = ["--method", self.choice.methods.get(method, method), *_percent(ratio), "--seed", str(seed)]
-        return ["unlearn", *self._named(out), *named, *flags, *QUIET]
+        return ["unlearn", *self._named(out), *named, *flags, *QUIET, *self.metrics]
 
     def _named(self, out: str) -> list[str]:
         model = ["--model", self.choice.model] if self.choice.model else []

@@ -31,12 +31,13 @@ from mubench_hf.hub.verify import Verification, verify_checkpoint
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
 from mubench_hf.runs.agreement import UNKNOWN
+from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.evaluate import evaluate_checkpoint
 from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.setup import setup_of
 from mubench_hf.tasks import get_task
-from mubench_hf.utils.processes import check_joined, joined, together
+from mubench_hf.utils.processes import by_first, check_joined, joined, together
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,11 @@ def evaluate_into(
     *,
     rows: LoadRows | None = None,
     device: torch.device | None = None,
+    metrics: Sequence[str] = (),
 ) -> RunResult:
     """Evaluate one checkpoint and keep its result in ``out/results``.
+
+    Where metrics are asked for and the outputs that an earlier evaluation kept suffice for them, no model is run.
 
     Args:
         checkpoint: Folder of a finished run.
@@ -60,6 +64,7 @@ def evaluate_into(
         ratio: The ratio to evaluate an original at, which serves every ratio.
         rows: Where the data set's rows come from; default: ``load_rows``.
         device: Where the model runs, see ``measure_checkpoint``.
+        metrics: What to compute beside the task's metrics and the default ones; ``all``: every metric.
 
     Raises:
         BadInput: If the folder is not that of a finished run, or its data set is missing or a different one.
@@ -69,10 +74,18 @@ def evaluate_into(
         raise BadInput(f"{checkpoint} has no {RECORD}, so it is not a checkpoint that `mubench` made.")
     setup = setup_of(record, checkpoint, out, ratio)
 
+    from mubench_hf.runs.finished import fill_in
     from mubench_hf.runs.train import load_rows
 
+    if metrics:
+        check_files(checkpoint, record)
+        file = setup.results / f"{record.run.at(setup.del_ratio).name}.json"
+        with together():
+            filled = by_first(lambda: fill_in(file, record, metrics))
+        if filled:
+            return filled
     prepared = (rows or load_rows)(setup, checkpoint)
-    return evaluate_checkpoint(checkpoint, record, prepared, setup.results, device=device)
+    return evaluate_checkpoint(checkpoint, record, prepared, setup.results, metrics=metrics, device=device)
 
 
 def show(verification: Verification, console: Console) -> None:
@@ -131,7 +144,11 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
 
     device, kept = model_device(arguments.use_cpu), KeptRows()
     check_joined()
-    results = [evaluate_into(folder, arguments.out, ratio, rows=rows or kept, device=device) for folder in folders]
+    asked = arguments.metrics
+    results = [
+        evaluate_into(folder, arguments.out, ratio, rows=rows or kept, device=device, metrics=asked)
+        for folder in folders
+    ]
     shows = joined()[0] == 0
     for groups in aggregate(results) if shows else ():
         task = get_task(groups[0].task)

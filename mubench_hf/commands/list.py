@@ -126,9 +126,10 @@ def metric_rows(installed: bool = True) -> Rows:
     def row(name: str) -> list[str]:
         metric = get_metric(name)
         values = "{:g} to {:g}".format(*metric.range)
-        return [metric.key, metric.doc, metric.header, best[metric.direction], values, metric.source]
+        computed = "of tasks that name it" if metric.of_split else "always" if metric.default else "on request"
+        return [metric.key, metric.doc, metric.header, best[metric.direction], values, computed, metric.source]
 
-    header = ["Metric", "What it says", "Column", "Best", "Range", "Source"]
+    header = ["Metric", "What it says", "Column", "Best", "Range", "Computed", "Source"]
     return _rows(header, list_metrics(), row, METRICS.owns, installed)
 
 

@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
         check_ratio(arguments["del_ratio"])
     for method in arguments["methods"] or ():
         METHODS.check(method)
-    bring_metrics(arguments.pop("metrics"))
+    bring_metrics(arguments["metrics"])
     tasks = asked_tasks(arguments, arguments["variant"], out)
     given = {name: value for name, value in {**arguments, "model": model}.items() if value is not None}
     be_quiet()

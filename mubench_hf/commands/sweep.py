@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mubench_hf.commands._arguments import CommandParser
+from mubench_hf.commands._arguments import CommandParser, add_metrics, bring_metrics
 from mubench_hf.commands._data import be_quiet, pairs
 from mubench_hf.commands._flags import add_mini
 from mubench_hf.commands._paths import check_folder
@@ -18,6 +18,7 @@ from mubench_hf.commands._sweep_text import plan_text, state_text
 from mubench_hf.commands._tasks import named_tasks
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput, shown
+from mubench_hf.metrics import METRICS
 from mubench_hf.models import MODELS
 from mubench_hf.runs.sweeps.estimate import checkpoint_bytes
 from mubench_hf.runs.sweeps.launchers import LAUNCHERS
@@ -88,6 +89,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--set", nargs="+", default=[], dest="settings", help="Settings to try, each with each: scrub.msteps=2,3."
     )
+    add_metrics(parser)
     parser.add_argument("--raw", help="Folder of upstream files, for full data that are not on the Hub.")
     parser.add_argument("--launcher", choices=LAUNCHERS, help="Who starts workers; none: nobody. Default: local.")
     parser.add_argument("--jobs", help="Workers at a time; default: one for each GPU, or one.")
@@ -112,6 +114,7 @@ def _manifest(arguments: Any) -> tuple[Manifest, int | None]:
     ratios = ratios_of(arguments.del_ratio) if arguments.del_ratio else None
     for method in arguments.methods or ():
         METHODS.check(method)
+    bring_metrics(arguments.metrics)
     out = Path(arguments.out)
     for folder in (out, *(out / name for name in arguments.tasks)):
         learn_tasks(folder)
@@ -127,7 +130,7 @@ def _manifest(arguments: Any) -> tuple[Manifest, int | None]:
     listed = arguments.tasks if list(arguments.tasks) != ["all"] else [task.name for task in tasks]
     references = {get_method(each).method_key(): _portable(each) for each in given.get("methods", PAPER_METHODS)}
     settings = settings_of(arguments.settings, [key for key in references if key != "retrain"])
-    choices = []
+    choices, metrics = [], [_portable(each) for each in arguments.metrics]
     for task, name in zip(tasks, listed, strict=True):
         place = task.name if len(tasks) > 1 else "."
         first = ratios[0] if ratios else None
@@ -141,11 +144,12 @@ def _manifest(arguments: Any) -> tuple[Manifest, int | None]:
                 place,
                 _portable(arguments.model) if arguments.model else None,
                 str(Path(arguments.raw).absolute()) if arguments.raw else None,
+                metrics,
             )
         )
     asked = {"tasks": [_portable(name) for name in listed], "variant": arguments.variant, "model": arguments.model}
     asked |= {"methods": list(references.values()), "del_ratio": choices[0].ratios, "set": settings}
-    asked |= {"seeds": given.get("seeds", list(SEEDS))}
+    asked |= {"seeds": given.get("seeds", list(SEEDS))} | ({"metrics": metrics} if metrics else {})
     cells = grid(choices, settings)
     setups = [choice.pipeline.setup for choice in choices]
     sizes = {setup.original(0).table_name: _weights_bytes(setup.model) for setup in setups}
@@ -237,8 +241,8 @@ def _portable(reference: str) -> str:
 
 
 def _is_path(reference: str) -> bool:
-    """Return whether a task, method or model is named by a file or folder, and not by a key that is a folder's too."""
-    known = any(registry.knows(reference) for registry in (TASKS, METHODS, MODELS))
+    """Return whether something is named by a file or folder, and not by a key that is a folder's too."""
+    known = any(registry.knows(reference) for registry in (TASKS, METHODS, MODELS, METRICS))
     return not known and (reference.partition(":")[0].endswith(".py") or Path(reference).is_dir())
 
 
@@ -272,12 +276,13 @@ def _job_words(arguments: Any) -> list[str]:
         BadInput: If something is named by a file or folder here.
     """
     words = list(arguments.tasks)
-    for flag in ("model", "methods", "del_ratio", "seeds", "settings", "tries", "raw"):
+    for flag in ("model", "methods", "del_ratio", "seeds", "settings", "tries", "raw", "metrics"):
         value = getattr(arguments, flag)
         if value is not None and value != []:
             listed = value if isinstance(value, list) else [value]
             words += [f"--{'set' if flag == 'settings' else flag}", *map(str, listed)]
-    named = [*arguments.tasks, *(arguments.methods or ()), *([arguments.model] if arguments.model else [])]
+    named = [*arguments.tasks, *(arguments.methods or ()), *arguments.metrics]
+    named += [arguments.model] if arguments.model else []
     here = next((word for word in (*named, arguments.raw) if word and (word == arguments.raw or _is_path(word))), None)
     if here:
         raise BadInput(

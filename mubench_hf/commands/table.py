@@ -18,7 +18,7 @@ from mubench_hf.commands._arguments import (
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import Group, aggregate, split_metrics
 from mubench_hf.results.tables import markdown_table, print_table
-from mubench_hf.runs.evaluate import completed
+from mubench_hf.runs.completed import completed_all
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_results, save_result
 from mubench_hf.tasks import known_task
@@ -50,12 +50,13 @@ def main(argv: Sequence[str]) -> None:
     if arguments.markdown:
         folders = " ".join(Path(folder).name for folder in arguments.folders)
         print(f"# Results\n\nPrinted by `mubench table {folders} --markdown` on {time.strftime('%Y-%m-%d')}.\n")
-    results = [result for folder in arguments.folders for result in _complete(_results_folder(Path(folder)))]
+    places, asked = [_results_folder(Path(folder)) for folder in arguments.folders], arguments.metrics
+    results = [result for place in places for result in completed_all(load_results(place), place, asked)]
     if not results:
         raise BadInput(f"There are no results in {', '.join(arguments.folders)}. Name output folders of `mubench run`.")
     if arguments.save:
-        for folder in arguments.folders:
-            _save(_results_folder(Path(folder)))
+        for place in places:
+            _save(place, asked)
     for groups in aggregate(results):
         title, metric = _named(groups)
         if arguments.markdown:
@@ -64,16 +65,16 @@ def main(argv: Sequence[str]) -> None:
             print_table(groups, title, metric)
 
 
-def _save(folder: Path) -> None:
+def _save(folder: Path, metrics: Sequence[str]) -> None:
     """Keep what the results in a folder lack, and write their tables and pictures beside it."""
     from mubench_hf.results.curves import plot_curves
     from mubench_hf.results.plots import draw_plots
 
-    results = load_results(folder)
-    for number, result in enumerate(results):
-        results[number] = completed(result, folder)
-        if results[number] is not result:
-            save_result(results[number], folder)
+    there = load_results(folder)
+    results = completed_all(there, folder, metrics)
+    for before, result in zip(there, results, strict=True):
+        if result is not before:
+            save_result(result, folder)
     plots, texts, tables = folder.parent / "plots", [], aggregate(results)
     families: dict[str, list[list[Group]]] = defaultdict(list)
     for groups in tables:
@@ -108,11 +109,6 @@ def _named(groups: Sequence[Group]) -> tuple[str, str | None]:
     """
     task = next(filter(None, (known_task(group.task, group.external) for group in groups)), None)
     return (task.title, task.metric) if task else (groups[0].task, next(iter(split_metrics(groups)), None))
-
-
-def _complete(folder: Path) -> list[RunResult]:
-    """Return a folder's results, with missing scores computed from kept outputs; the files stay as they are."""
-    return [completed(result, folder) for result in load_results(folder)]
 
 
 def _results_folder(folder: Path) -> Path:

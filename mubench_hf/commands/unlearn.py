@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mubench_hf.commands._arguments import UnlearnArguments, parse, seed_flag, use_cpu_flag
+from mubench_hf.commands._arguments import UnlearnArguments, bring_metrics, parse, seed_flag, use_cpu_flag
 from mubench_hf.commands._help import show_help
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.runs.plan import Plan, find_original, make_plan, preset
@@ -31,6 +31,7 @@ def planned(argv: Sequence[str], *, exists: bool = True) -> tuple[Plan, UnlearnA
     arguments, flags = parse(UnlearnArguments, argv, rest=True)
     check_folder("--out", arguments.out)
     METHODS.check(arguments.method)
+    bring_metrics(arguments.metrics)
     setup = make_setup(
         arguments.task,
         variant=arguments.variant,
@@ -76,6 +77,6 @@ def main(argv: Sequence[str], *, rows: LoadRows | None = None) -> None:
         if plan.args.process_index == 0:
             print(f"{plan.folder}: {record.status}, {record.seconds:.1f} s of unlearning", flush=True)
         if arguments.evaluate:
-            evaluate_into(plan.folder, arguments.out, rows=rows, device=plan.args.device)
+            evaluate_into(plan.folder, arguments.out, rows=rows, device=plan.args.device, metrics=arguments.metrics)
     if push:
         push.send(plan.args.output_dir, arguments.out)

@@ -12,7 +12,7 @@ import numpy as np
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
-from mubench_hf.metrics.parameters import REFERENCES, SPLITS
+from mubench_hf.metrics.parameters import SPLITS, every_source, outputs_of
 from mubench_hf.runs.agreement import (
     WRONG,
     ScoreCheck,
@@ -22,6 +22,7 @@ from mubench_hf.runs.agreement import (
     measured_alike,
     weights_tolerance,
 )
+from mubench_hf.runs.choice import behind, choose
 from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
 from mubench_hf.runs.record import RECORD, RunRecord, load_record, reference_names
 from mubench_hf.runs.result import RunResult
@@ -86,11 +87,15 @@ def verify_checkpoint(
     folder, org = checkpoint_folder(repo, revision), repo.split("/")[0]
     record, stated = load_record(folder), _stated(repo, folder)
     data = (rows or load_rows)(setup_of(record, folder, out, stated.del_ratio), folder, org)
+    asked = behind(stated.scores)
+    arrays = choose(data.task.metrics, asked).arrays(stated.method)
     with TemporaryDirectory() as kept:  # What is kept of models that one works with is no use here.
-        measured = measure_checkpoint(folder, record, replace(data, cache_dir=Path(kept)), device=device)
+        beside = replace(data, cache_dir=Path(kept))
+        measured = measure_checkpoint(folder, record, beside, wanted=arrays, device=device)
         outputs = {name: np.array(values) for name, values in measured.outputs.items()}
     references = _references(record, stated, org)
-    found = evaluate_run(record, outputs, data, **{name: result.scores for name, result in references.items()})
+    scores = {name: result.scores for name, result in references.items()}
+    found = evaluate_run(record, outputs, data, metrics=asked, **scores)
     alike = made_alike(stated) and measured_alike(stated.evaluated, measured.evaluated)
     rows = min(len(outputs[f"{split}_labels"]) for split in SPLITS)
     checks = check_scores(
@@ -98,7 +103,7 @@ def verify_checkpoint(
         found.scores,
         found.reasons,
         tolerance=weights_tolerance(rows=rows, alike=alike),
-        missing=set(REFERENCES) - references.keys() - {stated.method},
+        missing=every_source() - references.keys() - {stated.method, outputs_of(stated.method)},
         outside=external_scores(stated),
     )
     return Verification(repo, folder.name, checks, alike)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from mubench_hf.leaderboard.entries import Contents, Entry
 from mubench_hf.leaderboard.outputs import LARGEST_OUTPUTS
+from mubench_hf.metrics.parameters import REFERENCES
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.runs.record import ORIGINAL, own_original, reference_names
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import REFERENCES
 from mubench_hf.tasks import get_task
 
 FEWEST_SEEDS = 3

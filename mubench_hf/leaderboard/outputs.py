@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,22 +10,11 @@ import numpy as np
 from mubench_hf.data.loading import load_split
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
-from mubench_hf.metrics.parameters import SPLITS
+from mubench_hf.kinds._losses import IGNORED
+from mubench_hf.metrics.parameters import ROWS, SEED, SPLITS, kept_outputs
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import LARGEST_OUTPUTS, load_logits
 from mubench_hf.tasks import get_task
-
-OF_THE_DATA = re.compile("chance|(forget|retain|test)_(labels|label_tokens|references|real_features|generated_labels)")
-"""Arrays that say something of the rows alone: every run of a table has the same."""
-
-OF_THE_SEED = re.compile("incompetent_[a-z]+_logits")
-"""Arrays of an untrained model: every run of a table with the same seed has the same."""
-
-ARRAYS = re.compile(
-    "chance|incompetent_forget_logits|(forget|retain|test)_(logits|labels|label_tokens|predicted_tokens|divergences|"
-    "predictions|references|generated_logits|generated_labels|generated_features|real_features)"
-)
-"""Arrays that runs of the benchmark have."""
 
 CLOSE, ROUNDING, MOST_ROWS, COMPARED_ROWS = 1e-2, 1e-5, 0.5, 2000
 """Share of a row's spread below which two models, or two made from one original, say the same of it; share of such rows
@@ -45,24 +33,27 @@ def read_outputs(file: Path, status: str = "ok") -> dict[str, np.ndarray]:
 
     Raises:
         BadInput: If it is larger than ``LARGEST_OUTPUTS``, compressed, damaged, does not hold a run's outputs or other
-            arrays too, or a number of an ok run is not finite.
+            arrays than ``kept_outputs`` names, or a number of an ok run is not finite.
     """
     size = file.stat().st_size
     if size > LARGEST_OUTPUTS:
         raise BadInput(f"{file.name} has {size} bytes; outputs have at most {LARGEST_OUTPUTS}. Leave it out.")
     arrays = load_logits(file.stem, file.parent, most=size)
-    if unknown := sorted(key for key in arrays if not ARRAYS.fullmatch(key)):
-        raise BadInput(
-            f"{file.name} holds {', '.join(unknown)}, which no run of the benchmark does. Evaluate it again."
-        )
     for key, values in arrays.items():
-        bad = 0 if values.dtype.kind != "f" else values.size - np.isfinite(values).sum()
+        bad = 0 if values.dtype.kind != "f" else np.count_nonzero(~np.isfinite(values) & _scored(key, arrays))
         if bad and status == "ok":
             raise BadInput(
                 f"{file.name}: {bad} of {values.size} numbers in {key} are not finite, and its status is ok. "
                 "Evaluate it again, or leave the run out."
             )
     return arrays
+
+
+def _scored(key: str, arrays: Arrays) -> np.ndarray | bool:
+    """Return where an array must hold numbers: of token positions, those with a true token; else everywhere."""
+    tokens = arrays.get(f"{key.partition('_')[0]}_label_tokens")
+    per_token = tokens is not None and key != "chance" and arrays[key].shape == tokens.shape
+    return tokens != IGNORED if per_token else True
 
 
 def differences(mine: Arrays, theirs: Arrays, same_seed: bool) -> Iterator[str]:
@@ -74,8 +65,10 @@ def differences(mine: Arrays, theirs: Arrays, same_seed: bool) -> Iterator[str]:
         same_seed: Whether both have the same seed.
     """
     for key in sorted(mine.keys() | theirs.keys()):
-        shared = OF_THE_DATA.fullmatch(key) or (same_seed and OF_THE_SEED.fullmatch(key))
-        if shared and not (key in mine and key in theirs and _same(mine[key], theirs[key])):
+        both, shared = key in mine and key in theirs, kept_outputs()[key].shared
+        # An untrained model's arrays are kept only where a metric that reads them was asked for.
+        compared = shared == ROWS or (shared == SEED and same_seed and both)
+        if compared and not (both and _same(mine[key], theirs[key])):
             yield key
 
 

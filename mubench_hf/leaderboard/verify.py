@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,10 +20,13 @@ from mubench_hf.leaderboard.checks import Problem, Table, check, tables
 from mubench_hf.leaderboard.entries import Contents, Entry
 from mubench_hf.leaderboard.originals import implausible
 from mubench_hf.leaderboard.outputs import differences, is_copy, read_outputs, unlike_data, unlike_table
+from mubench_hf.metrics.parameters import REFERENCES, every_source, outputs_of
 from mubench_hf.runs.agreement import LAST_DIGITS, UNKNOWN, WRONG, check_scores, external_scores
+from mubench_hf.runs.choice import behind
 from mubench_hf.runs.record import ORIGINAL
+from mubench_hf.runs.references import on_same_rows
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import REFERENCES, Reasons, Scores, score
+from mubench_hf.runs.scores import Reasons, Scores, Source, score
 from mubench_hf.tasks import get_task
 
 TIMES = "Times (unlearn_seconds, and retrain_time_ratio made of them) are as stated: nothing can recompute them."
@@ -168,6 +172,7 @@ def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], ver
     originals = [entry for entry in table.every if entry.result.method == ORIGINAL]
     recomputed: dict[str, tuple[Scores, Reasons]] = {}
     unknown: dict[str, str] = {}
+    asked = behind(key for entry in table.entries for key in entry.result.scores)
     for entry in (*table.every, *originals):
         run = entry.result
         recomputed.setdefault(run.name, (run.scores, run.reasons))
@@ -181,6 +186,8 @@ def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], ver
                 method=run.method,
                 seed=run.seed,
                 seconds=run.scores.get("unlearn_seconds"),
+                asked=asked,
+                sources=_kept(run, found, outputs),
                 **{name: recomputed[each.result.name][0] for name, each in found.items() if _is_in(each, recomputed)},
             )
         except BadInput as error:
@@ -193,18 +200,36 @@ def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], ver
         if run.name in unknown:
             verdict.notes.append(f"{run.name} was not recomputed and is not marked verified: {unknown[run.name]}")
             continue
-        checks = check_scores(run, *recomputed[run.name], tolerance=LAST_DIGITS, outside=external_scores(run))
+        found = {name: table.reference(name, run) for name in REFERENCES}
+        checks = check_scores(
+            run,
+            *recomputed[run.name],
+            tolerance=LAST_DIGITS,
+            # Whether the references' scores are here was checked; what else metrics read may not be.
+            missing=every_source() - {*REFERENCES, outputs_of(run.method)} - _kept(run, found, outputs).keys(),
+            outside=external_scores(run),
+        )
         verdict.problems += [Problem(run.name, str(each)) for each in checks if each.agrees == WRONG or each.withheld][
             :1
         ]
-        if skipped := [each.key for each in checks if each.agrees == UNKNOWN and not each.withheld]:
-            verdict.notes.append(
-                f"{run.name}: not recomputed, for their metric is not known here: {', '.join(skipped)}"
-            )
+        if skipped := [each for each in checks if each.agrees == UNKNOWN and not each.withheld]:
+            why = "; ".join(f"{each.key} ({each.note})" for each in skipped)
+            verdict.notes.append(f"{run.name}: not recomputed, and so the run is not marked verified: {why}")
         else:
             compared.append(entry)
         verdict.compared[run.name] = sum(each.recomputed for each in checks)
     return compared
+
+
+def _kept(
+    run: RunResult, references: Mapping[str, Entry | None], outputs: Mapping[str, dict[str, np.ndarray]]
+) -> dict[str, Source]:
+    """Return the outputs of those runs that another is compared with and that are here, as sources of metrics."""
+    there = {name: entry.result.name for name, entry in references.items() if _is_in(entry, outputs)}
+    return {
+        outputs_of(name): on_same_rows(outputs[run.name], name, partial(outputs.__getitem__, run_name))
+        for name, run_name in there.items()
+    }
 
 
 def _is_in(entry: Entry | None, recomputed: Mapping[str, object]) -> bool:

@@ -64,7 +64,12 @@ def _accept(found: object) -> Metric | None:
     where = Path(found.__file__ or name)
     stem = where.parent.name if where.stem == "__init__" else where.stem
     metric = describe(
-        constants, key=str(constants.get("KEY", stem)), where=where.name, doc=found.__doc__ or "", load=lambda: found
+        constants,
+        key=str(constants.get("KEY", stem)),
+        where=where.name,
+        doc=found.__doc__ or "",
+        load=lambda: found,
+        default=True,  # Whoever brings or installs a metric asks for it.
     )
     also = {name: key for key in declared_metrics() for name in _own_metric(key).also}
     for score in metric.names:

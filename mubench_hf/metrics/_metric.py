@@ -40,6 +40,7 @@ class Metric:
         place: Position of its column: columns are sorted by it.
         digits: Digits after the decimal point that its column shows.
         also: Names of scores that it returns besides its own; they share its direction and range.
+        default: Whether it is computed for every run; otherwise for those that ask for it.
         doc: What it measures, in one line.
         load: Imports its module.
         declared: Signature of its function, if that is known without importing the module.
@@ -53,6 +54,7 @@ class Metric:
     place: float
     digits: int
     also: tuple[str, ...]
+    default: bool
     doc: str
     load: Callable[[], ModuleType] = field(repr=False)
     declared: inspect.Signature | None = field(default=None, repr=False, compare=False)
@@ -138,6 +140,7 @@ def describe(
     doc: str,
     load: Callable[[], ModuleType],
     declared: inspect.Signature | None = None,
+    default: bool = False,
 ) -> Metric:
     """Return the metric that a module's constants describe.
 
@@ -148,6 +151,7 @@ def describe(
         doc: Its docstring.
         load: Imports it.
         declared: Signature of its function, if it is known.
+        default: Whether every run computes it if it does not say.
 
     Raises:
         BadInput: If a constant is missing or cannot be used; the message says what to add.
@@ -166,13 +170,14 @@ def describe(
     if not low < high:
         raise BadInput(f"{where}: RANGE is {constants['RANGE']!r}. Allowed: two numbers, the smaller one first.")
     header, place, digits = (constants.get(name, default) for name, default in _column(key).items())
-    also = constants.get("ALSO", ())
+    also, default = constants.get("ALSO", ()), constants.get("DEFAULT", default)
     for name, value, fits, allowed in (
         ("SOURCE", source, _is_text(source), "text"),
         ("HEADER", header, _is_text(header), "text"),
         ("PLACE", place, isinstance(place, int | float) and not math.isnan(place), "a number"),
         ("DIGITS", digits, isinstance(digits, int) and 0 <= digits <= 15, "a whole number from 0 to 15"),
         ("ALSO", also, isinstance(also, tuple) and all(map(_is_text, also)), "a tuple of names of scores"),
+        ("DEFAULT", default, isinstance(default, bool), "True or False"),
     ):
         if not fits:
             raise BadInput(f"{where}: {name} is {value!r}. Allowed: {allowed}.")
@@ -184,7 +189,7 @@ def describe(
                 f"and nothing that begins with {', '.join(RESERVED[1:])}."
             )
     line = doc.strip().partition("\n")[0]
-    return Metric(key, direction, (low, high), source, header, place, digits, also, line, load, declared)
+    return Metric(key, direction, (low, high), source, header, place, digits, also, default, line, load, declared)
 
 
 def _column(key: str) -> dict[str, Any]:

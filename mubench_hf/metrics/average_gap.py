@@ -11,6 +11,7 @@ RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2310.12508"
 HEADER = "Gap"
 PLACE = 110
+DEFAULT = True
 
 _SCORES = ("forget_score", "retain_score", "test_score", "mia_confidence_svc")
 _COLUMNS = (*_SCORES, *(f"retrain_{name}" for name in _SCORES))

@@ -12,6 +12,7 @@ RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2302.13406"
 HEADER = "Knowledge gap"
 PLACE = 90
+DEFAULT = True
 
 _INPUTS = """
 Args:

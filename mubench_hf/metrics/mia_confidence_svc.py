@@ -14,6 +14,7 @@ RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2310.12508"
 HEADER = "MIA conf"
 PLACE = 60
+DEFAULT = True
 
 _INPUTS = """
 Args:

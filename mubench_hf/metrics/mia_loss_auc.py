@@ -13,6 +13,7 @@ RANGE = (0.0, 1.0)
 SOURCE = "arXiv 1709.01604"
 HEADER = "MIA loss AUC"
 PLACE = 70
+DEFAULT = True
 ALSO = ("mia_loss_tpr_at_1fpr",)
 
 _INPUTS = """

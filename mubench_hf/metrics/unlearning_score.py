@@ -10,6 +10,7 @@ RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2406.14796"
 HEADER = "Score"
 PLACE = 100
+DEFAULT = True
 
 _COLUMNS = ("test_score", "forget_score", "original_test_score", "chance")
 _INPUTS = """

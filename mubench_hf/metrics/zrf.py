@@ -13,6 +13,7 @@ RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2205.08096"
 HEADER = "ZRF"
 PLACE = 80
+DEFAULT = True
 
 _INPUTS = """
 Args:

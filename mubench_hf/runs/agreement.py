@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from mubench_hf.runs.choice import TIME_RATIO, sources_of
 from mubench_hf.runs.environment import describe_environment
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import TIME_RATIO, references_of
 
 LAST_DIGITS = 1e-6
 """How far scores of the very same outputs may differ: another processor rounds the last digits of a sum differently."""
@@ -84,7 +84,8 @@ def check_scores(
         scores: The scores computed again.
         reasons: Why some of those are ``None``.
         tolerance: ``LAST_DIGITS`` for the same outputs; for the same weights see ``weights_tolerance``.
-        missing: Which of ``original`` and ``retrain`` had no result when the scores were computed again.
+        missing: What was not there when the scores were computed again, as ``sources_of`` names it: ``retrain`` if the
+            retrained model had no result, ``retrain outputs`` if its outputs were not kept.
         outside: Scores of metrics that are not known here.
 
     Returns:
@@ -93,14 +94,14 @@ def check_scores(
 
     def check(key: str) -> ScoreCheck:
         said, value = stated.scores[key], scores.get(key)
-        lacking = sorted(references_of(key) & set(missing))
+        lacking = sorted(sources_of(key) & set(missing))
         if said is None:
             note = stated.reasons.get(key, "")
             return ScoreCheck(key, said, value, *((EXACT, note) if value is None else (UNKNOWN, f"not stated: {note}")))
         if value is None and key in outside:
             return ScoreCheck(key, said, value, UNKNOWN, "its metric is not known here")
         if value is None and lacking:
-            why = f"compares with {' and '.join(lacking)}, whose published result is not there"
+            why = f"compares with {' and '.join(lacking)}, and that is not here"
             return ScoreCheck(key, said, value, UNKNOWN, why)
         if value is None:
             return ScoreCheck(key, said, value, WRONG, reasons.get(key, "there is no such score"))

@@ -1,9 +1,9 @@
-"""Evaluates checkpoints into a folder of results, and fills in scores that earlier results lack."""
+"""Evaluates checkpoints into a folder of results."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,15 +12,16 @@ import numpy as np
 
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
-from mubench_hf.metrics import METRICS, metrics_by_score, score_metric
+from mubench_hf.metrics import METRICS, get_metric
 from mubench_hf.runs.checked import check_files
+from mubench_hf.runs.choice import Reference, behind, choose
 from mubench_hf.runs.kept_tables import using_tables
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord
+from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import references_of, score, score_names
+from mubench_hf.runs.scores import Source, score
 from mubench_hf.runs.setup import recorded_model
-from mubench_hf.runs.store import check_same_run, has_logits, load_logits, reference_results, save_logits, save_result
-from mubench_hf.tasks import known_task
+from mubench_hf.runs.store import check_same_run, load_named_result, reference_results, save_logits, save_result
 from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.processes import by_first, together
 
@@ -44,40 +45,66 @@ class Measured(NamedTuple):
 
 
 def evaluate_checkpoint(
-    checkpoint: Path | str, record: RunRecord, data: TaskData, results: Path, *, device: torch.device | None = None
+    checkpoint: Path | str,
+    record: RunRecord,
+    data: TaskData,
+    results: Path,
+    *,
+    metrics: Iterable[Reference] = (),
+    device: torch.device | None = None,
 ) -> RunResult:
     """Measure a finished run's checkpoint, score it, and keep outputs and result in ``results``.
 
-    It is compared with the original and with the retrained model of the same seed if ``results`` has them. Processes
-    that are joined measure it together, each of them calling this, and the first writes.
+    It is compared with the original and with the retrained model of the same seed if ``results`` has them. Scores that
+    ``results`` holds of the run are computed again too. Processes that are joined measure it together, each of them
+    calling this, and the first writes.
 
     Args:
         checkpoint: Folder of the run.
         record: The finished run.
         data: The rows that it was made with.
         results: Folder of results.
+        metrics: What to compute beside the task's metrics and the default ones, see ``choose``.
         device: Where the model runs, see ``measure_checkpoint``.
 
     Raises:
         BadInput: If the run is not finished, was made with other data than these, or ``results`` holds another run's
-            result of that name; if a file of the checkpoint was changed.
+            result of that name; if a file of the checkpoint was changed; if a metric is unknown.
     """
     run = record.run.at(data.ratio)
     check_same_run(record, run, results)
     check_files(checkpoint, record)
+    file = results / f"{run.name}.json"
+    asked = [*metrics, *(behind(load_named_result(file).scores) if file.exists() else ())]
+    arrays = choose(data.task.metrics, asked).arrays(run.method)
     references = reference_results(record, run, results)
     with together():
-        measured = measure_checkpoint(checkpoint, record, data, keep=run.method == ORIGINAL, device=device)
-        return by_first(lambda: _scored(record, run, measured, data, results, references))
+        measured = measure_checkpoint(
+            checkpoint, record, data, keep=run.method == ORIGINAL, wanted=arrays, device=device
+        )
+        return by_first(lambda: _scored(record, run, measured, data, results, references, asked))
 
 
 def _scored(
-    record: RunRecord, run: RunId, measured: Measured, data: TaskData, results: Path, references: dict[str, RunResult]
+    record: RunRecord,
+    run: RunId,
+    measured: Measured,
+    data: TaskData,
+    results: Path,
+    references: dict[str, RunResult],
+    asked: Sequence[Reference],
 ) -> RunResult:
     """Return what was measured with its scores, and keep both."""
     outputs, evaluated = measured
     hashes = {"checkpoint": record.checkpoint_sha256, "outputs": known_sha256(save_logits(run.name, results, outputs))}
-    result = evaluate_run(record, outputs, data, **{name: found.scores for name, found in references.items()})
+    result = evaluate_run(
+        record,
+        outputs,
+        data,
+        metrics=asked,
+        sources=reference_outputs(record, outputs, references, results),
+        **{name: found.scores for name, found in references.items()},
+    )
     result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256}, evaluated=evaluated)
     save_result(result, results)
     return result
@@ -89,6 +116,7 @@ def measure_checkpoint(
     data: TaskData,
     *,
     keep: bool = False,
+    wanted: Collection[str] | None = None,
     device: torch.device | None = None,
 ) -> Measured:
     """Return the outputs that a run's scores are computed from, in the precision that its weights have.
@@ -100,6 +128,7 @@ def measure_checkpoint(
         record: The finished run.
         data: The rows that it was made with.
         keep: Whether to keep small outputs on disk.
+        wanted: Arrays that are needed, see ``Measure.measure``; all by default.
         device: Where the model runs; default: where a trainer of this process would run it.
 
     Raises:
@@ -138,7 +167,7 @@ def measure_checkpoint(
         exact_arithmetic(device, threads),
         reading(f"The model {checkpoint} cannot be measured on these rows"),
     ):
-        outputs = get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep)
+        outputs = get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep, wanted=wanted)
     evaluated = {"device": device_name(device), "dtype": str(model.dtype).removeprefix("torch.")}
     del model
     give_back_memory(circles=False)
@@ -166,6 +195,8 @@ def evaluate_run(
     *,
     original: dict[str, float | None] | None = None,
     retrain: dict[str, float | None] | None = None,
+    metrics: Iterable[Reference] = (),
+    sources: dict[str, Source] | None = None,
 ) -> RunResult:
     """Return the result of a finished run.
 
@@ -175,6 +206,8 @@ def evaluate_run(
         data: The task's rows.
         original: Scores of the original that the run started from.
         retrain: Scores of the retrained model of the same seed.
+        metrics: What to compute beside the task's metrics and the default ones, see ``choose``.
+        sources: What else metrics may read, see ``score``.
     """
     scores, reasons = score(
         outputs,
@@ -184,61 +217,23 @@ def evaluate_run(
         seconds=record.seconds,
         original=original,
         retrain=retrain,
+        asked=metrics,
+        sources=sources,
     )
-    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons, metrics=_from_outside(scores))
+    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons, metrics=from_outside(scores))
 
 
-def failed_run(record: RunRecord, data: TaskData, reason: str) -> RunResult:
+def failed_run(record: RunRecord, data: TaskData, reason: str, metrics: Iterable[Reference] = ()) -> RunResult:
     """Return the result of a run that ended in an error: every score is missing, for that reason."""
     reason = reason.strip() or "the run broke off with an error that says nothing"
-    keys = sorted(score_names(data.task.metrics))
+    keys = sorted(choose(data.task.metrics, metrics).scores)
     shared = {**_shared(record, data.ratio), "status": "failed", "status_reason": reason}
     return RunResult(**shared, scores=dict.fromkeys(keys), reasons=dict.fromkeys(keys, reason))
 
 
-def completed(result: RunResult, results: Path) -> RunResult:
-    """Return a result with missing scores filled in from its kept outputs; stated scores stay as they are.
-
-    A score may be missing because its metric was added later, or the model it compares with was evaluated later. If the
-    task is not known here, nothing says which scores it has.
-
-    Args:
-        result: The result.
-        results: Folder with its outputs and with the results that it is compared with.
-    """
-    task = known_task(result.task, result.external)
-    if task is None:
-        return result
-    metrics = task.metrics
-    references = reference_results(result, result.run, results)
-    # A score that a run can never have, such as an original's time to forget, has a reason of another kind.
-    waiting = {
-        key for key, why in result.reasons.items() if why.startswith("needs") and references_of(key) & references.keys()
-    }
-    lacking = (score_names(metrics) - result.scores.keys()) | waiting
-    if not lacking or result.status == "failed" or not has_logits(result.name, results):
-        return result
-    scores, reasons = score(
-        load_logits(result.name, results, result.hashes),
-        metrics=metrics,
-        method=result.method,
-        seed=result.seed,
-        seconds=result.scores.get("unlearn_seconds"),
-        **{name: found.scores for name, found in references.items()},
-    )
-    stated = {key: value for key, value in result.scores.items() if value is not None}
-    merged = {**result.scores, **scores, **stated}
-    why = {**result.reasons, **reasons}
-    reasons = {key: why[key] for key, value in merged.items() if value is None}
-    # A stated score keeps the metric that it was computed with.
-    return replace(result, scores=merged, reasons=reasons, metrics={**_from_outside(merged), **result.metrics})
-
-
-def _from_outside(scores: Iterable[str]) -> dict[str, dict[str, str]]:
+def from_outside(scores: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return those metrics behind some scores that are not part of this package."""
-    known = metrics_by_score()
-    metrics = {metric for metric in (score_metric(name, known) for name in scores) if metric}
-    origins = {metric.key: METRICS.origin(metric) for metric in metrics}
+    origins = {metric.key: METRICS.origin(metric) for metric in map(get_metric, behind(scores))}
     return {key: asdict(origin) for key, origin in sorted(origins.items()) if origin}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -19,6 +20,9 @@ from mubench_hf.kinds import Kind, kind_of
 from mubench_hf.kinds._losses import IGNORED
 from mubench_hf.kinds.measures import get_measure
 from mubench_hf.metrics import Metric, get_metric, metrics_by_score, score_metric
+from mubench_hf.metrics.parameters import outputs_of
+from mubench_hf.runs.choice import choose
+from mubench_hf.runs.references import on_same_rows
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import score
 
@@ -109,9 +113,10 @@ def evaluate(
         forget: D_f: any map-style data set whose rows are the model's inputs with ``labels``.
         retain: D_r.
         test: Rows that the model was never trained on.
-        original: The model before unlearning, or its scores, for the scores that compare with it.
+        original: The model before unlearning, or its scores, for the scores that compare with it; an ``Evaluation``
+            also brings its outputs.
         retrain: A model retrained without D_f, or its scores, the gold reference of most scores.
-        metrics: What to compute, see ``get_metric``; default: every metric that applies.
+        metrics: What to compute, see ``get_metric``; default: what every run of the benchmark computes.
         processing_class: Tokenizer or processor; a model that writes needs it.
         data_collator: Makes a batch of rows; default: as for ``Trainer``.
         seconds: Wall seconds that unlearning took, such as ``trainer.unlearn_seconds``.
@@ -133,26 +138,40 @@ def evaluate(
     rows = {"forget": forget, "retain": retain, "test": test}
     data = _own_rows(model, kind, rows, processing_class, data_collator, max_new_tokens)
 
-    def scored(model: Any, method: str, seconds: float | None = None, **references: Any) -> Evaluation:
-        with TemporaryDirectory() as kept:
-            data.cache_dir = Path(kept)
-            outputs = get_measure(kind.key).measure(model, data, seed)
+    own = [metric.key for metric in wanted or () if metric.of_split] or DEFAULTS[kind.key]
+    asked = [metric.key for metric in wanted or ()]
+    choice, references, kept = choose(own, asked), {}, {}
+
+    def scored(model: Any, method: str, seconds: float | None = None) -> Evaluation:
+        with TemporaryDirectory() as tables:
+            data.cache_dir = Path(tables)
+            outputs = get_measure(kind.key).measure(model, data, seed, wanted=choice.arrays(method))
             outputs = {name: np.array(values) for name, values in outputs.items()}  # Some are in temporary files.
-        own = [metric for metric in wanted or () if metric.of_split] or [get_metric(key) for key in DEFAULTS[kind.key]]
-        scores, reasons = score(outputs, metrics=own, method=method, seed=seed, seconds=seconds, **references)
+        load = {name: partial(dict, theirs) for name, theirs in kept.items()}
+        sources = {outputs_of(name): on_same_rows(outputs, name, each) for name, each in load.items()}
+        scores, reasons = score(
+            outputs,
+            metrics=own,
+            method=method,
+            seed=seed,
+            seconds=seconds,
+            asked=asked,
+            sources=sources,
+            **references,
+        )
         return Evaluation(scores, reasons, outputs, seconds)
 
-    references: dict[str, Mapping[str, float | None]] = {}
     for name, given in (("retrain", retrain), ("original", original)):
-        if isinstance(given, Evaluation | RunResult):
-            references[name] = given.scores
-        elif isinstance(given, Mapping):
-            references[name] = given
-        elif given is not None:
+        found: Any = given
+        if given is not None and not isinstance(given, Evaluation | RunResult | Mapping):
             if kind_of(given) is not kind:
                 raise BadInput(f"{name} is a {type(given).__name__}, of another kind than {type(model).__name__}.")
-            references[name] = scored(given, name).scores
-    found = scored(model, method, seconds, **references)
+            found = scored(given, name)
+        if isinstance(found, Evaluation):
+            kept[name] = found.outputs
+        if found is not None:
+            references[name] = found if isinstance(found, Mapping) else found.scores
+    found = scored(model, method, seconds)
     if wanted is None:
         return found
     chosen = [name for name in found.scores if _is_of(name, wanted)]

@@ -17,7 +17,9 @@ from mubench_hf.models.adapter_settings import AdapterSettings
 from mubench_hf.models.device import give_back_memory
 from mubench_hf.models.foreign import is_foreign
 from mubench_hf.models.loading import random_model
-from mubench_hf.runs.evaluate import completed, evaluate_checkpoint
+from mubench_hf.runs.choice import Reference, choose
+from mubench_hf.runs.completed import completed_all
+from mubench_hf.runs.evaluate import evaluate_checkpoint
 from mubench_hf.runs.finished import has_result, save_failure
 from mubench_hf.runs.kept_tables import remove_tables
 from mubench_hf.runs.plan import Plan, check_seed, find_original, make_plan, preset
@@ -62,6 +64,7 @@ def run(
     raw: Path | None = None,
     adapter: AdapterSettings | None = None,
     use_cpu: bool = False,
+    metrics: Sequence[Reference] = (),
 ) -> Results:
     """Run one task's benchmark, as ``mubench run`` does, and return its results; the arguments are ``Pipeline``'s.
 
@@ -80,6 +83,7 @@ def run(
         raw=raw,
         adapter=adapter,
         use_cpu=use_cpu,
+        metrics=metrics,
     ).run()
 
 
@@ -100,6 +104,7 @@ class Pipeline:
         adapter: What the methods train in place of the original's own weights; default: these. Originals and retrained
             models are whole.
         use_cpu: Train and evaluate on the CPU, whatever else there is.
+        metrics: What to compute beside the task's metrics and the default ones, see ``get_metric``; ``all``: all.
 
     Raises:
         BadInput: If a name is unknown, the model does not fit the task or does not take the adapter, the ratio is not
@@ -121,8 +126,11 @@ class Pipeline:
         raw: Path | None = None,
         adapter: AdapterSettings | None = None,
         use_cpu: bool = False,
+        metrics: Sequence[Reference] = (),
     ):
         self.setup = make_setup(task, variant=variant, model=model, del_ratio=del_ratio, out=out)
+        self.metrics = list(metrics)
+        choose(self.setup.task.metrics, self.metrics)
         self.raw, self.seeds, self.adapter = raw, list(seeds), adapter or AdapterSettings()
         self.use_cpu = use_cpu
         self._check_adapter()
@@ -183,12 +191,12 @@ class Pipeline:
     def _results(self, names: Collection[str]) -> Results:
         """Return the results of these names, with scores that others made possible."""
         folder = self.setup.results
-        results = Results(result for result in load_results(folder) if result.name in names)
+        there = [result for result in load_results(folder) if result.name in names]
         # Originals were evaluated before the models that they are compared with; metrics may be new.
-        for number, result in enumerate(results):
-            results[number] = completed(result, folder)
-            if results[number] is not result:
-                save_result(results[number], folder)
+        results = completed_all(there, folder, self.metrics)
+        for before, result in zip(there, results, strict=True):
+            if result is not before:
+                save_result(result, folder)
         return results
 
     def _one(self, step: Step, data: TaskData, progress: RunProgress) -> str:
@@ -199,10 +207,11 @@ class Pipeline:
             try:
                 with owner_of(plan):
                     record = train_run(plan, data=data, callbacks=[part.callback])
-                    if by_first(partial(has_result, self.setup.results / f"{name}.json", record)):
+                    if by_first(partial(has_result, self.setup.results / f"{name}.json", record, self.metrics)):
                         part.note("already there")
                         return name
-                    evaluate_checkpoint(plan.folder, record, data, self.setup.results, device=plan.args.device)
+                    folder, results = plan.folder, self.setup.results
+                    evaluate_checkpoint(folder, record, data, results, metrics=self.metrics, device=plan.args.device)
             except RuntimeError as error:  # Out of memory, for example: the other runs may still succeed.
                 if step.method == ORIGINAL or joined()[1] > 1:  # The other processes may be anywhere in the run.
                     raise
@@ -212,7 +221,7 @@ class Pipeline:
                 part.note(record.status if record.status != "ok" else f"{record.seconds:.1f} s")
                 return name
             give_back_memory()
-            save_failure(plan, data, failure)
+            save_failure(plan, data, failure, self.metrics)
             part.note(f"failed: {failure.splitlines()[0]}")
         return name
 

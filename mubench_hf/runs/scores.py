@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from mubench_hf.errors import BadInput
-from mubench_hf.metrics import METRICS, Metric, get_metric, metrics_by_score
-from mubench_hf.metrics.parameters import REFERENCES, SPLITS, legal_parameters, what_is_missing
-
-TIME_RATIO = "retrain_time_ratio"
+from mubench_hf.metrics import Metric, metrics_by_score
+from mubench_hf.metrics.parameters import (
+    ANY,
+    REFERENCES,
+    RUN,
+    SPLIT,
+    SPLITS,
+    legal_parameters,
+    outputs_of,
+    what_is_missing,
+)
+from mubench_hf.runs.choice import TIME_RATIO, Reference, choose
 
 Scores = dict[str, float | None]
 Reasons = dict[str, str]
+Source = Callable[[], Mapping[str, np.ndarray]]
+"""Returns what metrics read that is no part of the run, by the names of their parameters; a ValueError says why not."""
 
 
 def score(
     outputs: Mapping[str, np.ndarray],
     *,
-    metrics: Sequence[str | Metric],
+    metrics: Sequence[Reference],
     method: str,
     seed: int,
     seconds: float | None = None,
     original: Mapping[str, float | None] | None = None,
     retrain: Mapping[str, float | None] | None = None,
+    asked: Iterable[Reference] = (),
+    sources: Mapping[str, Source] | None = None,
 ) -> tuple[Scores, Reasons]:
-    """Return every score of a run: a pure function of outputs, times and the reference models' scores.
+    """Return every score of a run: a pure function of outputs, times and what it is compared with.
 
-    A metric is called with the arguments that its parameters name; one metric's score can be another's argument. All
-    metrics that compare splits or runs are computed; among those that score one split, only the task's own and those
-    from outside.
+    A metric is called with the arguments that its parameters name; one metric's score can be another's argument. Which
+    metrics are computed says ``choose``.
 
     Args:
         outputs: What the task's kind measured of the run.
@@ -42,6 +52,9 @@ def score(
         seconds: Wall seconds of unlearning.
         original: Scores of the original that the run started from.
         retrain: Scores of the retrained model of the same seed.
+        asked: Metrics beside the task's and the default ones, see ``choose``.
+        sources: ``Parameter.of`` → what returns the arrays that are called so, such as ``retrain outputs``: each is
+            called when the first metric asks for one of them.
 
     Returns:
         Score name → value or ``None``, and for each ``None`` the reason.
@@ -49,58 +62,58 @@ def score(
     Raises:
         BadInput: If a metric is unknown or not well declared, or one of ``metrics`` does not score a split.
     """
-    of_splits, of_run = _chosen(metrics)
+    choice = choose(metrics, asked)
     run: dict[str, Any] = {"chance": float(outputs["chance"]), "seed": seed, "method": method}
-    scores, reasons, correctness = _split_scores(outputs, of_splits, run)
+    scores, reasons, correctness = _split_scores(outputs, choice.of_splits, run)
     scores["unlearn_seconds"] = None if method == "original" else seconds
-    references = {"original": original or {}, "retrain": retrain or {}}
-    if method in REFERENCES:
-        references[method] = scores  # A reference model is compared with itself.
+    references, sources = {"original": original or {}, "retrain": retrain or {}}, dict(sources or {})
+    if method in REFERENCES:  # A reference model is compared with itself.
+        references[method] = scores
+        sources[outputs_of(method)] = lambda: {f"{method}_{name}": value for name, value in outputs.items()}
+    main = choice.of_splits[0].key
     context = {**outputs, **correctness, **run}
-    context |= {f"{split}_score": scores[f"{split}_{of_splits[0].key}"] for split in SPLITS}
+    context |= {f"{split}_score": scores[f"{split}_{main}"] for split in SPLITS}
     for name, reference in references.items():
         context |= {f"{name}_{key}": value for key, value in reference.items()}
-        context |= {f"{name}_{split}_score": reference.get(f"{split}_{of_splits[0].key}") for split in SPLITS}
-    _run_scores(context, of_run, scores, reasons)
+        context |= {f"{name}_{split}_score": reference.get(f"{split}_{main}") for split in SPLITS}
+    _run_scores(_Given(context, sources), choice.of_run, method, scores, reasons)
     _add_time_ratio(scores, reasons, method, context.get("retrain_unlearn_seconds"))
     return scores, reasons
 
 
-def score_names(metrics: Sequence[str | Metric]) -> set[str]:
-    """Return the names of the scores that ``score`` gives a run, each a value or ``None``."""
-    of_splits, of_run = _chosen(metrics)
-    names = {f"{split}_{metric.key}" for metric, split in product(of_splits, SPLITS)}
-    return names | {metric.key for metric in of_run} | {"unlearn_seconds", TIME_RATIO}
+class _Given:
+    """What metrics are called with: values at hand, and sources that are read when a metric first asks for them."""
 
+    def __init__(self, values: Mapping[str, Any], sources: Mapping[str, Source]):
+        self._values, self._sources = dict(values), sources
+        self._read: dict[str, Mapping[str, np.ndarray]] = {}
+        self._legal = legal_parameters(metrics_by_score())
 
-def references_of(key: str) -> set[str]:
-    """Return with which of the original and the retrained model the score ``key`` compares, even if only in part."""
-    if key == TIME_RATIO:
-        return {"retrain"}
-    known, found, waiting, seen = metrics_by_score(), set(), [key], set()
-    legal = legal_parameters(known)
-    while waiting:
-        name = waiting.pop()
-        if name in known and name not in seen:
-            seen.add(name)
-            found |= {legal[parameter].of for parameter in known[name].parameters} & {*REFERENCES}
-            waiting += known[name].parameters
-    return found
+    def add(self, values: Mapping[str, Any]) -> None:
+        self._values |= values
 
+    def lacks(self, metric: Metric) -> list[str]:
+        """Return the required parameters that nothing at hand has; what no source was asked for yet may be there."""
+        needed = [name for name, is_needed in metric.parameters.items() if is_needed]
+        return [name for name in needed if self._values.get(name) is None and not self._in_source(name)]
 
-def _chosen(metrics: Sequence[str | Metric]) -> tuple[list[Metric], list[Metric]]:
-    """Return the metrics that score one split, the task's own first, and those that compare splits or runs."""
-    chosen = [get_metric(reference) for reference in metrics]
-    known = metrics_by_score()
-    every = list(dict.fromkeys(known.values()))
-    for metric in every:
-        if METRICS.origin(metric):  # The package's own are held to it by tests, and checking one imports it.
-            metric.check(known)
-    for metric in chosen:
-        if not metric.of_split:
-            raise BadInput(f"The metric {metric.key} compares splits or runs; a task's own metrics score one split.")
-    brought = [metric for metric in every if metric.of_split and METRICS.origin(metric) and metric not in chosen]
-    return [*chosen, *brought], [metric for metric in every if not metric.of_split]
+    def arguments(self, metric: Metric) -> dict[str, Any]:
+        """Return what a metric is called with.
+
+        Raises:
+            ValueError: If something required is missing; the message is the reason.
+        """
+        for of in dict.fromkeys(self._legal[name].of for name in metric.parameters if self._in_source(name)):
+            self._read[of] = self._sources[of]()
+            self._values |= self._read[of]
+        if lacking := self.lacks(metric):
+            raise ValueError(what_is_missing(lacking, self._legal))
+        return {name: self._values[name] for name in metric.parameters if self._values.get(name) is not None}
+
+    def _in_source(self, name: str) -> bool:
+        """Return whether a name may be in a source that was not read yet."""
+        of = self._legal[name].of
+        return of not in (SPLIT, RUN, ANY) and of in self._sources and of not in self._read
 
 
 def _split_scores(
@@ -117,7 +130,7 @@ def _split_scores(
             name.removeprefix(f"{split}_"): value for name, value in outputs.items() if name.startswith(f"{split}_")
         }
         try:
-            found = _called(metric, {**given, **run})
+            found = _called(metric, _Given({**given, **run}, {}))
         except ValueError as error:
             scores[f"{split}_{metric.key}"], reasons[f"{split}_{metric.key}"] = None, str(error)
             continue
@@ -127,35 +140,33 @@ def _split_scores(
     return scores, reasons, correctness
 
 
-def _run_scores(context: dict[str, Any], metrics: Sequence[Metric], scores: Scores, reasons: Reasons) -> None:
+def _run_scores(given: _Given, metrics: Sequence[Metric], method: str, scores: Scores, reasons: Reasons) -> None:
     """Compute each metric as soon as everything it needs is known; if something never is, that is the reason given."""
-    waiting, method = {metric.key: metric for metric in metrics}, context["method"]
-    while ready := [metric for metric in waiting.values() if not _lacks(metric, context)]:
+    waiting = {metric.key: metric for metric in metrics}
+    while ready := [metric for metric in waiting.values() if not given.lacks(metric)]:
         for metric in ready:
             del waiting[metric.key]
             try:
-                found = {name: float(value) for name, value in _called(metric, context).items()}
+                found = {name: float(value) for name, value in _called(metric, given).items()}
             except ValueError as error:
                 scores[metric.key], reasons[metric.key] = None, str(error)
                 continue
             scores |= found
-            context |= found
+            given.add(found)
             if method in REFERENCES:
-                context |= {f"{method}_{key}": value for key, value in found.items()}
+                given.add({f"{method}_{key}": value for key, value in found.items()})
     for key, metric in waiting.items():
-        scores[key], reasons[key] = None, _why_not(metric, context)
+        scores[key], reasons[key] = None, what_is_missing(given.lacks(metric), legal_parameters(metrics_by_score()))
 
 
-def _called(metric: Metric, context: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _called(metric: Metric, given: _Given) -> dict[str, np.ndarray]:
     """Return a metric's scores, float []; of a metric that scores rows, float [rows].
 
     Raises:
         ValueError: If there is no score; the message is the reason.
     """
-    if _lacks(metric, context):
-        raise ValueError(_why_not(metric, context))
-    given = {name: context[name] for name in metric.parameters if context.get(name) is not None}
-    found = (metric.row_scores if metric.of_split and metric.row_scores else metric.compute)(**given)
+    arguments = given.arguments(metric)
+    found = (metric.row_scores if metric.of_split and metric.row_scores else metric.compute)(**arguments)
     if not isinstance(found, Mapping) or {*found} != {*metric.names}:
         raise ValueError(f"{metric.key} returned {found!r}; a dictionary of {', '.join(metric.names)} is needed")
     found = {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
@@ -164,14 +175,6 @@ def _called(metric: Metric, context: Mapping[str, Any]) -> dict[str, np.ndarray]
         if not (low <= value.mean() <= high and np.isfinite(value).all()):
             raise ValueError(f"{name} came out as {value.mean()}; its range is {low:g} to {high:g}")
     return found
-
-
-def _lacks(metric: Metric, context: Mapping[str, Any]) -> list[str]:
-    return [name for name, is_needed in metric.parameters.items() if is_needed and context.get(name) is None]
-
-
-def _why_not(metric: Metric, context: Mapping[str, Any]) -> str:
-    return what_is_missing(_lacks(metric, context), legal_parameters(metrics_by_score()))
 
 
 def _add_time_ratio(scores: Scores, reasons: Reasons, method: str, retrain_seconds: float | None) -> None:

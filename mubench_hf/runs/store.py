@@ -15,6 +15,7 @@ import numpy as np
 
 from mubench_hf.data.manifest import learn_tasks
 from mubench_hf.errors import BadInput
+from mubench_hf.metrics.parameters import SPLITS, kept_outputs
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord, reference_names
 from mubench_hf.runs.result import RunResult
 from mubench_hf.utils.files import known_sha256, write_atomic
@@ -26,14 +27,11 @@ if TYPE_CHECKING:
 IDENTITY = ("config", "settings", "external", "data_fingerprint", "deletion_sha256", "base_revision")
 """Fields, besides the name, that results of the same run share."""
 
-LOGIT_KEYS = (*(f"{split}_{what}" for split in ("forget", "retain", "test") for what in ("logits", "labels")), "chance")
-"""Arrays that the outputs of every run hold."""
+LOGIT_KEYS = (*(f"{split}_{what}" for split in SPLITS for what in ("logits", "labels")), "chance")
+"""Arrays that the outputs of every run hold; ``kept_outputs`` names all that there may be."""
 
 LARGEST_OUTPUTS, MOST_PACKED = 512 * 2**20, 4
 """Bytes that outputs may unpack to, whatever the size of their file, and how many times that size they may have."""
-
-OTHER_KEYS = re.compile("(incompetent_forget|forget|retain|test)_[a-z_]+")
-"""Names of the arrays that a kind of task adds."""
 
 
 def save_result(result: RunResult, folder: str | Path) -> Path:
@@ -201,6 +199,22 @@ def has_logits(name: str, folder: str | Path) -> bool:
     return (Path(folder) / f"{name}.npz").is_file()
 
 
+def kept_names(name: str, folder: str | Path) -> set[str]:
+    """Return the names of the arrays that a folder keeps of a run, without reading them.
+
+    Raises:
+        BadInput: If the file cannot be read.
+    """
+    path = Path(folder) / f"{name}.npz"
+    if not path.is_file():
+        return set()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {member.removesuffix(".npy") for member in archive.namelist()}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BadInput(f"Cannot read the logits {path}: {error}") from error
+
+
 def load_logits(
     name: str, folder: str | Path, hashes: Mapping[str, str] = MappingProxyType({}), *, most: int | None = None
 ) -> dict[str, np.ndarray]:
@@ -272,11 +286,11 @@ def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
 
 
 def _check_logits(arrays: Mapping[str, np.ndarray]) -> None:
-    unknown = sorted(key for key in arrays if key not in LOGIT_KEYS and not OTHER_KEYS.fullmatch(key))
+    unknown = sorted(arrays.keys() - kept_outputs().keys())
     if unknown or set(LOGIT_KEYS) - set(arrays):
         raise BadInput(
-            f"Outputs hold the arrays {sorted(arrays)}; needed are {sorted(LOGIT_KEYS)}, and allowed are others of a "
-            f"split, such as forget_predictions. Unknown: {', '.join(unknown) or 'none'}."
+            f"Outputs hold the arrays {sorted(arrays)}; needed are {sorted(LOGIT_KEYS)}, and allowed are the others of "
+            f"mubench_hf.metrics.parameters. Unknown: {', '.join(unknown) or 'none'}."
         )
     for key, value in arrays.items():
         array = np.asarray(value)

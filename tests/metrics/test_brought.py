@@ -11,8 +11,9 @@ from mubench_hf.errors import BadInput
 from mubench_hf.metrics import METRICS, get_metric, list_metrics, metrics_by_score
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.columns import other_columns, table_columns
+from mubench_hf.runs.choice import sources_of
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import references_of, score
+from mubench_hf.runs.scores import score
 
 pytestmark = pytest.mark.usefixtures("forgets")
 
@@ -88,7 +89,7 @@ def test_from_a_file_to_a_score_and_a_column(write, rng):
     scores, reasons = score(outputs(rng), metrics=("accuracy",), method="scrub", seed=3, seconds=2.0, retrain=retrain)
     gaps = [1 - abs(scores[f"{split}_accuracy"] - retrain[f"{split}_accuracy"]) for split in SPLITS]
     assert scores["rope_pull"] == pytest.approx(np.prod(gaps)) and retrain["rope_pull"] == 1
-    assert references_of("rope_pull") == {"retrain"}
+    assert sources_of("rope_pull") == {"retrain"}
     alone, why = score(outputs(rng), metrics=("accuracy",), method="scrub", seed=3)
     assert alone["rope_pull"] is None and "retrain_forget_score" in why["rope_pull"]
     (groups,) = aggregate([result("scrub", scores, reasons)])
@@ -101,7 +102,7 @@ def test_a_metric_that_needs_another_ones_score_of_the_retrained_model_compares_
     signature = text.index("def tug_twice(")
     get_metric(str(write("rope_pull.py", TUG_OF_WAR)))
     get_metric(write("tug_twice.py", text[:signature] + "def tug_twice(rope_pull):\n    return {'tug_twice': 0.5}\n"))
-    assert references_of("tug_twice") == {"retrain"}
+    assert sources_of("tug_twice") == {"retrain"}
 
 
 def test_a_metric_of_one_split_is_computed_on_each_and_shown_beside_the_tasks_own(write, rng):

@@ -19,8 +19,8 @@ from mubench_hf.runs.agreement import (
     made_alike,
     weights_tolerance,
 )
+from mubench_hf.runs.choice import sources_of
 from mubench_hf.runs.environment import describe_environment
-from mubench_hf.runs.scores import references_of
 
 
 def changed(result, **scores):
@@ -115,10 +115,10 @@ def test_the_same_outputs_give_the_same_scores_but_for_last_digits():
 
 
 def test_references_are_those_that_a_metric_names():
-    assert {key: references_of(key) for key in (*list_metrics(), "retrain_time_ratio") if references_of(key)} == {
+    assert {key: sources_of(key) for key in (*list_metrics(), "retrain_time_ratio") if sources_of(key)} == {
         "average_gap": {"retrain"}, "unlearning_score": {"original"}, "retrain_time_ratio": {"retrain"}
     }  # fmt: skip
-    assert not references_of("test_accuracy") and not references_of("unlearn_seconds")
+    assert not sources_of("test_accuracy") and not sources_of("unlearn_seconds")
 
 
 def test_alike_is_the_same_processor_threads_and_packages():

@@ -5,7 +5,8 @@ import pytest
 
 from mubench_hf.kinds.measures import truth_logits
 from mubench_hf.metrics import get_metric
-from mubench_hf.runs.scores import score, score_names
+from mubench_hf.runs.choice import choose
+from mubench_hf.runs.scores import score
 
 
 def outputs(seed=None, classes=6, rows=(20, 90, 60), gain=2.0):
@@ -31,7 +32,7 @@ def test_each_score_is_its_metrics_value():
     scores, reasons = score(
         own, metrics=("accuracy",), method="scrub", seed=3, seconds=2.0, original=original, retrain=retrain
     )
-    assert not reasons and score_names(["accuracy"]) <= set(scores)
+    assert not reasons and choose(["accuracy"]).scores <= set(scores)
     logits = {key: value for key, value in own.items() if key not in ("incompetent_forget_logits", "chance")}
     forget_test = {key: value for key, value in logits.items() if not key.startswith("retain")}
     forget_retain = {key: value for key, value in logits.items() if not key.startswith("test")}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.choice import choose
 from mubench_hf.runs.result import ADDED, SCHEMA_VERSION, RunResult
-from mubench_hf.runs.scores import score_names
 from mubench_hf.utils.sealed import SEAL
 
 
@@ -41,7 +41,7 @@ def changed_json(**changes):
 
 
 def test_round_trip_keeps_every_field_and_every_bit_of_a_score():
-    scores = {key: random.random() * 10 ** random.randint(-9, 3) for key in score_names(["accuracy"])}
+    scores = {key: random.random() * 10 ** random.randint(-9, 3) for key in choose(["accuracy"]).scores}
     run = make_run(scores=scores, reasons={}, commit="c" * 40, base_revision="r", world_size=4)
     again = RunResult.from_json(run.to_json())
     assert again == run

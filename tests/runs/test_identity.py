@@ -12,7 +12,7 @@ from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import markdown_table
-from mubench_hf.runs.evaluate import completed
+from mubench_hf.runs.completed import completed
 from mubench_hf.runs.record import reference_names, tag_of
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_result, reference_results, save_result

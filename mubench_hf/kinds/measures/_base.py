@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -70,16 +71,20 @@ class Measure(ABC):
 
     Attributes:
         key: Key of the kind of task.
+        on_request: Names of the arrays that are measured only where a metric reads them.
         kind: How its rows are read.
     """
 
     key: ClassVar[str]
+    on_request: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self.kind: Kind = get_kind(self.key)
 
     @abstractmethod
-    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+    def measure(
+        self, model: Any, data: TaskData, seed: int, *, keep: bool = False, wanted: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Run a checkpoint over every split, with one pass per split, and return what the scores are computed from.
 
         Args:
@@ -87,6 +92,7 @@ class Measure(ABC):
             data: The task's rows, prepared for it.
             seed: Seed of the run.
             keep: Whether to keep outputs on disk if they are small, which is worth it for an original.
+            wanted: Names of the arrays that somebody reads, among which may be some of ``on_request``; ``None``: all.
 
         Returns:
             For each of the splits forget, retain and test ``<split>_logits`` (float32 ``[rows, classes]``) and
@@ -113,6 +119,15 @@ class Measure(ABC):
             rows: Prepared rows, whose order is that of the outputs.
             data: What they were prepared with.
         """
+
+    def asks(self, name: str, wanted: Collection[str] | None) -> bool:
+        """Return whether an array of ``on_request`` is to be measured.
+
+        Args:
+            name: Its name.
+            wanted: See ``measure``.
+        """
+        return wanted is None or name in wanted
 
     def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
         """Return the input columns that a model is shown; its answer is compared with the others.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -34,6 +34,7 @@ class TokenMeasure(Measure):
         fill_before: Whether shorter prompts of a batch are padded before their first token, not after their last.
     """
 
+    on_request = frozenset({"incompetent_forget_divergences"})
     kind: TokenKind
     fill_before: ClassVar[bool]
 
@@ -41,7 +42,9 @@ class TokenMeasure(Measure):
     def continuation(self, generated: Tensor, prompt_length: int) -> Tensor:
         """Return the newly generated tokens, ``[rows, tokens]``, among those that ``generate`` returned."""
 
-    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+    def measure(
+        self, model: Any, data: TaskData, seed: int, *, keep: bool = False, wanted: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return, for each split in upstream order, the rows' true targets and the model's outputs on them.
 
         ``<split>_logits`` and ``_labels``: see ``truth_logits``, with the mean loss of a row's tokens.
@@ -53,11 +56,13 @@ class TokenMeasure(Measure):
         outputs: dict[str, np.ndarray] = {"chance": np.asarray(0.0)}
         for split in ("forget", "retain", "test"):
             rows = JoinedRows(data.splits[split], None)
-            other = incompetent(model, seed) if split == "forget" else None
+            compares = split == "forget" and self.asks("incompetent_forget_divergences", wanted)
+            other = incompetent(model, seed) if compares else None
             outputs |= {f"{split}_{name}": value for name, value in self._tokens(model, rows, data, other).items()}
             outputs[f"{split}_predictions"] = self._texts(model, rows, data)
             outputs[f"{split}_references"] = np.asarray(rows.labels, dtype=np.str_)
-        outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
+        if "forget_divergences" in outputs:
+            outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
         return outputs
 
     def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:

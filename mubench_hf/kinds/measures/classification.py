@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,11 @@ class ClassificationMeasure(Measure):
     """Measures logits."""
 
     key = "classification"
+    on_request = frozenset({"incompetent_forget_logits"})
 
-    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+    def measure(
+        self, model: Any, data: TaskData, seed: int, *, keep: bool = False, wanted: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return logits and labels of every split, D_f and D_r in upstream order.
 
         ``incompetent_forget_logits`` are those of an untrained model on D_f.
@@ -28,19 +32,20 @@ class ClassificationMeasure(Measure):
         forget, retain, test = (data.splits[split] for split in ("forget", "retain", "test"))
         train, collate = JoinedRows(forget, retain), FlaggedCollator(data.collator).without_flags
         logits = cached_row_outputs(model, train, data.cache_dir / "train" if keep else None, collate).logits
-        untrained = cached_row_outputs(
-            incompetent(model, seed), JoinedRows(forget, None), data.cache_dir / f"forget-{data.ratio}", collate
-        ).logits
-        return {
+        outputs = {
             "forget_logits": logits[train.is_forget],
             "forget_labels": train.labels[train.is_forget],
             "retain_logits": logits[~train.is_forget],
             "retain_labels": train.labels[~train.is_forget],
             "test_logits": row_outputs(model, test, data.collator).logits,
             "test_labels": test.labels,
-            "incompetent_forget_logits": np.array(untrained),  # The table may soon be removed.
             "chance": np.asarray(1 / logits.shape[-1]),
         }
+        if self.asks("incompetent_forget_logits", wanted):
+            table = data.cache_dir / f"forget-{data.ratio}"
+            untrained = cached_row_outputs(incompetent(model, seed), JoinedRows(forget, None), table, collate).logits
+            outputs["incompetent_forget_logits"] = np.array(untrained)  # The table may soon be removed.
+        return outputs
 
     def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
         """Return the cross-entropy of each row, in nats."""

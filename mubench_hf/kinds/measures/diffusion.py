@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,9 @@ class DiffusionMeasure(Measure):
 
     key = "diffusion"
 
-    def measure(self, model: Any, data: TaskData, seed: int, *, keep: bool = False) -> dict[str, np.ndarray]:
+    def measure(
+        self, model: Any, data: TaskData, seed: int, *, keep: bool = False, wanted: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return, for each split in upstream order, how well its rows are denoised and what its prompts become.
 
         ``<split>_logits`` and ``_labels``: see ``truth_logits``, with a row's loss over the same draws for every model.
