@@ -82,10 +82,11 @@ def table_columns(groups: Sequence[Group], metric: str | None) -> tuple[Column, 
 
 
 def other_columns(groups: Sequence[Group], metric: str | None) -> tuple[Column, ...]:
-    """Return the columns of a task's other scores on its splits: all but the main one."""
+    """Return the columns of a task's other scores on its splits: all but the main one, and those that nobody has."""
     known, columns = metrics_by_score(), []
     for name in split_metrics(groups):
-        if name != metric:
+        held = any(group.score(f"{prefix}{name}").mean is not None for group in groups for prefix in MAIN_PREFIXES)
+        if name != metric and held:
             found = known.get(name)
             header = found.header if found and found.key == name else name
             columns += [
