@@ -60,7 +60,9 @@ def test_columns_are_explained():
     """Those of every table by hand, a metric's in the table of metrics, which is generated."""
     by_hand = set(re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE))
     assert {*SPLIT_HEADERS.values(), *(column.header for column in TIMES)} <= by_hand
-    generated = set(re.findall(r"^\| `\w+` \| [^|]+ \| ([^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \| arXiv ", README, re.MULTILINE))
+    generated = set(
+        re.findall(r"^\| `\w+` \| [^|]+ \| ([^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \| arXiv ", README, re.MULTILINE)
+    )
     of_runs = {metric.header for metric in map(get_metric, list_metrics()) if not metric.of_split}
     assert of_runs and of_runs <= generated
 
