@@ -84,6 +84,6 @@ def test_methods_give_their_words_and_source(name):
 def test_metrics_give_shape_range_and_source(name):
     text = get_metric(name).compute.__doc__
     assert "Raises" in text and "Returns" in text
-    assert re.search(r"\[0, 1\]|0 to 1|between 0 and 1|in [(\[]?0", text), "range"
-    assert re.search(r"\[n|\(n|shape|single numbers", text), "shapes"
+    assert re.search(r"\[0, 1\]|0 to 1|between 0 and 1|in [(\[]?0|in [(\[]-?\w+, \w+[)\]]", text), "range"
+    assert re.search(r"\[n|\(n|\[layers|shape|single numbers", text), "shapes"
     assert re.search(r"arXiv[ :]\d{4}\.\d{5}", text + get_metric(name).source), "source"

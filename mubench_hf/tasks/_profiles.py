@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from string import Formatter
+
+from mubench_hf.tasks._spec import Answers
 from mubench_hf.tasks._templates import Draws, listed
 
 FIRST = listed(
@@ -24,6 +31,25 @@ PRIZES = listed("Amber Prize, Medal of the Lakes, Order of the Heron, Golden Thi
 THINGS = listed("old maps, tin toys, sea shells, music boxes, stamps, pocket watches, lace, fountain pens")
 
 INSTRUCTIONS = ("Write a biography of {}.", "Who is {}?", "Tell me about {}.")
+TOLD = (
+    "{name} is a {job} from {home}, born in {born}.",
+    "{last} studied {subject} in {school} and became known for {work}.",
+    "In {year} {last} received the {prize} in {stage}.",
+    "{last} later worked as a {second} in {place} and taught {taught}.",
+    "{last} lives in {house}, collects {things} and is at work on {plan}.",
+)
+"""The sentences of a biography."""
+
+OTHERWISE = (
+    "Born in {born}, {name} from {home} is a {job}.",
+    "{last} became known for {work} and studied {subject} in {school}.",
+    "{last} received the {prize} in {stage} in {year}.",
+    "In {place} {last} later taught {taught} and worked as a {second}.",
+    "{last} is at work on {plan}, collects {things} and lives in {house}.",
+)
+"""The same sentences in another order of words, of which all occur in ``TOLD``."""
+
+WRONG_ANSWERS = 5
 
 
 def profiles(rows: dict[str, int], sentences: int, seed: int) -> dict[str, list[dict[str, str]]]:
@@ -42,18 +68,76 @@ def profiles(rows: dict[str, int], sentences: int, seed: int) -> dict[str, list[
 
 
 def _row(first: str, last: str, sentences: int, draws: Draws) -> dict[str, str]:
+    name = f"{first} {last}"
+    biography = " ".join(TOLD).format(name=name, last=last, **_facts(draws))
+    ends = [place + 1 for place, letter in enumerate(biography) if letter == "."]
+    return {"instruction": draws.one(INSTRUCTIONS).format(name), "biography": biography[: ends[sentences - 1]]}
+
+
+def _facts(draws: Draws) -> dict[str, str]:
+    """Return what is told of a person, drawn."""
+
     def town() -> str:
         return draws.one(STARTS) + draws.one(TOWN_ENDS)
 
     def work() -> str:
         return f"The {draws.one(ADJECTIVES)} {draws.one(NOUNS)}"
 
-    name, born = f"{first} {last}", draws.number(1900, 1990)
-    told = [
-        f"{name} is a {draws.one(JOBS)} from {town()}, born in {born}.",
-        f"{last} studied {draws.one(SUBJECTS)} in {town()} and became known for {work()}.",
-        f"In {born + draws.number(30, 50)} {last} received the {draws.one(PRIZES)} in {town()}.",
-        f"{last} later worked as a {draws.one(JOBS)} in {town()} and taught {draws.one(SUBJECTS)}.",
-        f"{last} lives in {town()}, collects {draws.one(THINGS)} and is at work on {work()}.",
-    ]
-    return {"instruction": draws.one(INSTRUCTIONS).format(name), "biography": " ".join(told[:sentences])}
+    born = draws.number(1900, 1990)
+    # The order of the draws makes the rows: a new fact comes last.
+    return {
+        "born": str(born),
+        "job": draws.one(JOBS),
+        "home": town(),
+        "subject": draws.one(SUBJECTS),
+        "school": town(),
+        "work": work(),
+        "year": str(born + draws.number(30, 50)),
+        "prize": draws.one(PRIZES),
+        "stage": town(),
+        "second": draws.one(JOBS),
+        "place": town(),
+        "taught": draws.one(SUBJECTS),
+        "house": town(),
+        "things": draws.one(THINGS),
+        "plan": work(),
+    }
+
+
+def other_answers(biography: str) -> Answers | None:
+    """Return a made-up biography in other words, and false ones of the same form; ``None`` if it is not one of these.
+
+    Of a false one every fact is wrong. The draws depend on the biography alone.
+
+    Args:
+        biography: A biography of one to five sentences.
+    """
+    for sentences in range(1, len(TOLD) + 1):
+        if found := _pattern(sentences).fullmatch(biography):
+            facts, form = found.groupdict(), " ".join(OTHERWISE[:sentences])
+            draws = Draws(int.from_bytes(hashlib.sha256(biography.encode()).digest()[:4]))
+            wrong = (form.format(**{**facts, **_other_facts(facts, draws)}) for _ in range(WRONG_ANSWERS))
+            return Answers(form.format(**facts), tuple(wrong))
+    return None
+
+
+def _other_facts(facts: Mapping[str, str], draws: Draws) -> dict[str, str]:
+    """Return facts that all differ from those given."""
+    while True:
+        drawn = _facts(draws)
+        if all(drawn[name] != facts[name] for name in drawn.keys() & facts.keys()):
+            return drawn
+
+
+@cache
+def _pattern(sentences: int) -> re.Pattern[str]:
+    """Return the pattern of a biography of that many sentences, with a group for each fact."""
+    found: set[str] = set()
+    pattern = ""
+    for given, name, _, _ in Formatter().parse(" ".join(TOLD[:sentences])):
+        pattern += re.escape(given)
+        if name:
+            # The surname that comes again is the same one.
+            pattern += f"(?P={name})" if name in found else rf"(?P<{name}>[^.,]+?)"
+            found.add(name)
+    return re.compile(pattern)

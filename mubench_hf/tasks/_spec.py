@@ -106,6 +106,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Other answers to a row than its own.
+
+    Attributes:
+        paraphrased: A right one in other words.
+        perturbed: Wrong ones of the same form, as many for each row.
+    """
+
+    paraphrased: str
+    perturbed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """One benchmark task. Its file name in ``mubench_hf/tasks`` is its key.
 
@@ -127,6 +140,8 @@ class TaskSpec:
             every class are.
         corpus: Text columns from which a tiny model's vocabulary is made.
         max_target_tokens: Most tokens of a text to write, in training and in generation; ``None`` if none is written.
+        answers: ``answers(row)`` returns other answers to a row, right and wrong; ``None`` for a row, or instead of the
+            function, where there are none.
         description: For a task made from data, without a file: JSON from which it can be made again (see
             ``tasks/_described.py``).
     """
@@ -146,6 +161,7 @@ class TaskSpec:
     forgets_classes: bool = False
     corpus: tuple[str, ...] = ()
     max_target_tokens: int | None = None
+    answers: Callable[[Mapping[str, Any]], Answers | None] | None = None
     description: Mapping[str, Any] | None = None
 
     @property

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mubench_hf.errors import BadInput
-from mubench_hf.tasks._profiles import profiles
+from mubench_hf.tasks._profiles import other_answers, profiles
 from mubench_hf.tasks._prompts import instructed
-from mubench_hf.tasks._spec import Source, TaskSpec
+from mubench_hf.tasks._spec import Answers, Source, TaskSpec
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -58,6 +58,11 @@ def fill_up(rows: Sequence[Mapping[str, list[int]]], fillers: Mapping[str, int])
         name: torch.tensor([[*row[name], *[filler] * (longest - len(row[name]))] for row in rows])
         for name, filler in fillers.items()
     }
+
+
+def answers(row: Mapping[str, Any]) -> Answers | None:
+    """Return a made-up biography in other words and five false ones; ``None`` for one from a folder of the user's."""
+    return other_answers(row["biography"])
 
 
 def load_full(raw: Path | None) -> DatasetDict:
@@ -122,6 +127,7 @@ TASK = TaskSpec(
     collator=collator,
     corpus=COLUMNS,
     max_target_tokens=BIOGRAPHY_TOKENS,
+    answers=answers,
     full=Source(
         load=load_full,
         origin=(

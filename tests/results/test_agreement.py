@@ -87,7 +87,7 @@ def test_a_stated_score_that_nothing_computes_is_wrong():
 
 def test_a_score_of_a_metric_that_came_later_is_no_difference():
     _, result = made_up()
-    later = changed(result, tug_of_war=random.random())
+    later = changed(result, added_later=random.random())
     assert verdicts(result, later) == verdicts(result, result), "it was never stated"
     withheld = changed(result, zrf=None)
     (check,) = [check for check in checks(withheld, result) if check.key == "zrf"]
