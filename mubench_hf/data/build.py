@@ -61,7 +61,7 @@ def build(
         return target
     data = _load(task, variant, raw)
     check_rows(task, data)
-    order, drawn = _deletion_order(task, variant, data["train"])
+    order, drawn = deletion_list(task, variant, data["train"])
     manifest = {
         "format": FORMAT,
         "task": task.name,
@@ -147,7 +147,17 @@ def _load(task: TaskSpec, variant: Variant, raw: Path | str | None) -> DatasetDi
         raise BadInput(f"Cannot read {task.title} from {where}: {reason}. {instead}") from error
 
 
-def _deletion_order(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
+def deletion_list(task: TaskSpec, variant: Variant, train: Dataset) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the positions of the train rows to forget, int64 ``[rows]``, and what a manifest says of the list.
+
+    Args:
+        task: The task.
+        variant: ``full`` or ``mini``.
+        train: All train rows in upstream order.
+
+    Raises:
+        BadInput: If the list is not the published one, or there are too few rows for one.
+    """
     from datasets import ClassLabel
 
     source, upstream = task.source(variant), _upstream_rows(train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,6 +106,9 @@ class Pipeline:
         use_cpu: Train and evaluate on the CPU, whatever else there is.
         metrics: What to compute beside the task's metrics and the default ones, see ``get_metric``; ``all``: all.
 
+    Attributes:
+        settings: Method → the config fields that its runs change in addition to the preset; none at first.
+
     Raises:
         BadInput: If a name is unknown, the model does not fit the task or does not take the adapter, the ratio is not
             allowed, a seed repeats, the originals are neither one for all runs nor one per seed, or processes cannot
@@ -133,6 +136,7 @@ class Pipeline:
         choose(self.setup.task.metrics, self.metrics)
         self.raw, self.seeds, self.adapter = raw, list(seeds), adapter or AdapterSettings()
         self.use_cpu = use_cpu
+        self.settings: dict[str, Mapping[str, Any]] = {}
         self._check_adapter()
         chosen = [get_method(reference) for reference in methods]
         for method in chosen:
@@ -153,7 +157,7 @@ class Pipeline:
                 f"Seeds of originals are {given}; give one for all runs, or one for each of the seeds {self.seeds}."
             )
         for method in (ORIGINAL, *self.methods):
-            self._arguments(method, self.seeds[0])
+            self.arguments(method, self.seeds[0])
 
     def _check_adapter(self) -> None:
         """Check that the model takes the adapter, before anything is trained; one from outside is seen when loaded."""
@@ -178,15 +182,22 @@ class Pipeline:
         progress, steps = progress or RunProgress(quiet=joined()[0] > 0), self.steps()
         with together(), progress.over(len(steps) + 2):
             with progress.part("data set"):
-                setup = self.setup
-                build(setup.task, variant=setup.variant, out=setup.out, raw=self.raw, progress=False)
-                data = load_rows(setup)
-            names = [self._one(step, data, progress) for step in steps]
+                data = self.rows()
+            names = [self.make(step, data, progress) for step in steps]
             with progress.part("scores"):
                 results = by_first(partial(self._results, names))
                 if all(result.status != "failed" for result in results):  # The same command tries those again.
                     by_first(partial(remove_tables, data.cache_dir))
                 return results
+
+    def rows(self) -> TaskData:
+        """Build the data set, unless it is there, and return its rows.
+
+        Raises:
+            BadInput: If its folder holds something else.
+        """
+        build(self.setup.task, variant=self.setup.variant, out=self.setup.out, raw=self.raw, progress=False)
+        return load_rows(self.setup)
 
     def _results(self, names: Collection[str]) -> Results:
         """Return the results of these names, with scores that others made possible."""
@@ -199,8 +210,12 @@ class Pipeline:
                 save_result(result, folder)
         return results
 
-    def _one(self, step: Step, data: TaskData, progress: RunProgress) -> str:
-        """Make one checkpoint and its result, unless both are finished; return the result's name."""
+    def make(self, step: Step, data: TaskData, progress: RunProgress) -> str:
+        """Make one checkpoint and its result, unless both are finished; return the result's name.
+
+        Raises:
+            BadInput: If something that the run needs is missing, or its folder holds another run.
+        """
         with progress.part(f"{step.method}, seed {step.seed}") as part:
             plan = self._plan(step)
             name = plan.run.at(self.setup.del_ratio).name
@@ -227,13 +242,19 @@ class Pipeline:
 
     def _plan(self, step: Step) -> Plan:
         start = None if step.method == ORIGINAL else find_original(self.setup, step.original_seed)
-        args = self._arguments(step.method, step.seed, start)
+        args = self.arguments(step.method, step.seed, start)
         adapter = None if step.method in (ORIGINAL, "retrain") else self.adapter
         return make_plan(self.setup, step.method, args, start=start, adapter=adapter)
 
-    def _arguments(self, method: str, seed: int, start: str | None = None) -> UnlearningConfig:
+    def arguments(self, method: str, seed: int, start: str | None = None) -> UnlearningConfig:
+        """Return the config of a run.
+
+        Raises:
+            BadInput: If a setting is not allowed.
+        """
         config_class = get_method("retrain" if method == ORIGINAL else method).config_class
         settings = divided(preset(self.setup, method, start, use_cpu=self.use_cpu), config_class, launched_processes())
+        settings |= self.settings.get(method, {})
         if self.use_cpu:  # A task may ask for it too.
             settings["use_cpu"] = True
         return config_class(output_dir=str(self.setup.out), seed=seed, disable_tqdm=True, **settings)

@@ -88,7 +88,7 @@ _ALL = (
              when="not a number above 0 and at most a million",
              why="A run needs at least a part of one epoch, unless `max_steps` is given."),
     Argument("max_steps", allowed=Range(least=-1, most=10**9, whole=True), when="0", why="No update would be made."),
-    *_numbers(Range(least=0), "learning_rate"),
+    *_numbers(Range(least=0, tune=10.0), "learning_rate"),
     *_works("lr_scheduler_type", "lr_scheduler_kwargs"),
     Argument("warmup_steps", allowed=Range(least=0), when="with a schedule that has no warmup",
              why="It would be passed over; `constant_with_warmup` has one."),

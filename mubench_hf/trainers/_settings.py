@@ -30,6 +30,7 @@ class Range:
         finite: Whether it must be finite.
         whole: Whether it must be a whole number.
         per_process: Whether it is the number of rows that each process takes at once.
+        tune: What `mubench tune` tries, see ``setting``.
     """
 
     least: float | None = None
@@ -39,6 +40,20 @@ class Range:
     finite: bool = True
     whole: bool = False
     per_process: bool = False
+    tune: tuple[float, float] | float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers to try that are none, or that the setting may not be.
+
+        Raises:
+            BadInput: If there are any.
+        """
+        if isinstance(self.tune, tuple):
+            low, high = self.tune
+            if low not in self or high not in self or not low < high:
+                raise BadInput(f"tune is {self.tune}; needed: a smaller and a larger number, each {self}.")
+        elif self.tune is not None and not self.tune > 1:
+            raise BadInput(f"tune is {self.tune}; needed: a factor above 1, or two numbers.")
 
     def __contains__(self, value: object) -> bool:
         """Return whether ``value`` is a number of the range."""
@@ -78,6 +93,7 @@ def setting(
     below: float | None = None,
     finite: bool = True,
     per_process: bool = False,
+    tune: tuple[float, float] | float | None = None,
 ) -> Any:
     """Return the field of a config for a number, any other value of which is refused when the config is made.
 
@@ -93,8 +109,10 @@ def setting(
         finite: Whether it must be finite; NaN is never allowed.
         per_process: Whether it is the number of rows that each process takes at once. A preset says it for one process,
             and several divide it.
+        tune: What `mubench tune` tries: from one number to another; or, given one number, from the preset's value
+            divided by it to that times it. It leaves other settings as they are.
     """
-    allowed = Range(least=least, above=above, most=most, below=below, finite=finite, per_process=per_process)
+    allowed = Range(least=least, above=above, most=most, below=below, finite=finite, per_process=per_process, tune=tune)
     return field(default=default, metadata={ALLOWED: allowed})
 
 

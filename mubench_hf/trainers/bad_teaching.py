@@ -37,7 +37,7 @@ class BadTeachingConfig(UnlearningConfig):
     """
 
     num_train_epochs: float = 1.0
-    temperature: float = setting(1.0, above=0)
+    temperature: float = setting(1.0, above=0, tune=(0.5, 4.0))
     walk: Walk = "balanced"
     retain_fraction: float = setting(0.3, above=0, most=1)
 

@@ -26,7 +26,7 @@ class SalUnConfig(RandLabelConfig):
         density: Share of the trainable weights that may move.
     """
 
-    density: float = setting(0.5, above=0, most=1)
+    density: float = setting(0.5, above=0, most=1, tune=(0.1, 0.9))
 
 
 class PutBack(TrainerCallback):

@@ -41,9 +41,9 @@ class ScrubConfig(UnlearningConfig):
     """
 
     num_train_epochs: float = 3.0
-    msteps: int = setting(2, least=0)
+    msteps: int = setting(2, least=0, tune=(1, 5))
     gamma: float = setting(0.99, least=0)
-    alpha: float = setting(0.001, least=0)
+    alpha: float = setting(0.001, least=0, tune=(1e-3, 1.0))
     temperature: float = setting(4.0, above=0)
     forget_batch_size: int | None = setting(None, least=1, per_process=True)
     start: Start = "authors"

@@ -15,7 +15,7 @@ import torch
 from datasets import Audio, ClassLabel, Features, load_dataset
 
 from mubench_hf.data import build, load_split
-from mubench_hf.data.build import _deletion_order, _upstream
+from mubench_hf.data.build import deletion_list, _upstream
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
@@ -311,10 +311,10 @@ def test_published_deletion_list(tmp_path):
     rows = [("x/y.wav", b"sound", label) for label in labels]
     export = parquet_export(tmp_path, {"train": rows, "validation": rows[:9], "test": rows[:9]})
     train = TASK.full.load(export)["train"]
-    order, drawn = _deletion_order(TASK, "full", train)
+    order, drawn = deletion_list(TASK, "full", train)
     assert drawn["sha256"] == "bfb7ca7cd891c0740c3380a2e821a76356e2a88a90adcaddd9a3391dd5e000fe" and len(order) == 5040
     with pytest.raises(BadInput, match="the published one bfb7ca7cd891"):
-        _deletion_order(TASK, "full", train.select(range(1, len(train))))
+        deletion_list(TASK, "full", train.select(range(1, len(train))))
 
 
 # Models.

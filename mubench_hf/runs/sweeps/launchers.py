@@ -49,18 +49,22 @@ class LocalWorkers:
         out: The sweep's folder.
         jobs: How many.
         gpus: The GPUs as ``CUDA_VISIBLE_DEVICES`` names them, one for each job; none without any.
+        command: What each of them runs; default: a worker of the sweep.
+        logs: Folder of what they print; default: one in the sweep's.
 
     Raises:
         BadInput: If there are more jobs than GPUs.
     """
 
-    def __init__(self, out: Path, jobs: int, gpus: Sequence[str] = ()):
+    def __init__(self, out: Path, jobs: int, gpus: Sequence[str] = (), command: Sequence[str] = (),
+                 logs: Path | None = None):  # fmt: skip
         if gpus and jobs > len(gpus):
             raise BadInput(
                 f"--jobs is {jobs}, but {len(gpus)} GPUs can be seen, and each job has one of its own. Give at most "
                 f"{len(gpus)}, or set CUDA_VISIBLE_DEVICES to none of them to use processors."
             )
-        self.out, self.jobs, self.gpus = out, jobs, gpus
+        self.jobs, self.gpus, self.logs = jobs, gpus, logs or out / FOLDER / "logs"
+        self.command = list(command) or worker_command(out)
         self._running: dict[int, subprocess.Popen] = {}
 
     def start(self, number: int) -> None:
@@ -68,12 +72,11 @@ class LocalWorkers:
         env = dict(os.environ)
         if self.gpus:
             env["CUDA_VISIBLE_DEVICES"] = self.gpus[number]
-        logs = self.out / FOLDER / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        with open(logs / f"worker{number}.txt", "ab") as log:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with open(self.logs / f"worker{number}.txt", "ab") as log:
             # A session of its own: Ctrl-C reaches this process alone, which then ends its workers in order.
             self._running[number] = subprocess.Popen(
-                worker_command(self.out), env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                self.command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
 
