@@ -15,7 +15,7 @@ import torch
 from datasets import Audio, ClassLabel, Features, load_dataset
 
 from mubench_hf.data import build, load_split
-from mubench_hf.data.build import deletion_list, _upstream
+from mubench_hf.data.build import _upstream, deletion_list
 from mubench_hf.data.manifest import MANIFEST, read_manifest
 from mubench_hf.data.prepare import load_task_data
 from mubench_hf.errors import BadInput
