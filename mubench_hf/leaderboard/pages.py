@@ -8,23 +8,24 @@ from pathlib import Path
 
 from mubench_hf.leaderboard.board import Board, Row, TableKey
 from mubench_hf.leaderboard.views import (
-    STATED,
     MethodPage,
     ScorePair,
-    gap,
-    is_best,
+    best_rows,
     row_title,
     score_key,
     summary,
 )
 from mubench_hf.models import list_models
 from mubench_hf.results.columns import Column
-from mubench_hf.results.tables import ResultTable
+from mubench_hf.results.gap import GAP
+from mubench_hf.results.grid import MISSING
+from mubench_hf.results.notes import FLOOR, ONE_SEED
+from mubench_hf.results.tables import ResultTable, gap_values, make_cell, signed, signed_interval
 from mubench_hf.results.titles import method_title
+from mubench_hf.runs.cost import TIMES
 from mubench_hf.tasks import get_task
 from mubench_hf.utils.inline import data_url
 
-MISSING = "–"
 WORDS = {
     "higher": "higher is better",
     "lower": "lower is better",
@@ -66,10 +67,11 @@ def board_table(
         order = {True: ("descending", "▼"), False: ("ascending", "▲")}[down] if column == by else None
         heads.append(_column_head(column, order))
     heads.append(_head("Seeds"))
-    body = [_row(every, row, columns) for row in rows]
+    best = [best_rows(every, column) for column in columns]
+    body = [_row(best, row, columns) for row in rows]
     empty = f'<tr><td class="mb-text" colspan="{len(heads)}">No method fits the filter.</td></tr>'
     notes = ResultTable([row.group for row in every], get_task(key.task).title, get_task(key.task).metric).notes
-    if stated := [column.header for column in columns if column.key in STATED]:
+    if stated := [column.header for column in columns if column.key in TIMES]:
         notes.append(f"* {', '.join(stated)}: as stated by whoever ran the method. Nothing can verify them.")
     return _table(table_title(key), heads, body or [empty]) + _list("mb-notes", notes)
 
@@ -110,7 +112,7 @@ def _results_table(title: str, results: Sequence[tuple[TableKey, Row]], board: B
     columns = list(dict.fromkeys(column for key, _ in results for column in board.columns(key)))
     columns.sort(key=lambda column: column.place)
     heads = [_head("Table"), _head("Verified"), *(_column_head(column) for column in columns), _head("Seeds")]
-    body = [_row(board.tables[key], row, columns, key) for key, row in results]
+    body = [_row([best_rows(board.tables[key], each) for each in columns], row, columns, key) for key, row in results]
     return _table(title, heads, body)
 
 
@@ -142,14 +144,17 @@ def _head(text: str, name: str = "") -> str:
 
 
 def _column_head(column: Column, order: tuple[str, str] | None = None) -> str:
-    words = WORDS[column.direction] + ("; stated, cannot be verified" if column.key in STATED else "")
+    words = WORDS[column.direction] + ("; stated, cannot be verified" if column.key in TIMES else "")
     sort, sign = (f' aria-sort="{order[0]}"', f" {order[1]}") if order else ("", "")
-    name = escape(column.header) + "*" * (column.key in STATED)
+    name = escape(column.header) + "*" * (column.key in TIMES)
     return f'<th scope="col"{sort} title="{escape(words)}">{name} {column.arrow}{sign}</th>'
 
 
-def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: TableKey | None = None) -> str:
-    """Return a row, named after its method or, on a method's own page, after its table."""
+def _row(best: Sequence[set[str]], row: Row, columns: Sequence[Column], place: TableKey | None = None) -> str:
+    """Return a row, named after its method or, on a method's own page, after its table.
+
+    ``best`` holds the labels of each column's best rows.
+    """
     group = row.group
     name, more = escape(method_title(group.method)), f"{escape(group.method)}{_differs(row)}"
     if place is not None:
@@ -160,11 +165,9 @@ def _row(every: Sequence[Row], row: Row, columns: Sequence[Column], place: Table
         )
     status = "" if group.status == "ok" else f'<small class="mb-bad">{escape(group.status)}</small>'
     cells = [f'<th scope="row">{name} <small>{more}</small>{status}</th>', f'<td class="mb-text">{_verified(row)}</td>']
-    for column in columns:
-        best = ' class="mb-best"' if is_best(every, row, column) else ""
-        shown = column.direction == "match_retrained" and group.method != "retrain" and gap(row, column) is not None
-        distance = f" <small>({_signed(gap(row, column), column.digits)})</small>" if shown else ""
-        cells.append(f'<td{best} data-key="{escape(score_key(row, column))}">{_cell(row, column)}{distance}</td>')
+    for column, labels in zip(columns, best, strict=True):
+        mark = ' class="mb-best"' if group.label in labels else ""
+        cells.append(f'<td{mark} data-key="{escape(score_key(row, column))}">{_cell(row, column)}</td>')
     cells.append(f"<td>{escape(', '.join(map(str, group.seeds)))}</td>")
     return f'<tr data-method="{escape(group.label)}">{"".join(cells)}</tr>'
 
@@ -177,13 +180,25 @@ def _differs(row: Row) -> str:
 
 
 def _cell(row: Row, column: Column) -> str:
-    found = summary(row, column)
-    if found.mean is None:
-        return f'<span title="{escape("; ".join(found.reasons)[:300])}">{MISSING}</span>'
-    spread = f" <small>±{found.std:.{column.digits}f}</small>" if found.std is not None else ""
-    some, every = found.count, len(row.group.seeds)
-    count = f' <small title="mean over {some} of {every} seeds">{some}/{every}</small>' if some != every else ""
-    return _number(found.mean, column.digits) + spread + count
+    group, metric = row.group, get_task(row.group.task).metric
+    cell = make_cell(group, column, metric)
+    if cell.mean == MISSING:
+        reasons = summary(row, column).reasons or (ONE_SEED,)
+        return f'<span title="{escape("; ".join(reasons)[:300])}">{MISSING}</span>'
+    text = cell.mean + (f" <small>{cell.std}</small>" if cell.std else "")
+    if column.key == GAP:
+        seeds, _ = gap_values(group, column, metric)
+        each = ", ".join(f"seed {seed}: {value:.{column.digits}f}" for seed, value in seeds.items())
+        text = f'<span title="{escape(each)}">{text}</span>'
+    if cell.gap:
+        found = row.group.gap_sample(score_key(row, column))
+        ends = signed_interval(found.interval(), column.digits) if found else ""
+        text += f' <small title="{escape(ends)}">({cell.gap})</small>'
+    if cell.floor:
+        text += f' <small title="two retrained models of different seeds: {FLOOR}">{cell.floor}</small>'
+    if cell.count:
+        text += f' <small title="mean over {cell.count.replace("/", " of ")} seeds">{cell.count}</small>'
+    return text
 
 
 def _verified(row: Row) -> str:
@@ -197,8 +212,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _signed(value: float | None, digits: int) -> str:
-    # Adding zero turns a rounded -0.0 into 0.0.
-    return MISSING if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
+    return MISSING if value is None else signed(value, digits)
 
 
 def _list(name: str, lines: Iterable[str]) -> str:

@@ -12,15 +12,13 @@ from typing import NamedTuple
 
 from mubench_hf.errors import BadInput, unknown_name
 from mubench_hf.leaderboard.board import Board, Row, TableKey
-from mubench_hf.results import tables
 from mubench_hf.results.aggregate import ScoreSummary, origin_text
-from mubench_hf.results.columns import Column
+from mubench_hf.results.columns import TIMES, Column
+from mubench_hf.results.gap import GAP, column_sample, floor_of
+from mubench_hf.results.standing import better_of, standing
 from mubench_hf.results.titles import method_title
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method, list_methods
-
-STATED = ("unlearn_seconds", "retrain_time_ratio")
-"""Scores that nothing but whoever ran the method can know."""
 
 
 def summary(row: Row, column: Column) -> ScoreSummary:
@@ -38,9 +36,12 @@ def score_key(row: Row, column: Column) -> str:
     return column.score_key(get_task(row.group.task).metric)
 
 
-def is_best(rows: Sequence[Row], row: Row, column: Column) -> bool:
-    """Return whether a row is of a best unlearning method in a column of its table."""
-    return tables.is_best([each.group for each in rows], row.group, column, get_task(row.group.task).metric)
+def best_rows(rows: Sequence[Row], column: Column) -> set[str]:
+    """Return the labels of the rows of the best methods in a column of their table, see ``standing``."""
+    if not rows:
+        return set()
+    found = standing([row.group for row in rows], column, get_task(rows[0].group.task).metric)
+    return {row.group.label for place, row in enumerate(rows) if found.is_best(place)}
 
 
 def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, descending: bool = False) -> list[Row]:
@@ -69,7 +70,7 @@ class ScorePair(NamedTuple):
         first: The first method's mean, ``None`` if it has none.
         second: The second's.
         difference: First minus second.
-        better: ``1`` or ``2``, by the column's direction; ``None`` where they are equal or cannot be compared.
+        better: ``1`` or ``2``, by the column's direction; ``None`` where they cannot be told apart or compared.
     """
 
     column: Column
@@ -87,8 +88,7 @@ def side_by_side(first: Row, second: Row, columns: Sequence[Column]) -> list[Sco
         if None in means:
             lines.append(ScorePair(column, *means, None, None))
             continue
-        merits = [tables.merit(row.group, column, get_task(row.group.task).metric) for row in (first, second)]
-        better = None if None in merits or merits[0] == merits[1] else 1 + (merits[1] > merits[0])
+        better = better_of((first.group, second.group), column, get_task(first.group.task).metric)
         lines.append(ScorePair(column, *means, means[0] - means[1], better))
     return lines
 
@@ -105,13 +105,17 @@ def points(rows: Sequence[Row]) -> list[dict[str, str | float]]:
 
 
 def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Return rows as CSV: each score's mean, standard deviation and gap to retrain, with all their digits."""
+    """Return rows as CSV: each score's mean, standard deviation and gap to retrain, with all their digits.
+
+    ``low`` and ``high`` are the 95 % interval of the gap to retrain (of the average gap, its own); ``floor`` stands in
+    the retrained model's row.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     header = [*TableKey._fields, "method", "settings", "external", "status", "seeds", "verified_runs"]
     for column in columns:
         key = score_key(rows[0], column) if rows else column.key
-        header += [key, f"{key}_std", f"{key}_gap_to_retrain"]
+        header += [key, *(f"{key}_{what}" for what in ("std", "gap_to_retrain", "low", "high", "floor"))]
     writer.writerow(header)
     for row in rows:
         group = row.group
@@ -120,9 +124,22 @@ def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
         cells += [group.method, *apart, group.status, " ".join(map(str, group.seeds)), row.verified]
         for column in columns:
             found = summary(row, column)
-            cells += ["" if value is None else value for value in (found.mean, found.std, gap(row, column))]
+            numbers = (found.mean, found.std, gap(row, column), *_bounds(row, column))
+            cells += ["" if value is None else value for value in numbers]
         writer.writerow(cells)
     return stream.getvalue()
+
+
+def _bounds(row: Row, column: Column) -> tuple[float | None, float | None, float | None]:
+    """Return the interval of a row's gap to retrain, and the floor if the row is the retrained model's."""
+    metric = get_task(row.group.task).metric
+    if row.group.method == "retrain":
+        found = None if column in TIMES else floor_of(row.group.samples, column, metric)[1]
+        return (None, None, None) if found is None else (found.low, found.high, found.mean)
+    is_gap = column.key == GAP
+    sample = column_sample(row.group, column, metric) if is_gap else row.group.gap_sample(score_key(row, column))
+    shown = sample.interval() if sample else None
+    return (shown.low, shown.high, None) if shown else (None, None, None)
 
 
 @dataclass(frozen=True)

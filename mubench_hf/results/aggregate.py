@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics.parameters import REFERENCES, SPLITS
+from mubench_hf.results.uncertainty import Sample
+from mubench_hf.runs.draws import draws_of
 from mubench_hf.runs.result import RunResult
 
 MAIN_PREFIXES = tuple(f"{split}_" for split in SPLITS)
@@ -50,12 +52,14 @@ class Group:
         external: Part that is not from this package (``method``, ``model``) → its name and SHA-256.
         runs: Names of the runs.
         made_on: What they were made on, each machine once.
+        busy: How busy the machine was during each averaged run, 0 to 1; ``None`` where it was not recorded.
         status: ``ok`` if every run is, else for example ``diverged 1/3`` or ``diverged 1/3, failed 1/3``.
         averaged: Status of the runs behind the means: ``ok``, or ``diverged`` if no run is ok, or ``failed``.
         status_reasons: Why runs are not ok, each reason once.
         seeds: Seeds of all runs, sorted.
         scores: Score name to its summary over the ``averaged`` runs; empty if all failed.
-        retrain: Means of the retrained model's ok runs; empty if there are none.
+        samples: Score name to its values over the ``averaged`` runs, by seed.
+        retrained: The same of the retrained model's ok runs; empty if there are none.
     """
 
     task: str
@@ -67,12 +71,14 @@ class Group:
     external: dict[str, dict[str, str]]
     runs: tuple[str, ...]
     made_on: tuple[str, ...]
+    busy: tuple[float | None, ...]
     status: str
     averaged: str
     status_reasons: tuple[str, ...]
     seeds: tuple[int, ...]
     scores: dict[str, ScoreSummary]
-    retrain: dict[str, float] = field(default_factory=dict, repr=False)
+    samples: dict[str, Sample] = field(default_factory=dict, repr=False)
+    retrained: dict[str, Sample] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -89,10 +95,17 @@ class Group:
         reasons = self.status_reasons if self.averaged == "failed" else (NOT_REPORTED,)
         return self.scores.get(key, ScoreSummary(None, None, 0, reasons))
 
+    def gap_sample(self, key: str) -> Sample | None:
+        """Return the differences to the retrained model of the same seed; ``None`` if no seed has both."""
+        if key not in self.samples or key not in self.retrained:
+            return None
+        found = self.samples[key].minus(self.retrained[key])
+        return found if found.values else None
+
     def gap_to_retrain(self, key: str) -> float | None:
-        """Return this group's mean minus the retrained model's; ``None`` if either is missing."""
-        mean = self.score(key).mean
-        return None if mean is None or key not in self.retrain else mean - self.retrain[key]
+        """Return the mean difference to the retrained model of the same seed; ``None`` if no seed has both."""
+        found = self.gap_sample(key)
+        return None if found is None else found.mean
 
     @property
     def is_method(self) -> bool:
@@ -222,12 +235,11 @@ def _rank(method: str) -> int:
     return REFERENCES.index(method) if method in REFERENCES else len(REFERENCES)
 
 
-def _references(rows: Mapping[_Row, list[RunResult]]) -> dict[str | None, dict[str, float]]:
-    """Return the retrained model's means, by the original that it started from; if there are several, the preset's."""
-    found: dict[str | None, dict[str, float]] = {}
+def _references(rows: Mapping[_Row, list[RunResult]]) -> dict[str | None, dict[str, Sample]]:
+    """Return the retrained model's scores, by the original that it started from; if there are several, the preset's."""
+    found: dict[str | None, dict[str, Sample]] = {}
     for row in sorted((row for row in rows if row.method == "retrain"), key=lambda row: (len(row.rest), row.rest)):
-        means = {key: found.mean for key, found in _summarise(rows[row], "ok").items() if found.mean is not None}
-        found.setdefault(row.original, means)
+        found.setdefault(row.original, _samples(rows[row], "ok"))
     if len(found) == 1 and None not in found:  # The original is compared with the only one there is.
         found[None] = next(iter(found.values()))
     return found
@@ -257,7 +269,7 @@ def origin_text(origin: Mapping[str, str]) -> str:
     return f"{origin['name']} {origin['sha256'][:8]}"
 
 
-def _group(runs: list[RunResult], differs: dict[str, Any], retrain: dict[str, float]) -> Group:
+def _group(runs: list[RunResult], differs: dict[str, Any], retrained: dict[str, Sample]) -> Group:
     seeds = sorted(run.seed for run in runs)
     for seed, after in zip(seeds, seeds[1:], strict=False):
         if seed == after:
@@ -276,13 +288,27 @@ def _group(runs: list[RunResult], differs: dict[str, Any], retrain: dict[str, fl
         external=first.external,
         runs=tuple(sorted(run.name for run in runs)),
         made_on=tuple(sorted({_machine(run) for run in runs})),
+        busy=tuple(run.cost.get("busy") for run in runs if run.status == averaged),
         status=", ".join(bad) or "ok",
         averaged=averaged,
         status_reasons=tuple(dict.fromkeys(run.status_reason for run in runs if run.status_reason)),
         seeds=tuple(seeds),
         scores=_summarise(runs, averaged),
-        retrain=retrain,
+        samples=_samples(runs, averaged),
+        retrained=retrained,
     )
+
+
+def _samples(runs: list[RunResult], status: str) -> dict[str, Sample]:
+    """Return each score of the runs with ``status`` by seed; none of failed runs."""
+    kept = sorted((run for run in runs if run.status == status != "failed"), key=lambda run: run.seed)
+    drawn = {run.seed: draws_of(run) for run in kept}
+    found = {}
+    for key in sorted(set().union(*(run.scores for run in kept))):
+        values = {run.seed: value for run in kept if (value := run.scores.get(key)) is not None}
+        if values:
+            found[key] = Sample(values, {seed: drawn[seed][key] for seed in values if key in drawn[seed]})
+    return found
 
 
 def _machine(run: RunResult) -> str:

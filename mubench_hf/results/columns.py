@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mubench_hf.metrics import metrics_by_score, score_metric
 from mubench_hf.results.aggregate import MAIN_PREFIXES, Group, split_metrics
+from mubench_hf.runs.cost import TIMES as SCORES_OF_TIME
 
 _ARROWS = {"higher": "↑", "lower": "↓", "match_retrained": "→"}
 
@@ -46,9 +47,11 @@ class Column:
 
 
 SPLIT_HEADERS = dict(zip(MAIN_PREFIXES, ("D_Test", "D_f", "D_r"), strict=True))
+WALL, COMPUTE, _RATIO = SCORES_OF_TIME
 TIMES = (
-    Column("unlearn_seconds", "Seconds", "lower", digits=1, place=40),
-    Column("retrain_time_ratio", "× retrain", "lower", place=50),
+    Column(WALL, "Seconds", "lower", digits=1, place=40),
+    Column(COMPUTE, "CPU/GPU s", "lower", digits=1, place=45),
+    Column(_RATIO, "× retrain", "lower", place=50),
 )
 
 
@@ -68,7 +71,7 @@ def table_columns(groups: Sequence[Group], metric: str | None) -> tuple[Column, 
         Column(prefix, header, _direction(prefix, best), digits, place)
         for (prefix, header), place in zip(SPLIT_HEADERS.items(), (10, 20, 30), strict=True)
     ]
-    columns += TIMES
+    columns += [column for column in TIMES if column.key != COMPUTE or COMPUTE in held]
     columns += [
         Column(each.key, each.header, each.direction, each.digits, each.place)
         for each in dict.fromkeys(known.values())

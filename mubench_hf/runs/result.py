@@ -10,6 +10,7 @@ from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.cost import TIMES, check_cost
+from mubench_hf.runs.draws import check_draws
 from mubench_hf.runs.fields import check_run, require, typed_fields
 from mubench_hf.runs.record import RunId, tag_of
 from mubench_hf.tasks import Variant
@@ -21,7 +22,7 @@ SCHEMA_VERSION = 2
 
 STATUSES = ("ok", "diverged", "failed")
 
-ADDED = ("hashes", "evaluated", "cost")
+ADDED = ("hashes", "evaluated", "cost", "draws")
 """Fields that results of earlier versions lack: what they hold was not recorded then."""
 
 LARGEST_SCORE = 1e12
@@ -64,6 +65,8 @@ class RunResult:
             the ``outputs``, the npz beside the result.
         evaluated: The ``device`` that the scores were measured on and the ``dtype`` of the weights there; empty in
             results of earlier versions, which measured on a CPU.
+        draws: Score name → how it moves when the rows are drawn anew, see ``runs.draws``; empty in results of earlier
+            versions, and without those scores of which nothing says what a row contributes.
     """
 
     task: str
@@ -91,6 +94,7 @@ class RunResult:
     commit: str | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     evaluated: dict[str, str] = field(default_factory=dict)
+    draws: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -104,6 +108,7 @@ class RunResult:
         require(self.status in STATUSES, "status", self.status, f"one of {', '.join(STATUSES)}")
         require(self.world_size >= 1, "world_size", self.world_size, "1 or more")
         check_cost(self.cost)
+        check_draws(self.draws)
         if (self.status == "ok") != (self.status_reason is None):
             raise BadInput(
                 f"Field 'status_reason' is {self.status_reason!r} while status is {self.status!r}; "

@@ -1,66 +1,34 @@
-import io
 import random
 import re
 
 import pytest
-from rich.console import Console
+from result_runs import (
+    COLUMN,
+    COLUMNS,
+    KEYS,
+    SPLITS,
+    draw,
+    groups_of,
+    make_run,
+    many_groups,
+    markdown_rows,
+    markdown_rows_of,
+    seeded,
+)
 
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, heading
 from mubench_hf.results.columns import other_columns, table_columns
-from mubench_hf.results.tables import ResultTable, is_best, make_cell, markdown_table, print_table
-from mubench_hf.runs.result import RunResult
+from mubench_hf.results.tables import ResultTable, column_cells, make_cell, markdown_table
 
-SPLITS = ("test", "forget", "retain")
-KEYS = [*(f"{split}_accuracy" for split in SPLITS), "unlearn_seconds", "retrain_time_ratio", "average_gap",
-        "knowledge_gap", "mia_confidence_svc", "mia_loss_auc", "unlearning_score", "zrf"]  # fmt: skip
-
-
-def make_run(method="scrub", seed=0, scores=None, **changes):
-    values = dict(task="cifar100", variant="full", data_fingerprint="f", deletion_sha256="d", model="vit", del_ratio=5)
-    values |= dict(status="ok", scores=scores or {}, method=method, seed=seed)
-    if changes.get("status", "ok") != "ok":
-        values["status_reason"] = "loss is not finite"
-    return RunResult(**(values | changes))
-
-
-def groups_of(*runs):
-    (groups,) = aggregate(runs)
-    return groups
-
-
-def many_groups(methods, seeds=3):
-    return groups_of(
-        *(make_run(method, seed, {key: random.random() for key in KEYS}) for method in methods for seed in range(seeds))
-    )
-
-
-def draw(groups, width, color=False, **options):
-    stream = io.StringIO()
-    kind = {"force_terminal": True, "color_system": "standard"} if color else {}
-    print_table(groups, console=Console(file=stream, width=width, **kind), **options)
-    return stream.getvalue()
-
-
-def markdown_rows(groups):
-    """Return method -> header -> cell of the Markdown table."""
-    return markdown_rows_of(markdown_table(groups))
-
-
-def markdown_rows_of(text):
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert len({len(row) for row in table}) == 1
-    return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
+NUMBER = r"[±+~-]?\d+\.\d+"
 
 
 def bold_methods(groups, key):
     column = COLUMN[key]
-    return [group.method for group in groups if make_cell(groups, group, column, "accuracy").best]
-
-
-COLUMNS = table_columns(groups_of(make_run(scores=dict.fromkeys(KEYS, 0.5))), "accuracy")
-COLUMN = {column.key: column for column in COLUMNS}
+    return [
+        group.method for group, cell in zip(groups, column_cells(groups, column, "accuracy"), strict=True) if cell.best
+    ]
 
 
 def test_columns_and_their_directions():
@@ -97,33 +65,43 @@ def test_a_score_of_no_known_metric_is_shown_without_a_best_one():
     assert [(each.header, each.title, each.direction) for each in (first, last)] == [
         (name, name, None) for name in ("brilliance|[red]", "zeal")
     ]
-    assert not any(is_best(groups, group, last, "accuracy") for group in groups)
+    assert not any(cell.best for cell in column_cells(groups, last, "accuracy"))
     rows = markdown_rows_of(markdown_table(groups).replace(r"\|", "/"))
     assert rows["a"]["zeal"] == f"{scores['zeal']:.3f}" and r"brilliance/\[red\]" in rows["a"]
     text = draw(groups, 400)
     assert "brilliance|[red] " in text and "brilliance|[red], zeal: of no metric known here" in text
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=[column.key for column in COLUMNS])
+TIMED = ("unlearn_seconds", "retrain_time_ratio")
+
+
+@pytest.mark.parametrize(
+    "column", [column for column in COLUMNS if column.key not in TIMED], ids=lambda column: column.key
+)
 def test_bold_is_the_best_method_in_the_direction_of_the_column(column):
     for _ in range(5):
-        names = ["original", "retrain", "a", "b", "c", "d"]
         key = column.score_key("accuracy")
-        values = {name: random.random() for name in names}
-        groups = groups_of(*(make_run(name, scores={key: value}) for name, value in values.items()))
-        methods = {name: values[name] for name in "abcd"}
+        # Far apart, on both sides of the retrained model's.
+        places = dict(zip("abcd", random.sample([0.05, 0.2, 0.35, 0.6, 0.7, 0.95], 4), strict=True))
+        values = {"original": 0.99, "retrain": 0.5, **places}
+        parts = {part: 0.5 for part in ("test_accuracy", "forget_accuracy", "retain_accuracy", "mia_confidence_svc")}
+        groups = groups_of(
+            *(run for name, value in values.items() for run in seeded(name, {**parts, key: value}, spread=0.001))
+        )
         badness = {
-            "higher": {name: -value for name, value in methods.items()},
-            "lower": methods,
-            "match_retrained": {name: abs(value - values["retrain"]) for name, value in methods.items()},
+            "higher": {name: -value for name, value in places.items()},
+            "lower": places,
+            "match_retrained": {name: abs(value - 0.5) for name, value in places.items()},
         }[column.direction]
-        best = min(badness, key=badness.get)
-        assert [g.method for g in groups if make_cell(groups, g, column, "accuracy").best] == [best]
+        least = min(badness.values())
+        assert bold_methods(groups, column.key) == [name for name in "abcd" if badness[name] < least + 1e-9]
 
 
 def test_original_and_retrain_are_never_bold():
     scores = {"original": 0.9, "retrain": 0.8, "a": 0.2, "b": 0.1}
-    groups = groups_of(*(make_run(name, scores=dict.fromkeys(KEYS, value)) for name, value in scores.items()))
+    groups = groups_of(
+        *(run for name, value in scores.items() for run in seeded(name, dict.fromkeys(KEYS, value), spread=0.001))
+    )
     assert bold_methods(groups, "test_") == ["a"]
     assert bold_methods(groups, "zrf") == ["a"]
     assert bold_methods(groups, "average_gap") == ["b"]
@@ -133,7 +111,7 @@ def test_methods_with_diverged_runs_are_never_bold():
     def main(value):
         return {f"{split}_accuracy": value for split in SPLITS}
 
-    ok = [make_run("a", seed, main(0.3)) for seed in range(2)]
+    ok = [make_run(name, seed, main(0.3)) for name in ("a", "retrain") for seed in range(2)]
     partly = [make_run("b", 0, main(0.9)), make_run("b", 1, main(0.1), status="diverged")]
     wholly = [make_run("c", seed, main(0.99), status="diverged") for seed in range(2)]
     assert bold_methods(groups_of(*ok, *partly, *wholly), "test_") == ["a"]
@@ -145,17 +123,24 @@ def test_methods_with_diverged_runs_are_never_bold():
 
 
 def test_equal_methods_are_both_bold():
-    groups = groups_of(
-        *(make_run(name, scores={"test_accuracy": value}) for name, value in {"a": 0.5, "b": 0.5, "c": 0.4}.items())
-    )
+    places = {"retrain": 0.5, "a": 0.5, "b": 0.5, "c": 0.4}
+    groups = groups_of(*(run for name, value in places.items() for run in seeded(name, {"test_accuracy": value})))
     assert bold_methods(groups, "test_") == ["a", "b"]
 
 
 def test_equal_gaps_are_equally_bold():
-    retrained, gap = random.random(), random.random() / 9
-    scores = {"retrain": retrained, "a": retrained + gap, "b": retrained - gap, "c": retrained + 1.001 * gap}
-    groups = groups_of(*(make_run(name, scores={"forget_accuracy": value}) for name, value in scores.items()))
+    retrained, gap = random.random(), 0.01 + random.random() / 9
+    scores = {"retrain": retrained, "a": retrained + gap, "b": retrained - gap, "c": retrained + 1.2 * gap}
+    groups = groups_of(*(run for name, value in scores.items() for run in seeded(name, {"forget_accuracy": value})))
     assert bold_methods(groups, "forget_") == ["a", "b"]
+
+
+def test_one_seed_tells_nothing_apart():
+    groups = groups_of(*(make_run(name, 0, dict.fromkeys(KEYS, random.random())) for name in ("retrain", "a", "b")))
+    assert not any(cell.best for column in COLUMNS for cell in column_cells(groups, column, "accuracy"))
+    text = markdown_table(groups)
+    assert "nothing is bold: two retrained models" in text and "by seed" not in text and "interval" not in text
+    assert markdown_rows(groups)["retrain"]["Gap ↓"] == "–"
 
 
 def test_a_mean_over_some_seeds_says_so_and_is_not_the_best():
@@ -163,7 +148,7 @@ def test_a_mean_over_some_seeds_says_so_and_is_not_the_best():
     part = [
         make_run("b", seed, {"zrf": 0.2 if seed else None}, reasons={} if seed else {"zrf": "NaN"}) for seed in range(3)
     ]
-    groups = groups_of(make_run("retrain", scores={"zrf": 0.1}), *whole, *part)
+    groups = groups_of(*seeded("retrain", {"zrf": 0.1}), *whole, *part)
     assert bold_methods(groups, "zrf") == ["a"]
     assert markdown_rows(groups)["b"]["ZRF →"] == "0.200 ±0.000 (+0.100) [2/3]"
     text = draw(groups, 200)
@@ -181,32 +166,33 @@ def test_nothing_is_closest_to_a_retrained_model_that_is_not_there():
 def test_cells_hold_mean_deviation_and_signed_gap():
     groups = groups_of(
         make_run("retrain", 0, {"forget_accuracy": 0.5, "unlearn_seconds": 1234.56}),
+        make_run("retrain", 1, {"forget_accuracy": 0.5, "unlearn_seconds": 1234.56}),
         make_run("a", 0, {"forget_accuracy": 0.25, "unlearn_seconds": 10}),
         make_run("a", 1, {"forget_accuracy": 0.5, "unlearn_seconds": 30}),
         make_run("b", 0, {"forget_accuracy": 0.50004}),
         make_run("b", 1, {"forget_accuracy": 0.49990}),
     )
     groups = [group for group in groups if group.method != "b"] + [group for group in groups if group.method == "b"]
-    a = make_cell(groups, groups[1], COLUMN["forget_"], "accuracy")
+    a = make_cell(groups[1], COLUMN["forget_"], "accuracy")
     assert (a.mean, a.std, a.gap) == ("0.375", "±0.177", "-0.125")  # sqrt(2 * 0.125**2 / 1)
-    seconds = make_cell(groups, groups[1], COLUMN["unlearn_seconds"], "accuracy")
+    seconds = make_cell(groups[1], COLUMN["unlearn_seconds"], "accuracy")
     assert (seconds.mean, seconds.std, seconds.gap) == ("20.0", "±14.1", "")
-    retrain = make_cell(groups, groups[0], COLUMN["forget_"], "accuracy")
-    assert (retrain.mean, retrain.std, retrain.gap) == ("0.500", "", "")
+    retrain = make_cell(groups[0], COLUMN["forget_"], "accuracy")
+    assert (retrain.mean, retrain.std, retrain.gap, retrain.floor) == ("0.500", "±0.000", "", "~0.000")
     # A gap that rounds to nothing has no direction.
-    assert make_cell(groups, groups[2], COLUMN["forget_"], "accuracy").gap == "+0.000"
+    assert make_cell(groups[2], COLUMN["forget_"], "accuracy").gap == "+0.000"
 
 
 def test_markdown_row():
     groups = groups_of(
-        make_run("retrain", scores={"zrf": 0.5, "test_accuracy": 0.8}),
-        make_run("rand_label", scores={"zrf": 0.75, "test_accuracy": 0.75}),
-        make_run("ssd", scores={"zrf": 0.125, "test_accuracy": 0.5}),
+        *seeded("retrain", {"zrf": 0.5, "test_accuracy": 0.8}, seeds=2, spread=0.01),
+        *seeded("rand_label", {"zrf": 0.75, "test_accuracy": 0.75}, seeds=2, spread=0.01),
+        *seeded("ssd", {"zrf": 0.125, "test_accuracy": 0.5}, seeds=2, spread=0.01),
     )
     rows = markdown_rows(groups)
-    assert rows["retrain"]["ZRF →"] == "0.500"
-    assert rows[r"rand\_label"]["ZRF →"] == "**0.750** (+0.250)"
-    assert rows["ssd"]["ZRF →"] == "0.125 (-0.375)"
+    assert rows["retrain"]["ZRF →"] == "0.500 ±0.007 ~0.010"
+    assert rows[r"rand\_label"]["ZRF →"] == "**0.750 ±0.007** (+0.250)"
+    assert rows["ssd"]["ZRF →"] == "0.125 ±0.007 (-0.375)"
 
 
 def test_missing_scores_are_dashes_and_their_reasons_stand_below():
@@ -253,12 +239,12 @@ def test_mini_data_are_named_as_such():
 def test_main_columns_follow_the_metric_of_the_task():
     scores = {f"{split}_{metric}": value for metric, value in (("rouge_l", 0.25), ("bleu", 0.5)) for split in SPLITS}
     groups = groups_of(make_run(scores=scores))
-    assert [make_cell(groups, groups[0], column, "rouge_l").mean for column in COLUMNS[:3]] == ["0.250"] * 3
+    assert [make_cell(groups[0], column, "rouge_l").mean for column in COLUMNS[:3]] == ["0.250"] * 3
     assert "rouge_l on test" in draw(groups, 200, metric="rouge_l")
     with pytest.raises(BadInput, match="metric="):
         ResultTable(groups)
     only = groups_of(make_run(scores={f"{split}_rouge_l": 0.125 for split in SPLITS}))
-    assert markdown_rows(only)["scrub"]["D_r ↑"] == "**0.125**"
+    assert markdown_rows(only)["scrub"]["D_r ↑"] == "0.125"
 
 
 def test_tables_of_different_data_are_not_joined():
@@ -273,12 +259,12 @@ def test_every_number_is_whole_at_any_width(width):
     text = draw(groups, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    found = re.findall(r"[±+-]?\d+\.\d+", text)
+    found = re.findall(NUMBER, text.split("Gap to retrain by seed")[0])
     wanted = []
     for group in groups:
         for column in COLUMNS:
-            cell = make_cell(groups, group, column, "accuracy")
-            wanted += [part for part in (cell.mean, cell.std, cell.gap) if part]
+            cell = make_cell(group, column, "accuracy")
+            wanted += re.findall(NUMBER, f"{cell.mean} {cell.std} {cell.gap} {cell.floor}")
     assert sorted(found) == sorted(wanted)
 
 
@@ -303,18 +289,19 @@ def test_many_settings_leave_the_numbers_their_room():
 
 def test_one_table_at_120_columns_and_several_at_80():
     groups = many_groups(["original", "retrain", "curriculum_scrub"])
-    assert [draw(groups, width).count("Method") for width in (300, 120, 80)] == [1, 1, 2]
-    assert draw(groups, 300).count("\n") < draw(groups, 120).count("\n")
+    main = {width: draw(groups, width).split("Gap to retrain by seed")[0] for width in (300, 120, 80)}
+    assert [text.count("Method") for text in main.values()] == [1, 1, 2]
+    assert main[300].count("\n") < main[120].count("\n")
 
 
 def test_styles_in_a_terminal():
     groups = groups_of(
-        make_run("retrain", scores={"zrf": 0.5}),
-        make_run("a", scores={"zrf": 0.25}),
+        *seeded("retrain", {"zrf": 0.5}, seeds=2),
+        *seeded("a", {"zrf": 0.25}, seeds=2),
         make_run("b", scores={"zrf": 0.5}, status="diverged"),
     )
     text = draw(groups, 300, color=True)
-    assert "\x1b[1m0.250\x1b[0m" in text  # bold
+    assert "\x1b[1m0.250 ±0.000\x1b[0m" in text  # bold
     assert re.search(r"\x1b\[2m \(-0\.250\)\x1b\[0m", text)  # dim
     assert "\x1b[31mdiverged 1/1\x1b[0m" in text  # red
     assert "\x1b[1m0.500" not in text
