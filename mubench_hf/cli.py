@@ -23,6 +23,7 @@ USAGE = """usage: mubench COMMAND ...
   sweep TASK ... [--set M.S=V,V] ...    a grid of runs over ratios, seeds and settings, here or on a cluster
   sweep status OUT                      how far a sweep is
   tune TASK --method M ... --trials N   choose settings on rows that are not reported
+  shadow TASK --models N ...            many models that saw D_f or did not, for metrics that read them
   demo [DIR]                            look at finished runs in a browser
   publish dataset|model|metric|space NAME ...
                                         show what would go to the Hub; with --push, send it
@@ -33,8 +34,8 @@ USAGE = """usage: mubench COMMAND ...
 
 
 COMMANDS = (
-    "list", "build", "train", "unlearn", "plan", "evaluate", "table", "run", "sweep", "tune", "demo", "publish",
-    "submit",
+    "list", "build", "train", "unlearn", "plan", "evaluate", "table", "run", "sweep", "tune", "shadow", "demo",
+    "publish", "submit",
 )  # fmt: skip
 """Modules of `commands`; each is imported only when it is called."""
 

@@ -14,7 +14,7 @@ FLOW = ("errors", "utils", "tasks", "data", "models", "kinds", "trainers", "metr
         "leaderboard", "demo", "commands", "scripts", "cli")  # fmt: skip
 NEVER = {("trainers", "metrics"), ("metrics", "tasks"), ("metrics", "data"), ("metrics", "models"),
          ("metrics", "kinds"), ("metrics", "trainers")}  # fmt: skip
-METRIC_HELPERS = ("answers", "attacks", "checks")
+METRIC_HELPERS = ("answers", "attacks", "checks", "populations")
 
 
 def layer(module: str) -> str | None:

@@ -34,6 +34,7 @@ RIGHT = {
     "run": ["run", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42"],
     "sweep": ["sweep", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42", "--launcher",
               "none"],
+    "shadow": ["shadow", "cifar100", "--mini", "--models", "2", "--out", "new"],
     "run of own data": ["run", *DATA, "--model", "bert", "--methods", "finetune", "--seeds", "42"],
     "demo": ["demo", "bench", "--no_browser"],
     "publish dataset": ["publish", "dataset", "cifar100", "--mini", "--out", "bench", "--org", "me"],
@@ -118,6 +119,9 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
                         "finetune.learning_rate=fast", "finetune.nothing=1", "finetune.out=x", "=", "a\nb"],
               "--seconds": ["unlearn", "start=3", "unlearn=-1", "unlearn=soon"], "--engine": ["image", "image=x"],
               "--raw": ["nowhere", "bench"]},
+    "shadow": {"--out": FOLDERS, "--model": NASTY, "--models": [*NO_COUNT, "1"], "--jobs": NO_COUNT,
+               "--index": [*NO_WHOLE, "-1", "2"], "--seed": NO_SEED, "--del_ratio": NO_RATIO,
+               "--kind": ["", "quarter", "\x07"], "--method": [*NASTY, "scrubb"], "--raw": ["nowhere", "bench"]},
     "publish dataset": {"--out": ["", "nowhere", "empty", "file"], "--org": NASTY},
     "publish model": {"--out": ["", "nowhere", "empty", "file"], "--org": NASTY, "--del_ratio": [*NO_RATIO, "3"]},
     "publish metric": {"--org": NASTY},
@@ -135,7 +139,7 @@ WRONG_VALUES["unlearn an adapter"] = {
 WRONG_VALUES["run of own data"] = WRONG_VALUES["build of own data"]
 
 POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY),
-             "sweep": (1, NASTY), "evaluate": (1, NO_FOLDERS), "table": (1,
+             "sweep": (1, NASTY), "shadow": (1, NASTY), "evaluate": (1, NO_FOLDERS), "table": (1,
 
 
 

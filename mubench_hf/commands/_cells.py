@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 
-from mubench_hf.commands import build, evaluate, table, train, unlearn
+from mubench_hf.commands import build, evaluate, shadow, table, train, unlearn
 from mubench_hf.commands._arguments import bring_metrics, metrics_flag
 from mubench_hf.errors import BadInput
 from mubench_hf.models.device import give_back_memory
@@ -34,6 +34,7 @@ class CellRunner:
             "train": partial(train.main, rows=self._rows),
             "evaluate": partial(evaluate.main, rows=self._rows),
             "unlearn": partial(unlearn.main, rows=self._rows),
+            "shadow": partial(shadow.main, rows=self._rows),
             "table": table.main,
         }
 

@@ -18,6 +18,7 @@ WHAT = {
     "teacher": "scores of originals, with tables for teachers",
     "retrain": "retrained models",
     "unlearn": "unlearned models",
+    "shadow": "shadow models",
     "table": "tables and pictures",
 }
 

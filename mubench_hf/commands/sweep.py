@@ -128,9 +128,9 @@ def _manifest(arguments: Any) -> tuple[Manifest, int | None]:
     given = {name: getattr(arguments, name) for name in ("model", "methods", "seeds")}
     given = {name: value for name, value in given.items() if value is not None}
     listed = arguments.tasks if list(arguments.tasks) != ["all"] else [task.name for task in tasks]
-    references = {get_method(each).method_key(): _portable(each) for each in given.get("methods", PAPER_METHODS)}
+    references = {get_method(each).method_key(): portable(each) for each in given.get("methods", PAPER_METHODS)}
     settings = settings_of(arguments.settings, [key for key in references if key != "retrain"])
-    choices, metrics = [], [_portable(each) for each in arguments.metrics]
+    choices, metrics = [], [portable(each) for each in arguments.metrics]
     for task, name in zip(tasks, listed, strict=True):
         place = task.name if len(tasks) > 1 else "."
         first = ratios[0] if ratios else None
@@ -138,16 +138,16 @@ def _manifest(arguments: Any) -> tuple[Manifest, int | None]:
         choices.append(
             Choice(
                 pipeline,
-                _portable(name),
+                portable(name),
                 references,
                 ratios or [pipeline.setup.del_ratio],
                 place,
-                _portable(arguments.model) if arguments.model else None,
+                portable(arguments.model) if arguments.model else None,
                 str(Path(arguments.raw).absolute()) if arguments.raw else None,
                 metrics,
             )
         )
-    asked = {"tasks": [_portable(name) for name in listed], "variant": arguments.variant, "model": arguments.model}
+    asked = {"tasks": [portable(name) for name in listed], "variant": arguments.variant, "model": arguments.model}
     asked |= {"methods": list(references.values()), "del_ratio": choices[0].ratios, "set": settings}
     asked |= {"seeds": given.get("seeds", list(SEEDS))} | ({"metrics": metrics} if metrics else {})
     cells = grid(choices, settings)
@@ -234,7 +234,7 @@ def _weights_bytes(spec: Any) -> int | None:
         return 4 * sum(weight.numel() for weight in random_model(spec).parameters())
 
 
-def _portable(reference: str) -> str:
+def portable(reference: str) -> str:
     """Return a reference as it works in any folder: files and folders with their whole path."""
     place, colon, name = reference.partition(":")
     return f"{Path(place).absolute()}{colon}{name}" if _is_path(reference) else reference

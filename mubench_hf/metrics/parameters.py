@@ -101,6 +101,40 @@ _OUTPUTS = (
 _WHOSE = {"original": "of the original", "retrain": "of the model retrained with the same seed"}
 _FROM = _WHOSE | {outputs_of(name): f"among the kept outputs {whose}" for name, whose in _WHOSE.items()}
 
+POPULATIONS = ("shadow models", "unlearned shadow models", "unlearned population", "retrained population")
+"""Many models of other seeds, or that saw other rows, see docs/shadow.md."""
+
+_OF_POPULATIONS = (
+    Parameter(
+        "shadow_{split}_log_odds",
+        POPULATIONS[0],
+        "float [models, n]",
+        "log(p_y / (1 - p_y)) of each row under models that saw D_r and half of D_f",
+    ),
+    Parameter("shadow_{split}_member", POPULATIONS[0], "bool [models, n]", "whether such a model saw the row"),
+    Parameter(
+        "unlearned_shadow_{split}_log_odds",
+        POPULATIONS[1],
+        "float [models, n]",
+        "the same log-odds after the run's method made each of these models forget its half",
+    ),
+    Parameter(
+        "unlearned_shadow_{split}_member", POPULATIONS[1], "bool [models, n]", "whether such a model had seen the row"
+    ),
+    Parameter(
+        "population_{split}_margins",
+        POPULATIONS[2],
+        "float [models, n]",
+        "true class's logit minus the logsumexp of the others, under models of other seeds that the method unlearned",
+    ),
+    Parameter(
+        "retrain_population_{split}_margins",
+        POPULATIONS[3],
+        "float [models, n]",
+        "the same margins under retrained models of other seeds",
+    ),
+)
+
 PARAMETERS = (
     *_OF_SPLITS,
     *_OUTPUTS,
@@ -109,6 +143,7 @@ PARAMETERS = (
         for run, whose in _WHOSE.items()
         for each in _OUTPUTS
     ),
+    *_OF_POPULATIONS,
     Parameter("{split}_correctness", RUN, "float [n] in [0, 1]", "the task's own score row by row, if it has one"),
     Parameter("{split}_score", RUN, "float", "the task's own score on a split"),
     *(Parameter(f"{run}_{{split}}_score", run, "float", f"that score {whose}") for run, whose in _WHOSE.items()),

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from mubench_hf.metrics.parameters import REFERENCES, outputs_of
+from mubench_hf.metrics.parameters import POPULATIONS, REFERENCES, outputs_of
 from mubench_hf.runs.choice import Reference, behind, choose, sources_of
 from mubench_hf.runs.evaluate import from_outside
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import score
+from mubench_hf.runs.shadows.reading import population_sources
 from mubench_hf.runs.store import Results, has_logits, kept_names, load_logits, reference_results
 from mubench_hf.tasks import known_task
 
@@ -68,7 +69,11 @@ def completed(
         return result
     references = reference_results(result, result.run, results)
     references = {name: known.get(found.name, found) for name, found in references.items()}
-    available = {*references, *(outputs_of(name) for name, run in references.items() if has_logits(run.name, results))}
+    available = {
+        *references,
+        *POPULATIONS,
+        *(outputs_of(name) for name, run in references.items() if has_logits(run.name, results)),
+    }
     # A score that a run can never have, such as an original's time to forget, has a reason of another kind.
     waiting = {key for key, why in result.reasons.items() if why.startswith("needs") and sources_of(key) & available}
     asked = [*metrics, *behind(waiting)]
@@ -82,7 +87,8 @@ def completed(
         seed=result.seed,
         seconds=result.scores.get("unlearn_seconds"),
         asked=asked,
-        sources=reference_outputs(result, outputs, references, results),
+        sources=reference_outputs(result, outputs, references, results)
+        | population_sources(result, result.run, references, results),
         **{name: found.scores for name, found in references.items()},
     )
     stated = {key: value for key, value in result.scores.items() if value is not None}

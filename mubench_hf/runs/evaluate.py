@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import Source, score
 from mubench_hf.runs.setup import recorded_model
+from mubench_hf.runs.shadows.reading import population_sources
 from mubench_hf.runs.store import check_same_run, load_named_result, reference_results, save_logits, save_result
 from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.processes import by_first, together
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from mubench_hf.data.prepare import TaskData
+    from mubench_hf.kinds.measures import Measure
 
 
 class Measured(NamedTuple):
@@ -102,7 +104,8 @@ def _scored(
         outputs,
         data,
         metrics=asked,
-        sources=reference_outputs(record, outputs, references, results),
+        sources=reference_outputs(record, outputs, references, results)
+        | population_sources(record, run, references, results),
         **{name: found.scores for name, found in references.items()},
     )
     result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256}, evaluated=evaluated)
@@ -134,6 +137,35 @@ def measure_checkpoint(
     Raises:
         BadInput: If the run is not finished, or was made with other data than these.
     """
+    return _measured(
+        checkpoint,
+        record,
+        data,
+        device,
+        lambda measure, model: measure.measure(model, data, record.run.seed, keep=keep, wanted=wanted),
+    )
+
+
+def measure_truths(
+    checkpoint: Path | str, record: RunRecord, data: TaskData, *, device: torch.device | None = None
+) -> dict[str, np.ndarray]:
+    """Return ``<split>_logits`` and ``<split>_labels`` of a run, see ``Measure.truths``.
+
+    The arguments are those of ``measure_checkpoint``, whose logits these are.
+
+    Raises:
+        BadInput: As ``measure_checkpoint``, or if models of the task's kind give a row's truth no probability.
+    """
+    return _measured(checkpoint, record, data, device, lambda measure, model: measure.truths(model, data)).outputs
+
+
+def _measured(
+    checkpoint: Path | str,
+    record: RunRecord,
+    data: TaskData,
+    device: torch.device | None,
+    work: Callable[[Measure, PreTrainedModel], dict[str, np.ndarray]],
+) -> Measured:
     from mubench_hf.kinds.measures import get_measure
     from mubench_hf.models.device import (
         device_name,
@@ -167,7 +199,7 @@ def measure_checkpoint(
         exact_arithmetic(device, threads),
         reading(f"The model {checkpoint} cannot be measured on these rows"),
     ):
-        outputs = get_measure(data.task.kind).measure(model, data, record.run.seed, keep=keep, wanted=wanted)
+        outputs = work(get_measure(data.task.kind), model)
     evaluated = {"device": device_name(device), "dtype": str(model.dtype).removeprefix("torch.")}
     del model
     give_back_memory(circles=False)

@@ -70,6 +70,12 @@ class RunProgress:
             self._whole = self._bars.add_task("whole run", total=parts)
             yield
 
+    def reached(self, done: int, line: str) -> None:
+        """Show how many parts others have finished; outside a terminal, a line says it."""
+        self._bars.update(self._whole, completed=done)
+        if not self.console.is_terminal:
+            self.console.print(line, highlight=False, markup=False)
+
     @contextmanager
     def part(self, name: str) -> Iterator[Part]:
         """Show one part while inside, and print its line at the end."""

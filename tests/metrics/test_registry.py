@@ -24,7 +24,7 @@ from mubench_hf.metrics.parameters import PARAMETERS, legal_parameters, paramete
 
 ROOT = Path(__file__).parents[2]
 NAMES = list(declared_metrics())
-HELPERS = {"answers", "attacks", "checks"}
+HELPERS = {"answers", "attacks", "checks", "populations"}
 each_metric = pytest.mark.parametrize("name", NAMES)
 
 

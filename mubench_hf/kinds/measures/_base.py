@@ -129,6 +129,26 @@ class Measure(ABC):
         """
         return wanted is None or name in wanted
 
+    def check_truths(self) -> None:  # noqa: B027
+        """Check that models of this kind give a row's truth a probability.
+
+        Raises:
+            BadInput: If they do not.
+        """
+
+    def truths(self, model: Any, data: TaskData) -> dict[str, np.ndarray]:
+        """Return ``<split>_logits`` and ``<split>_labels`` of ``measure``, and whatever costs no more.
+
+        Args:
+            model: The checkpoint; it is not changed.
+            data: The task's rows, prepared for it.
+
+        Raises:
+            BadInput: As ``check_truths``.
+        """
+        self.check_truths()
+        return self.measure(model, data, 0, wanted=())
+
     def given(self, task: TaskSpec, features: Features) -> tuple[str, ...]:
         """Return the input columns that a model is shown; its answer is compared with the others.
 

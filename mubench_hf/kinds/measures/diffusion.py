@@ -11,6 +11,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
+from mubench_hf.errors import BadInput
 from mubench_hf.kinds.measures._base import Measure, RowAnswer, truth_logits
 from mubench_hf.models.outputs import evaluating, over_batches
 from mubench_hf.utils.processes import spread
@@ -64,6 +65,17 @@ class DiffusionMeasure(Measure):
         found = {"logits": logits, "labels": labels, **self._images(model, rows, data)}
         _beside(data.judge, torch.device("cpu"))
         return found
+
+    def check_truths(self) -> None:
+        """Refuse: the error of predicted noise is no probability of the image.
+
+        Raises:
+            BadInput: Always.
+        """
+        raise BadInput(
+            "Denoisers give a row's image no probability, so it has no log-odds, and there are no shadow models for "
+            "rmia, lira_offline, ulira and klom. Use metrics of denoising errors."
+        )
 
     def _losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
         collate = FlaggedCollator(data.collator).without_flags

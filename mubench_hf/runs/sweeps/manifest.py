@@ -19,11 +19,11 @@ FORMAT = 1
 
 FOLDER, FILE = "sweep", "manifest.jsonl"
 
-STAGES = ("data", "original", "teacher", "retrain", "unlearn", "table")
+STAGES = ("data", "original", "teacher", "retrain", "unlearn", "shadow", "table")
 """In the order of work: data sets; originals; their scores at each ratio, with the tables of outputs that teachers are
-read from; retrained models; unlearned models; tables and pictures."""
+read from; retrained models; unlearned models; shadow models; tables and pictures."""
 
-COMMANDS = ("build", "train", "evaluate", "unlearn", "table")
+COMMANDS = ("build", "train", "evaluate", "unlearn", "shadow", "table")
 """What a cell may run."""
 
 LARGEST = 2**30
