@@ -30,7 +30,7 @@ from mubench_hf.hub.download import split_name
 from mubench_hf.hub.verify import Verification, verify_checkpoint
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.results.tables import print_table
-from mubench_hf.runs.agreement import UNKNOWN
+from mubench_hf.runs.agreement import FACTOR, FLIPPED_ROWS, FLOOR, ROUNDING, UNKNOWN
 from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.evaluate import evaluate_checkpoint
 from mubench_hf.runs.record import RECORD, load_record
@@ -90,16 +90,17 @@ def evaluate_into(
 
 def show(verification: Verification, console: Console) -> None:
     """Print stated and recomputed scores side by side and, below, whether they agree."""
-    table = Table(Column("Score", no_wrap=True), "Stated", "Recomputed", "Agrees", "", box=SIMPLE_HEAD)
+    table = Table(Column("Score", no_wrap=True), "Stated", "Recomputed", "Allowed", "Agrees", "", box=SIMPLE_HEAD)
     for score in verification.checks:
         values = ("–" if value is None else f"{value:.6g}" for value in (score.stated, score.found))
-        table.add_row(Text(shown(score.key)), *values, score.agrees, Text(shown(score.note)))
+        allowed = "–" if score.tolerance is None else f"± {score.tolerance:.2g}"
+        table.add_row(Text(shown(score.key)), *values, allowed, score.agrees, Text(shown(score.note)))
     print(f"\n{verification.repo} at {verification.revision}")
     console.print(table)
     print(
-        "Same processor and packages as stated: scores must be equal."
-        if verification.alike
-        else "Another processor or other packages than stated: small differences are allowed, see `closely`."
+        f"Allowed: {FACTOR:g} times what noise of {ROUNDING:g} of the spread of the outputs measured here changes in a "
+        f"score,\nat least {FLOOR:g}; where texts are written, {FLIPPED_ROWS} rows may turn over.\n"
+        "Nothing that is published of the hardware, the packages or the device changes this."
     )
     unknown = [score.key for score in verification.checks if score.agrees == UNKNOWN]
     if unknown:

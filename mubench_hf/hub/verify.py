@@ -12,15 +12,13 @@ import numpy as np
 from mubench_hf.errors import BadInput
 from mubench_hf.hub.bundle import RESULT
 from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
-from mubench_hf.metrics.parameters import SPLITS, every_source, outputs_of
+from mubench_hf.metrics.parameters import every_source, outputs_of
 from mubench_hf.runs.agreement import (
     WRONG,
     ScoreCheck,
     check_scores,
     external_scores,
-    made_alike,
-    measured_alike,
-    weights_tolerance,
+    weights_tolerances,
 )
 from mubench_hf.runs.choice import behind, choose
 from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
@@ -43,13 +41,11 @@ class Verification:
         repo: Repository ``org/name``.
         revision: Full hash of the commit that was read.
         checks: One per stated score.
-        alike: Whether processor and packages are those that the scores were made with, so that equality was asked for.
     """
 
     repo: str
     revision: str
     checks: list[ScoreCheck]
-    alike: bool
 
     @property
     def differing(self) -> list[ScoreCheck]:
@@ -67,8 +63,10 @@ def verify_checkpoint(
 ) -> Verification:
     """Compute every score of a published checkpoint again.
 
-    Times are those of its ``run.json``. Its data set is read from ``out`` or else from its organisation on the Hub, and
-    so are the results of its original and of the retrained model of the same seed that scores are compared with.
+    How far stated scores may lie from these hangs on what is measured here alone, see ``weights_tolerances``: nothing
+    that is published of the hardware, the packages or the device changes it. Times are those of its ``run.json``. Its
+    data set is read from ``out`` or else from its organisation on the Hub, and so are the results of its original and
+    of the retrained model of the same seed that scores are compared with.
 
     Args:
         name: Repository ``org/name`` or ``org/name@revision``.
@@ -81,6 +79,8 @@ def verify_checkpoint(
         BadInput: If the repository is no checkpoint of this benchmark, states no scores or those of another run, or its
             data set is neither built nor on the Hub.
     """
+    import torch
+
     from mubench_hf.runs.train import load_rows
 
     repo, revision = split_name(name, revision)
@@ -94,19 +94,21 @@ def verify_checkpoint(
         measured = measure_checkpoint(folder, record, beside, wanted=arrays, device=device)
         outputs = {name: np.array(values) for name, values in measured.outputs.items()}
     references = _references(record, stated, org)
-    scores = {name: result.scores for name, result in references.items()}
-    found = evaluate_run(record, outputs, data, metrics=asked, **scores)
-    alike = made_alike(stated) and measured_alike(stated.evaluated, measured.evaluated)
-    rows = min(len(outputs[f"{split}_labels"]) for split in SPLITS)
+    compared = {name: result.scores for name, result in references.items()}
+
+    def scored(outputs: dict[str, np.ndarray]) -> RunResult:
+        return evaluate_run(record, outputs, data, metrics=asked, **compared)
+
+    found, dtype = scored(outputs), getattr(torch, measured.evaluated["dtype"])
     checks = check_scores(
         stated,
         found.scores,
         found.reasons,
-        tolerance=weights_tolerance(rows=rows, alike=alike),
+        tolerance=weights_tolerances(outputs, lambda noisy: scored(noisy).scores, eps=torch.finfo(dtype).eps),
         missing=every_source() - references.keys() - {stated.method, outputs_of(stated.method)},
         outside=external_scores(stated),
     )
-    return Verification(repo, folder.name, checks, alike)
+    return Verification(repo, folder.name, checks)
 
 
 def _stated(repo: str, folder: Path) -> RunResult:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from mubench_hf.metrics.parameters import ROWS, SPLITS, kept_outputs
 from mubench_hf.runs.choice import TIME_RATIO, sources_of
-from mubench_hf.runs.environment import describe_environment
 from mubench_hf.runs.result import RunResult
 
 LAST_DIGITS = 1e-6
 """How far scores of the very same outputs may differ: another processor rounds the last digits of a sum differently."""
 
 FLIPPED_ROWS, LEAST = 2, 1e-3
-"""How far scores of the same weights may differ: the last bits of a sum can flip a row whose two best answers nearly
-tie, and a score over two splits can count two such rows. With many rows it is ``LEAST``."""
+"""How far scores of the same weights may differ where texts are written: the last bits of a sum can turn over a token
+whose two best choices nearly tie, and the whole text after it. With many rows it is ``LEAST``."""
+
+ROUNDING, DRAWS, FACTOR, FLOOR = 1e-4, 4, 2.0, 1e-5
+"""Noise on outputs of float32, as a share of their spread; how often it is drawn; what the largest change of a score is
+multiplied with; and the least tolerance. Outputs of two instruction sets differ by 3e-7 of their spread."""
 
 TIMES = ("unlearn_seconds", TIME_RATIO)
 """Scores that cannot be measured again: they are taken from the record, and must equal the stated ones exactly."""
@@ -32,6 +38,8 @@ class ScoreCheck:
         found: The value computed again; ``None`` if there is none.
         agrees: ``exactly``, ``closely`` (within the tolerance), ``unknown`` (not judged), or ``no``.
         note: A remark on the comparison.
+        tolerance: How far the two may lie apart, relative to the stated value if that is above 1; ``None`` if they were
+            not compared.
     """
 
     key: str
@@ -39,6 +47,7 @@ class ScoreCheck:
     found: float | None
     agrees: str
     note: str = ""
+    tolerance: float | None = None
 
     @property
     def withheld(self) -> bool:
@@ -55,14 +64,52 @@ class ScoreCheck:
         return f"score {self.key}: stated {self.stated}, recomputed {self.found}."
 
 
-def weights_tolerance(*, rows: int, alike: bool) -> float:
-    """Return the tolerance for scores that were computed again from the same weights.
+def weights_tolerances(
+    outputs: Mapping[str, np.ndarray],
+    scored: Callable[[dict[str, np.ndarray]], Mapping[str, float | None]],
+    *,
+    eps: float,
+) -> dict[str, float]:
+    """Return how far each score may lie from that of the same weights on another machine.
+
+    It is found from what was computed here alone: the scores of outputs with a little noise, far more than rounding
+    makes. What somebody says of the hardware that scores were made on cannot be checked, so nothing hangs on it.
 
     Args:
-        rows: Rows of the smallest split that scores are computed from.
-        alike: Whether both were made with the same processor and packages: values must then be equal.
+        outputs: What was measured here.
+        scored: Returns the scores of outputs.
+        eps: The machine epsilon of the weights' type.
+
+    Returns:
+        Score name → tolerance. Where texts are written, at least two rows may turn over.
     """
-    return 0.0 if alike else max(FLIPPED_ROWS / rows, LEAST)
+    rng, known = np.random.default_rng(0), kept_outputs()  # The same question gets the same answer.
+    # What says nothing of the model, such as labels, is compared in full where it matters.
+    made = {name: value for name, value in outputs.items() if name in known and known[name].shared != ROWS}
+    exact = scored(dict(outputs))
+    moved = dict.fromkeys((key for key, value in exact.items() if value is not None), 0.0)
+    for _ in range(DRAWS):
+        noise = {name: _with_noise(value, max(ROUNDING, 5 * eps), rng) for name, value in made.items()}
+        found = scored({**outputs, **noise})
+        for key, most in moved.items():
+            if None not in (exact[key], found.get(key)):
+                moved[key] = max(most, abs(found[key] - exact[key]))
+    discrete = any(value.dtype.kind != "f" for value in made.values())
+    rows = min(len(outputs[f"{split}_labels"]) for split in SPLITS)
+    least = max(FLIPPED_ROWS / rows, LEAST) if discrete else FLOOR
+    return {key: max(least, FACTOR * most) for key, most in moved.items()}
+
+
+def _with_noise(values: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """Return an array with normal noise of a share of its spread; what is not finite, or no float, stays."""
+    finite = np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+    if not finite.any():
+        return values
+    held = values[finite].astype(np.float64)
+    noisy = np.clip(held + size * held.std() * rng.normal(size=held.shape), held.min(), held.max())
+    changed = values.copy()
+    changed[finite] = noisy
+    return changed
 
 
 def check_scores(
@@ -70,7 +117,7 @@ def check_scores(
     scores: Mapping[str, float | None],
     reasons: Mapping[str, str],
     *,
-    tolerance: float,
+    tolerance: float | Mapping[str, float],
     missing: Collection[str] = (),
     outside: Collection[str] = (),
 ) -> list[ScoreCheck]:
@@ -83,7 +130,7 @@ def check_scores(
         stated: The result.
         scores: The scores computed again.
         reasons: Why some of those are ``None``.
-        tolerance: ``LAST_DIGITS`` for the same outputs; for the same weights see ``weights_tolerance``.
+        tolerance: ``LAST_DIGITS`` for the same outputs; for the same weights see ``weights_tolerances``.
         missing: What was not there when the scores were computed again, as ``sources_of`` names it: ``retrain`` if the
             retrained model had no result, ``retrain outputs`` if its outputs were not kept.
         outside: Scores of metrics that are not known here.
@@ -106,11 +153,13 @@ def check_scores(
         if value is None:
             return ScoreCheck(key, said, value, WRONG, reasons.get(key, "there is no such score"))
         note = "time of run.json, not measured again" if key in TIMES else ""
+        allowed = tolerance if isinstance(tolerance, float) else tolerance.get(key, 0.0)
         if said == value:
-            return ScoreCheck(key, said, value, EXACT, note)
+            return ScoreCheck(key, said, value, EXACT, note, allowed)
         difference = abs(said - value)
-        close = key not in TIMES and difference <= tolerance * max(1.0, abs(said))
-        return ScoreCheck(key, said, value, CLOSE if close else WRONG, f"{note or 'differs'} by {difference:.2g}")
+        close = key not in TIMES and difference <= allowed * max(1.0, abs(said))
+        agrees, note = CLOSE if close else WRONG, f"{note or 'differs'} by {difference:.2g}"
+        return ScoreCheck(key, said, value, agrees, note, allowed)
 
     return [check(key) for key in sorted(stated.scores)]
 
@@ -118,18 +167,3 @@ def check_scores(
 def external_scores(result: RunResult) -> set[str]:
     """Return the stated scores of metrics from outside this package, as the result itself lists them."""
     return {key for key in result.scores if key in result.metrics or key.partition("_")[2] in result.metrics}
-
-
-def measured_alike(stated: Mapping[str, str], found: Mapping[str, str]) -> bool:
-    """Return whether two measurements of one checkpoint, see ``RunResult.evaluated``, must give the same bits.
-
-    They must on a CPU, which earlier versions always took; a GPU may sum in any order.
-    """
-    return stated.get("device", "cpu") == found["device"] == "cpu" and stated.get("dtype") in (None, found["dtype"])
-
-
-def made_alike(result: RunResult) -> bool:
-    """Return whether this process has the same processor, threads and packages as the one that made a result."""
-    hardware, versions = describe_environment()
-    same = all(result.hardware.get(name) == hardware[name] for name in ("cpu", "machine", "system"))
-    return same and result.versions == versions and result.hardware.get("threads", 1) <= hardware["cpu_count"]

@@ -13,7 +13,6 @@ from mubench_hf.demo.models import ASKS_FOR_GPU, ModelCache
 from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models import device as devices
 from mubench_hf.runs import pipeline as pipelines
-from mubench_hf.runs.agreement import measured_alike
 from mubench_hf.runs.evaluate import measure_checkpoint
 from mubench_hf.runs.pipeline import Pipeline
 from mubench_hf.runs.record import load_record
@@ -92,13 +91,6 @@ def test_on_a_cpu_threads_are_the_runs_own_unless_it_ran_elsewhere(bench, monkey
     found, (threads, _) = measured(bench, monkeypatch, threads=3, device="cpu")
     assert threads == 3 and found.evaluated == {"device": "cpu", "dtype": "float32"}
     assert measured(bench, monkeypatch, threads=1, device="NVIDIA H100")[1][0] == 5
-
-
-def test_bits_are_asked_for_only_between_measurements_on_a_cpu():
-    cpu, gpu = {"device": "cpu", "dtype": "float32"}, {"device": "NVIDIA H100", "dtype": "float32"}
-    assert measured_alike(cpu, cpu) and measured_alike({}, cpu), "earlier versions measured on a CPU"
-    for one, other in ((gpu, gpu), (cpu, gpu), (gpu, cpu), ({}, gpu), ({**cpu, "dtype": "bfloat16"}, cpu)):
-        assert not measured_alike(one, other)
 
 
 def test_the_demo_takes_the_cpu_unless_it_is_asked_not_to(gpu, monkeypatch):
