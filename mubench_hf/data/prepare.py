@@ -23,7 +23,7 @@ from mubench_hf.data.stored_rows import StoredRows, is_whole
 if TYPE_CHECKING:
     import datasets
 
-    from mubench_hf.tasks import TaskSpec, Variant
+    from mubench_hf.tasks import Answers, TaskSpec, Variant
 
 TRAIN = ("forget", "retain")
 """Splits that are together the train set."""
@@ -84,6 +84,11 @@ class TaskData:
     def max_target_tokens(self) -> int | None:
         """Most tokens of a text to write."""
         return self.task.max_target_tokens
+
+    @property
+    def answers(self) -> Callable[[Mapping[str, Any]], Answers | None] | None:
+        """What returns other answers to a row, see ``TaskSpec``; ``None`` if rows have none."""
+        return self.task.answers
 
     @cached_property
     def judge(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:

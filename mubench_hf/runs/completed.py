@@ -33,7 +33,8 @@ def is_measured(result: RunResult, results: Path, metrics: Iterable[Reference] =
     if task is None:
         return True
     has = {key for key in result.scores if not result.reasons.get(key, "").startswith("needs")}
-    arrays = choose(task.metrics, metrics).without(has).arrays(result.method) & get_measure(task.kind).on_request
+    can = get_measure(task.kind).measurable(task)
+    arrays = choose(task.metrics, metrics).without(has).arrays(result.method) & can
     return not arrays or arrays <= kept_names(result.name, results)
 
 

@@ -215,6 +215,7 @@ class OwnData:
     processor: Any
     collator: Callable[[list[Any]], Mapping[str, Any]]
     max_target_tokens: int | None
+    answers: None = None
     ratio: int = 0
     cache_dir: Path = Path()
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from mubench_hf.errors import BadInput
 from mubench_hf.tasks._described import FROM_DATA, described_task, description_origin
-from mubench_hf.tasks._spec import VARIANTS, GivenRows, Preset, Source, TaskSpec, Variant
+from mubench_hf.tasks._spec import VARIANTS, Answers, GivenRows, Preset, Source, TaskSpec, Variant
 from mubench_hf.utils.registry import Origin, Registry
 
 __all__ = [
     "TASKS",
     "VARIANTS",
+    "Answers",
     "GivenRows",
     "Preset",
     "Source",

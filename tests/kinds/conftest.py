@@ -212,7 +212,7 @@ def draw_world(kind, rng, maker=None):
             return (maker or KINDS[kind])().eval()
 
     def data(processor=None):
-        task = SimpleNamespace(max_target_tokens=LIMIT)
+        task = SimpleNamespace(max_target_tokens=LIMIT, answers=None)
         return TaskData(task, True, 5, parts, {}, (), processor or tokenizer(), collate, Path("unused"))
 
     return SimpleNamespace(

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import random
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from datasets import Value, load_dataset
@@ -17,6 +20,7 @@ from mubench_hf.models import get_model
 from mubench_hf.models.loading import fresh_model, load_processor
 from mubench_hf.runs.scores import score
 from mubench_hf.tasks import celeb_profile, get_task
+from mubench_hf.tasks._profiles import other_answers, profiles
 
 TASK = get_task("celeb_profile")
 TINY = get_model("llama-2-tiny")
@@ -216,3 +220,60 @@ def test_scores_of_a_measured_model(data):
     for split in ("test", "forget", "retain"):
         for name in (*TASK.metrics, "rouge_1", "rouge_2"):
             assert 0 <= scores[f"{split}_{name}"] < 0.3, "untrained"
+
+
+@pytest.mark.parametrize("sentences", range(1, 6))
+def test_other_answers_say_the_same_in_other_words_or_all_of_it_wrong(sentences):
+    for row in profiles({"train": 25}, sentences=sentences, seed=random.randrange(2**31))["train"]:
+        biography = row["biography"]
+        answers = celeb_profile.answers(row)
+        assert answers == other_answers(biography) and answers.paraphrased != biography
+        assert {*re.findall(r"\w+", answers.paraphrased.lower())} <= {*re.findall(r"\w+", biography.lower())}
+        assert len({*answers.perturbed}) == len(answers.perturbed) == 5
+        name, true = first_facts(answers.paraphrased)
+        assert biography.startswith(name)
+        for wrong in answers.perturbed:
+            assert wrong.count(".") == sentences == answers.paraphrased.count(".")
+            other_name, false = first_facts(wrong)
+            assert other_name == name and all(said != fact for said, fact in zip(false, true, strict=True))
+
+
+def first_facts(answer):
+    """Return the name, and the year, town and job that the first sentence tells."""
+    born, name, town, job = re.match(r"Born in (\d+), (.+?) from (\w+) is a (.+?)\.", answer).groups()
+    return name, (born, town, job)
+
+
+@pytest.mark.parametrize("biography", ["Ada wrote programs.", "A. is a poet from B, born in 1900. And then?", ""])
+def test_a_biography_of_another_kind_has_no_other_answers(biography):
+    assert other_answers(biography) is None
+
+
+def test_other_answers_are_measured_on_request(data, monkeypatch):
+    """The mean log-probability of each answer's tokens, against a pass over that answer alone."""
+    few = {name: prepare_rows(rows.rows.select(range(3)), TASK, data.processor) for name, rows in data.splits.items()}
+    few = replace(data, splits=few)
+    model, measure = fresh_model(TINY, (), seed=3).eval(), get_measure("causal_lm")
+    monkeypatch.setattr(measure, "_texts", lambda model, rows, data: np.array(["no"] * len(rows)), raising=True)
+    outputs = measure.measure(model, few, 1, wanted=("forget_perturbed_log_probs", "retain_perturbed_log_probs"))
+    assert not any(name.startswith("test_p") and name.endswith("log_probs") for name in outputs)
+    for number, row in enumerate(few.splits["forget"].rows):
+        answers, found = celeb_profile.answers(row), []
+        for text in (answers.paraphrased, *answers.perturbed):
+            inputs = TASK.prepare({**row, "biography": text}, few.processor)
+            inputs = {name: torch.tensor([values]) for name, values in inputs.items()}
+            with torch.no_grad():
+                found.append(-model(**inputs).loss.item())
+        assert outputs["forget_paraphrased_log_probs"][number] == pytest.approx(found[0], abs=1e-4)
+        assert outputs["forget_perturbed_log_probs"][number].tolist() == pytest.approx(found[1:], abs=1e-4)
+
+    scores, reasons = score(
+        outputs, metrics=TASK.metrics, method="retrain", seed=1, asked=["truth_ratio", "tofu_forget_quality"]
+    )
+    assert 0 <= scores["forget_truth_ratio"] <= 1 and scores["tofu_forget_quality"] == 0
+    assert "test_truth_ratio" in reasons and "paraphrased_log_probs" in reasons["test_truth_ratio"]
+
+    unlike = {name: rows.rows.map(lambda row: {"biography": "Somebody else."}) for name, rows in few.splits.items()}
+    unlike = replace(few, splits={name: prepare_rows(rows, TASK, few.processor) for name, rows in unlike.items()})
+    outputs = measure.measure(model, unlike, 1, wanted=("forget_perturbed_log_probs",))
+    assert not any(name.endswith("log_probs") for name in outputs)

@@ -120,6 +120,10 @@ class Measure(ABC):
             data: What they were prepared with.
         """
 
+    def measurable(self, task: TaskSpec) -> frozenset[str]:
+        """Return those arrays of ``on_request`` that can be measured on rows of a task."""
+        return self.on_request
+
     def asks(self, name: str, wanted: Collection[str] | None) -> bool:
         """Return whether an array of ``on_request`` is to be measured.
 

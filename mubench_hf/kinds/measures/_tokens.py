@@ -14,6 +14,7 @@ from torch import Tensor
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
 from mubench_hf.kinds._losses import IGNORED, row_js
 from mubench_hf.kinds._tokens import TokenKind
+from mubench_hf.kinds.measures._answers import NAMES, answer_log_probs
 from mubench_hf.kinds.measures._base import Measure, RowAnswer, incompetent, truth_logits
 from mubench_hf.models.outputs import evaluating, over_batches
 
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from mubench_hf.data.prepare import TaskData
+    from mubench_hf.tasks import TaskSpec
+
+SPLITS = ("forget", "retain", "test")
 
 BATCH, GENERATION_BATCH = 32, 64
 """Rows measured at once, which need a distribution for every token; and rows generated at once, which need one only for
 the last token, but whose batch goes on until its longest text has ended."""
+
+
+ANSWERS = frozenset(f"{split}_{name}" for split in SPLITS for name in NAMES)
 
 
 class TokenMeasure(Measure):
@@ -34,7 +41,7 @@ class TokenMeasure(Measure):
         fill_before: Whether shorter prompts of a batch are padded before their first token, not after their last.
     """
 
-    on_request = frozenset({"incompetent_forget_divergences"})
+    on_request = frozenset({"incompetent_forget_divergences", *ANSWERS})
     kind: TokenKind
     fill_before: ClassVar[bool]
 
@@ -51,19 +58,27 @@ class TokenMeasure(Measure):
         ``<split>_predicted_tokens`` and ``_label_tokens``: int32 ``[rows, positions]``, most likely and true token,
         -100 past a row's end. ``<split>_predictions`` and ``_references``: texts ``[rows]``, greedily generated and
         true. ``incompetent_forget_divergences``: mean Jensen-Shannon divergence of a D_f row's token distributions from
-        those of an untrained model, in bits.
+        those of an untrained model, in bits. ``<split>_paraphrased_log_probs`` and ``_perturbed_log_probs``: see
+        ``answer_log_probs``.
         """
         outputs: dict[str, np.ndarray] = {"chance": np.asarray(0.0)}
-        for split in ("forget", "retain", "test"):
+        for split in SPLITS:
             rows = JoinedRows(data.splits[split], None)
             compares = split == "forget" and self.asks("incompetent_forget_divergences", wanted)
             other = incompetent(model, seed) if compares else None
             outputs |= {f"{split}_{name}": value for name, value in self._tokens(model, rows, data, other).items()}
             outputs[f"{split}_predictions"] = self._texts(model, rows, data)
             outputs[f"{split}_references"] = np.asarray(rows.labels, dtype=np.str_)
+            if any(self.asks(f"{split}_{name}", wanted) for name in NAMES):
+                answers = answer_log_probs(self, model, data, split)
+                outputs |= {f"{split}_{name}": value for name, value in answers.items()}
         if "forget_divergences" in outputs:
             outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
         return outputs
+
+    def measurable(self, task: TaskSpec) -> frozenset[str]:
+        """Return ``on_request``, without other answers if rows of the task have none."""
+        return self.on_request - (ANSWERS if task.answers is None else frozenset())
 
     def row_losses(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
         """Return the mean loss of each row's label tokens, in nats; nothing is generated."""
