@@ -89,7 +89,7 @@ def test_a_table_is_written_once_and_read_by_all(table, tmp_path, monkeypatch):
         with together():
             first = cached_row_outputs(model, table, tmp_path / "kept", batch_size=4)
             again = cached_row_outputs(model, table, tmp_path / "kept", batch_size=4)
-        return first.logits.copy(), again.logits.copy(), first.seconds == again.seconds, len(written)
+        return first.logits.copy(), again.logits.copy(), first.spent == again.spent, len(written)
 
     told = forked(work, tmp_path)
     assert [each[3] for each in told] == [1, 0] and all(each[2] for each in told)
