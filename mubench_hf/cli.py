@@ -17,6 +17,7 @@ USAGE = """usage: mubench COMMAND ...
   unlearn --task TASK --method M ...    unlearn with one method and evaluate the result
   plan TASK --method M ...              show how much memory that takes, and what would make it fit
   evaluate CHECKPOINT ...               evaluate checkpoints; check the scores of published ones, org/name
+  audit CHECKPOINT ...                  train, quantise and prune copies, and see what comes back of the deleted rows
   table DIR ...                         show the tables of finished runs
   run TASK ... [--mini] [--out DIR] ... all of it: data, original, retrained models, methods, table, plots
   run --data DATA --label COLUMN ...    the same for your own data; build takes these flags too
@@ -34,8 +35,8 @@ USAGE = """usage: mubench COMMAND ...
 
 
 COMMANDS = (
-    "list", "build", "train", "unlearn", "plan", "evaluate", "table", "run", "sweep", "tune", "shadow", "demo",
-    "publish", "submit",
+    "list", "build", "train", "unlearn", "plan", "evaluate", "audit", "table", "run", "sweep", "tune", "shadow",
+    "demo", "publish", "submit",
 )  # fmt: skip
 """Modules of `commands`; each is imported only when it is called."""
 

@@ -30,6 +30,7 @@ RIGHT = {
     "unlearn an adapter": ["unlearn", "--task", "cifar100", "--mini", "--method", "neggrad", "--out", "bench",
                            "--peft", "lora", "--peft_target_modules", "q_proj,v_proj", *QUICK],
     "evaluate": ["evaluate", ORIGINAL, "--out", "bench", "--del_ratio", "5"],
+    "audit": ["audit", ORIGINAL, "--out", "bench", "--parts", "prune", "--prune", "0.5"],
     "table": ["table", "bench"],
     "run": ["run", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42"],
     "sweep": ["sweep", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42", "--launcher",
@@ -108,6 +109,9 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
                 "--resume_from_checkpoint": ["nowhere", "empty", "file"], "--hub_strategy": ["never"],
                 "--fp16": ["perhaps"]},
     "evaluate": {"--out": FOLDERS, "--del_ratio": NO_RATIO, "--metrics": NASTY},
+    "audit": {"--out": FOLDERS, "--del_ratio": NO_RATIO, "--parts": [*NASTY, "", "relern"], "--steps": NO_COUNT,
+              "--most_steps": NO_COUNT, "--batch_size": NO_COUNT, "--learning_rate": [*NO_RATE, "0"],
+              "--prune": [*NO_NUMBER, "nan", "inf", "0", "1", "-0.1"], "--seed": NO_SEED},
     "table": {"--metrics": NASTY},
     "run": {"--out": FOLDERS, "--model": NASTY, "--methods": [*NASTY, "scrubb"], "--seeds": NO_SEED,
             "--original_seeds": NO_SEED,
@@ -139,7 +143,8 @@ WRONG_VALUES["unlearn an adapter"] = {
 WRONG_VALUES["run of own data"] = WRONG_VALUES["build of own data"]
 
 POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY),
-             "sweep": (1, NASTY), "shadow": (1, NASTY), "evaluate": (1, NO_FOLDERS), "table": (1,
+             "sweep": (1, NASTY), "shadow": (1, NASTY), "evaluate": (1, NO_FOLDERS), "audit": (1, NO_FOLDERS),
+             "table": (1,
 
 
 
@@ -275,7 +280,8 @@ def add_what_does_not_belong(draw: Random, right: str, words: list[str]) -> list
              "demo": ["other"],
              "run": ["--label", "mood"], "build of own data": ["--mini"], "run of own data": ["--mini"],
              "submit": ["--verify", "bench"],
-             "publish metric": ["nothing"], "evaluate": ["nobody/nothing"], "table": ["nowhere"]}  # fmt: skip
+             "publish metric": ["nothing"], "evaluate": ["nobody/nothing"], "table": ["nowhere"],
+             "audit": ["nobody/nothing"]}  # fmt: skip
     return [*words, *added[right]] if right in added else None
 
 

@@ -149,6 +149,21 @@ def _done(model: torch.nn.Module, layers: list[Any], how: str, granularity: str)
     return Compression(how, granularity, changed, sum(weight.numel() for weight in model.parameters()))
 
 
+def check_can_quantise() -> None:
+    """Check that the library is there.
+
+    Raises:
+        BadInput: If it is not.
+    """
+    try:
+        _torchao()
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            "Fewer bits need the package 'torchao', which is not installed. Run: pip install 'mubench_hf[audit]', or "
+            "leave the part quantise out, by --parts and the others."
+        ) from error
+
+
 def _torchao() -> Any:
     with _quiet():
         import torchao

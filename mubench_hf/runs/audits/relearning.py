@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from transformers import PrinterCallback, TrainerCallback
 from mubench_hf.errors import BadInput
 from mubench_hf.models.device import exact_arithmetic, give_back_memory, model_device, on_device, usable_threads
 from mubench_hf.models.precision import in_float32
+from mubench_hf.runs.audits.curves import Curve, Points
 from mubench_hf.runs.audits.rows import FORGET, TuningRows, tuning_rows
 from mubench_hf.runs.audits.scoring import RowsScore, mean_loss, score_rows
 from mubench_hf.trainers import get_method
@@ -78,59 +79,6 @@ class Relearning:
             **{name: value for name, value in own.items() if value is not None},
             "lr_scheduler_type": "constant",
         }
-
-
-@dataclass(frozen=True)
-class Points:
-    """How a model does on some rows after so many steps.
-
-    Attributes:
-        steps: Numbers of steps, rising, from 0.
-        losses: Mean loss after each, in eval mode.
-        scores: The task's own score after each; ``None`` where it was not taken.
-    """
-
-    steps: tuple[int, ...] = ()
-    losses: tuple[float, ...] = ()
-    scores: tuple[float | None, ...] = ()
-
-    def after(self, step: int) -> RowsScore | None:
-        """Return loss and score after a number of steps; ``None`` if nothing was measured there."""
-        if step not in self.steps:
-            return None
-        place = self.steps.index(step)
-        return RowsScore(self.losses[place], self.scores[place])
-
-    def first_within(self, loss: float) -> int | None:
-        """Return the first number of steps after which the loss is at most ``loss``; ``None`` if it never was."""
-        return next((step for step, found in zip(self.steps, self.losses, strict=True) if found <= loss), None)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What training on some rows did to a model.
-
-    Attributes:
-        on: What it was trained on, one of ``TUNED_ON``.
-        meaning: What these rows are, in words.
-        watched: Name of the rows that were looked at (``forget``, or ``rest`` and ``tenth``) → the points.
-        stopped: Why training ended before all steps were made, if it diverged.
-    """
-
-    on: str
-    meaning: str
-    watched: dict[str, Points] = field(default_factory=dict)
-    stopped: str | None = None
-
-    @property
-    def main(self) -> Points:
-        """The points of the rows that the model was not shown: those of D_f, or of its other nine tenths."""
-        return next(iter(self.watched.values()))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the curve as plain JSON types."""
-        watched = {name: {key: list(each) for key, each in asdict(at).items()} for name, at in self.watched.items()}
-        return {"on": self.on, "meaning": self.meaning, "watched": watched, "stopped": self.stopped}
 
 
 def relearn(
