@@ -155,4 +155,4 @@ def test_settings_are_checked(settings, said):
 def test_points_know_when_a_loss_was_reached():
     points = Points((0, 1, 2, 3), (1.0, 0.5, 0.6, 0.1), (None,) * 4)
     assert [points.first_within(loss) for loss in (1.0, 0.5, 0.3, 0.05)] == [0, 1, 3, None]
-    assert points.after(7) is None and points.after(2).loss == 0.6
+    assert points.after(7) is None and points.after(2) == (0.6, None)
