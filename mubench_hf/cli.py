@@ -25,6 +25,7 @@ USAGE = """usage: mubench COMMAND ...
   sweep status OUT                      how far a sweep is
   tune TASK --method M ... --trials N   choose settings on rows that are not reported
   shadow TASK --models N ...            many models that saw D_f or did not, for metrics that read them
+  meta TASK TASK ... [--metrics FILE]   rank metrics on models that hold more or less of D_f
   demo [DIR]                            look at finished runs in a browser
   publish dataset|model|metric|space NAME ...
                                         show what would go to the Hub; with --push, send it
@@ -36,7 +37,7 @@ USAGE = """usage: mubench COMMAND ...
 
 COMMANDS = (
     "list", "build", "train", "unlearn", "plan", "evaluate", "audit", "table", "run", "sweep", "tune", "shadow",
-    "demo", "publish", "submit",
+    "meta", "demo", "publish", "submit",
 )  # fmt: skip
 """Modules of `commands`; each is imported only when it is called."""
 

@@ -36,6 +36,7 @@ RIGHT = {
     "sweep": ["sweep", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42", "--launcher",
               "none"],
     "shadow": ["shadow", "cifar100", "--mini", "--models", "2", "--out", "new"],
+    "meta": ["meta", "cifar100", "imdb", "--out", "new", "--jobs", "1"],
     "run of own data": ["run", *DATA, "--model", "bert", "--methods", "finetune", "--seeds", "42"],
     "demo": ["demo", "bench", "--no_browser"],
     "publish dataset": ["publish", "dataset", "cifar100", "--mini", "--out", "bench", "--org", "me"],
@@ -126,6 +127,7 @@ WRONG_VALUES: dict[str, dict[str, list[str]]] = {
     "shadow": {"--out": FOLDERS, "--model": NASTY, "--models": [*NO_COUNT, "1"], "--jobs": NO_COUNT,
                "--index": [*NO_WHOLE, "-1", "2"], "--seed": NO_SEED, "--del_ratio": NO_RATIO,
                "--kind": ["", "quarter", "\x07"], "--method": [*NASTY, "scrubb"], "--raw": ["nowhere", "bench"]},
+    "meta": {"--out": FOLDERS, "--seeds": [*NO_SEED, "7"], "--jobs": NO_COUNT, "--metrics": NASTY},
     "publish dataset": {"--out": ["", "nowhere", "empty", "file"], "--org": NASTY},
     "publish model": {"--out": ["", "nowhere", "empty", "file"], "--org": NASTY, "--del_ratio": [*NO_RATIO, "3"]},
     "publish metric": {"--org": NASTY},
@@ -143,7 +145,8 @@ WRONG_VALUES["unlearn an adapter"] = {
 WRONG_VALUES["run of own data"] = WRONG_VALUES["build of own data"]
 
 POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY),
-             "sweep": (1, NASTY), "shadow": (1, NASTY), "evaluate": (1, NO_FOLDERS), "audit": (1, NO_FOLDERS),
+             "meta": (1, [*NASTY, "samsum", "imdb"]), "sweep": (1, NASTY), "shadow": (1, NASTY),
+             "evaluate": (1, NO_FOLDERS), "audit": (1, NO_FOLDERS),
              "table": (1,
 
 

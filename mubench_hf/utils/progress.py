@@ -85,11 +85,20 @@ class RunProgress:
             yield part
         finally:
             self._bars.remove_task(task)
+        self.finished(name, part.result, time.perf_counter() - start)
+
+    def finished(self, name: str, result: str, seconds: float) -> None:
+        """Print the line of a part that has ended, here or in another process.
+
+        Args:
+            name: What it is.
+            result: How it ended, in one phrase; ``done`` if that is empty.
+            seconds: How long it took.
+        """
         self._number += 1
         self._bars.advance(self._whole)
-        seconds = time.perf_counter() - start
         self.console.print(
-            f"[{self._number}/{self._parts}] {name}: {part.result or 'done'} ({seconds:.1f} s in all)",
+            f"[{self._number}/{self._parts}] {name}: {result or 'done'} ({seconds:.1f} s in all)",
             highlight=False,
             markup=False,
         )
