@@ -104,7 +104,7 @@ def test_wrong_command_lines(part, place, offline_env):
 
 @pytest.mark.slow
 def test_the_right_command_lines_work_after_all_the_wrong_ones(place, offline_env):
-    """A demo would not end, whole runs, known states and shadow models take their time, and a submission asks the leaderboard."""
+    """A demo would not end, runs, known states and shadow models take their time, a submission asks the leaderboard."""
     left_out = ("demo", "meta", "run", "run of own data", "shadow", "submit")
     for right in [right for right in RIGHT if right not in left_out]:
         done = run_python(COMMAND, *RIGHT[right], env=offline_env, cwd=place)

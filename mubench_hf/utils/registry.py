@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module, metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -174,7 +176,7 @@ class Registry(Generic[T]):
     def _installed(self) -> dict[str, metadata.EntryPoint]:
         """Return the entry points of the group by name, without those that have the key of one of the package's own."""
         found = {}
-        for point in metadata.entry_points(group=self.group):
+        for point in _entry_points(self.group, _places()):
             if point.name in self._own():
                 warnings.warn(
                     f"The entry point {point.name!r} ({point.value}) of {self.group} has the key of one of this "
@@ -238,6 +240,17 @@ class Registry(Generic[T]):
 
     def _article(self) -> str:
         return f"{'an' if self.what[0] in 'aeiou' else 'a'} {self.what}"
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Return where packages are looked for, with the time of each place's last change: an installation changes one."""
+    return tuple((place, os.stat(place or ".").st_mtime_ns) for place in sys.path if os.path.exists(place or "."))
+
+
+@lru_cache(maxsize=16)
+def _entry_points(group: str, places: tuple[tuple[str, int], ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Return a group's entry points, which are read from the files of every installed package, so once per places."""
+    return tuple(metadata.entry_points(group=group))
 
 
 def source_sha256(defined: Any) -> str:
