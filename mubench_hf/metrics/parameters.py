@@ -101,6 +101,22 @@ _OUTPUTS = (
 _WHOSE = {"original": "of the original", "retrain": "of the model retrained with the same seed"}
 _FROM = _WHOSE | {outputs_of(name): f"among the kept outputs {whose}" for name, whose in _WHOSE.items()}
 
+
+def weights_of(reference: str) -> str:
+    """Return what ``Parameter.of`` calls the comparison of a run's weights with a reference run's."""
+    return f"weights beside {reference}"
+
+
+_OF_WEIGHTS = tuple(
+    Parameter(
+        f"weights_from_{run}",
+        weights_of(run),
+        "float [layers, 3]",
+        f"of each tensor of weights, the distance to that {whose}, its own norm, and the norm of that one",
+    )
+    for run, whose in _WHOSE.items()
+)
+
 POPULATIONS = ("shadow models", "unlearned shadow models", "unlearned population", "retrained population")
 """Many models of other seeds, or that saw other rows, see docs/shadow.md."""
 
@@ -144,6 +160,7 @@ PARAMETERS = (
         for each in _OUTPUTS
     ),
     *_OF_POPULATIONS,
+    *_OF_WEIGHTS,
     Parameter("{split}_correctness", RUN, "float [n] in [0, 1]", "the task's own score row by row, if it has one"),
     Parameter("{split}_score", RUN, "float", "the task's own score on a split"),
     *(Parameter(f"{run}_{{split}}_score", run, "float", f"that score {whose}") for run, whose in _WHOSE.items()),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from mubench_hf.metrics.parameters import POPULATIONS, REFERENCES, outputs_of
+from mubench_hf.metrics.parameters import POPULATIONS, REFERENCES, outputs_of, weights_of
 from mubench_hf.runs.choice import Reference, behind, choose, sources_of
 from mubench_hf.runs.evaluate import from_outside
 from mubench_hf.runs.record import ORIGINAL
@@ -16,6 +16,7 @@ from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import score
 from mubench_hf.runs.shadows.reading import population_sources
 from mubench_hf.runs.store import Results, has_logits, kept_names, load_logits, reference_results
+from mubench_hf.runs.weights import weight_sources
 from mubench_hf.tasks import known_task
 
 
@@ -73,6 +74,7 @@ def completed(
     available = {
         *references,
         *POPULATIONS,
+        *map(weights_of, REFERENCES),
         *(outputs_of(name) for name, run in references.items() if has_logits(run.name, results)),
     }
     # A score that a run can never have, such as an original's time to forget, has a reason of another kind.
@@ -89,7 +91,8 @@ def completed(
         seconds=result.scores.get("unlearn_seconds"),
         asked=asked,
         sources=reference_outputs(result, outputs, references, results)
-        | population_sources(result, result.run, references, results),
+        | population_sources(result, result.run, references, results)
+        | weight_sources(result, result.run, results),
         **{name: found.scores for name, found in references.items()},
     )
     stated = {key: value for key, value in result.scores.items() if value is not None}

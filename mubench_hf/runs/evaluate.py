@@ -23,6 +23,7 @@ from mubench_hf.runs.scores import Source, score
 from mubench_hf.runs.setup import recorded_model
 from mubench_hf.runs.shadows.reading import population_sources
 from mubench_hf.runs.store import check_same_run, load_named_result, reference_results, save_logits, save_result
+from mubench_hf.runs.weights import weight_sources
 from mubench_hf.utils.files import known_sha256
 from mubench_hf.utils.processes import by_first, together
 
@@ -105,7 +106,8 @@ def _scored(
         data,
         metrics=asked,
         sources=reference_outputs(record, outputs, references, results)
-        | population_sources(record, run, references, results),
+        | population_sources(record, run, references, results)
+        | weight_sources(record, run, results),
         **{name: found.scores for name, found in references.items()},
     )
     result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256}, evaluated=evaluated)
