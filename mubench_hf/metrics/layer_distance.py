@@ -65,10 +65,10 @@ def distances(name: str, values: ArrayLike) -> tuple[float, float]:
         raise ValueError(f"{name} is not a rectangular array of numbers; float [layers, 3] is needed") from None
     if layers.ndim != 2 or layers.shape[1] != 3 or not len(layers):
         raise ValueError(f"{name} has shape {layers.shape}; [layers, 3] with one or more layers is needed")
-    distance, norms = layers[:, 0], layers[:, 1] + layers[:, 2]
-    least = np.abs(layers[:, 1] - layers[:, 2])
-    slack = _ROUNDING * norms
-    wrong = ~(np.isfinite(layers) & (layers >= 0)).all(axis=1) | (distance > norms + slack) | (distance < least - slack)
+    broken = ~(np.isfinite(layers) & (layers >= 0)).all(axis=1)
+    distance, one, other = np.where(broken[:, None], 0, layers).T
+    norms, slack = one + other, _ROUNDING * (one + other)
+    wrong = broken | (distance > norms + slack) | (distance < np.abs(one - other) - slack)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise ValueError(
