@@ -9,6 +9,7 @@ from mubench_hf.results.columns import COMPUTE, Column
 from mubench_hf.results.gap import GAP, column_sample, floor_of
 from mubench_hf.results.grid import MISSING, printable
 from mubench_hf.results.uncertainty import METHOD, METHOD_OF_SEEDS
+from mubench_hf.trainers import declared_methods
 
 REASON_LENGTH = 100
 
@@ -43,6 +44,7 @@ def table_notes(
     if unknown := [printable(column.header) for column in columns if column.direction is None]:
         yield f"{', '.join(unknown)}: of no metric known here, so nothing says what is best."
     yield from _machines(groups)
+    yield from _caveats(groups)
     yield from _missing(groups, metric, columns)
 
 
@@ -86,6 +88,14 @@ def _machines(groups: Sequence[Group]) -> Iterator[str]:
             labels.setdefault(machine, []).append(group.label)
     if len(labels) > 1:
         yield "Not made alike: " + "; ".join(f"{', '.join(names)} on {machine}" for machine, names in labels.items())
+
+
+def _caveats(groups: Sequence[Group]) -> Iterator[str]:
+    """Yield what a reader of a method's scores must know, as the method declares it."""
+    for method in dict.fromkeys(group.method for group in groups):
+        declared = declared_methods().get(method)
+        if declared and (caveat := declared.constants.get("caveat")):
+            yield f"{method}: {caveat}"
 
 
 def _missing(groups: Sequence[Group], metric: str | None, columns: Sequence[Column]) -> Iterator[str]:

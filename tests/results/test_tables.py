@@ -20,6 +20,7 @@ from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import aggregate, heading
 from mubench_hf.results.columns import other_columns, table_columns
 from mubench_hf.results.tables import ResultTable, column_cells, make_cell, markdown_table
+from mubench_hf.trainers import declared_methods
 
 NUMBER = r"[±+~-]?\d+\.\d+"
 
@@ -310,9 +311,9 @@ def test_styles_in_a_terminal():
 def test_reasons_cannot_break_the_layout():
     reason = "first\nline | [red]x[/red] <b>\x1b[31m" + "y" * 200
     groups = groups_of(make_run(scores={"zrf": None}, reasons={"zrf": reason}))
-    (line,) = [line for line in markdown_table(groups).splitlines() if "first" in line]
+    (line,) = [line for line in markdown_table(groups).splitlines() if "yyy" in line]
     assert r"first line \| \[red\]x" in line and "<b>" not in line and line.endswith("…") and len(line) < 150
-    (line,) = [line for line in draw(groups, 400).splitlines() if "first" in line]
+    (line,) = [line for line in draw(groups, 400).splitlines() if "yyy" in line]
     assert r"first line | [red]x[/red] <b>\x1b[31my" in line
 
 
@@ -348,3 +349,14 @@ def test_other_scores_of_the_splits_stand_in_a_table_of_their_own():
 
 def test_without_other_scores_there_is_no_second_table():
     assert "Other scores" not in markdown_table(many_groups(["retrain", "scrub"]))
+
+
+def test_a_table_says_what_a_method_warns_of():
+    declared = {name: each.constants.get("caveat") for name, each in declared_methods().items()}
+    warned = [name for name, caveat in declared.items() if caveat]
+    assert "scrub" in warned, "its first steps follow rounding noise"
+    shown = draw(groups_of(*(make_run(name) for name in (*declared, "stranger"))), 1000)
+    for name, caveat in declared.items():
+        assert (f"{name}: {caveat}" in shown) == bool(caveat)
+    others = [name for name in declared if name not in warned]
+    assert not any(declared[name] in draw(groups_of(*map(make_run, others)), 1000) for name in warned)
