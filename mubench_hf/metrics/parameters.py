@@ -151,6 +151,8 @@ _OF_POPULATIONS = (
     ),
 )
 
+_FROM |= dict.fromkeys(POPULATIONS, "of models that `mubench shadow` makes")
+
 PARAMETERS = (
     *_OF_SPLITS,
     *_OUTPUTS,

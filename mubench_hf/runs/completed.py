@@ -14,7 +14,7 @@ from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import score
-from mubench_hf.runs.shadows.reading import population_sources
+from mubench_hf.runs.shadows.reading import RunPopulations
 from mubench_hf.runs.store import Results, has_logits, kept_names, load_logits, reference_results
 from mubench_hf.runs.weights import weight_sources
 from mubench_hf.tasks import known_task
@@ -82,6 +82,7 @@ def completed(
     asked = [*metrics, *behind(waiting)]
     if not waiting and choose(task.metrics, asked).scores <= result.scores.keys():
         return result
+    populations = RunPopulations(result, result.run, references, results)
     outputs = load_logits(result.name, results, result.hashes)
     scores, reasons = score(
         outputs,
@@ -91,7 +92,7 @@ def completed(
         seconds=result.scores.get("unlearn_seconds"),
         asked=asked,
         sources=reference_outputs(result, outputs, references, results)
-        | population_sources(result, result.run, references, results)
+        | populations.sources
         | weight_sources(result, result.run, results),
         **{name: found.scores for name, found in references.items()},
     )
@@ -101,4 +102,5 @@ def completed(
     reasons = {key: why[key] for key, value in merged.items() if value is None}
     # A stated score keeps the metric that it was computed with.
     made = replace(result, scores=merged, reasons=reasons, metrics={**from_outside(merged), **result.metrics})
+    made = replace(made, evaluated=populations.noted(result.evaluated))
     return result if made == result else made

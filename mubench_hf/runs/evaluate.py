@@ -21,7 +21,7 @@ from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import Source, score
 from mubench_hf.runs.setup import recorded_model
-from mubench_hf.runs.shadows.reading import population_sources
+from mubench_hf.runs.shadows.reading import RunPopulations
 from mubench_hf.runs.store import check_same_run, load_named_result, reference_results, save_logits, save_result
 from mubench_hf.runs.weights import weight_sources
 from mubench_hf.utils.files import known_sha256
@@ -99,6 +99,7 @@ def _scored(
 ) -> RunResult:
     """Return what was measured with its scores, and keep both."""
     outputs, evaluated = measured
+    populations = RunPopulations(record, run, references, results)
     hashes = {"checkpoint": record.checkpoint_sha256, "outputs": known_sha256(save_logits(run.name, results, outputs))}
     result = evaluate_run(
         record,
@@ -106,11 +107,12 @@ def _scored(
         data,
         metrics=asked,
         sources=reference_outputs(record, outputs, references, results)
-        | population_sources(record, run, references, results)
+        | populations.sources
         | weight_sources(record, run, results),
         **{name: found.scores for name, found in references.items()},
     )
-    result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256}, evaluated=evaluated)
+    result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256})
+    result = replace(result, evaluated=populations.noted(evaluated))
     save_result(result, results)
     return result
 

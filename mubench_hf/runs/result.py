@@ -64,7 +64,8 @@ class RunResult:
         hashes: SHA-256 of what the scores were computed from, where it was noted: of the ``checkpoint``'s files, and of
             the ``outputs``, the npz beside the result.
         evaluated: The ``device`` that the scores were measured on and the ``dtype`` of the weights there; empty in
-            results of earlier versions, which measured on a CPU.
+            results of earlier versions, which measured on a CPU. Of scores that read many models also which these were,
+            see ``RunPopulations``.
         draws: Score name → how it moves when the rows are drawn anew, see ``runs.draws``; empty in results of earlier
             versions, and without those scores of which nothing says what a row contributes.
     """

@@ -1,5 +1,6 @@
 """Populations of shadow models: who saw what, and the file that keeps what they say. Nothing is trained here."""
 
+import hashlib
 import os
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from mubench_hf.runs.record import RunId, RunRecord
 from mubench_hf.runs.setup import make_setup
 from mubench_hf.runs.shadows.making import Shadows, half, model_seed
 from mubench_hf.runs.shadows.population import Population, PopulationId, check_same, load_population, note_of, stacked
-from mubench_hf.runs.shadows.reading import population_sources
+from mubench_hf.runs.shadows.reading import RunPopulations
 
 SPLITS = {"forget": 7, "retain": 11, "test": 5}
 
@@ -146,7 +147,7 @@ def kept(rng, out, kind, method, models=3, seed=0, **other):
 
 
 def sources(record, out, **references):
-    return population_sources(record, record.run, references, out / "results")
+    return RunPopulations(record, record.run, references, out / "results").sources
 
 
 def test_a_run_reads_the_populations_that_fit_it(rng, tmp_path):
@@ -198,7 +199,24 @@ def test_an_original_is_compared_with_models_that_unlearned_nothing(rng, tmp_pat
     kept(rng, tmp_path, "reseeded", "original", 4)
     run = RunId("cifar100", "mini", "vit-tiny", "original", None, 42)
     record = replace(finished(), run=run, config={"learning_rate": 0.1})
-    found = population_sources(record, run.at(5), {}, tmp_path / "results")
+    found = RunPopulations(record, run.at(5), {}, tmp_path / "results").sources
     shadows, unlearned = found["shadow models"](), found["unlearned shadow models"]()
     assert all((unlearned[f"unlearned_{name}"] == value).all() for name, value in shadows.items())
     assert len(found["unlearned population"]()["population_forget_margins"]) == 4
+
+
+def test_a_result_says_which_populations_its_scores_are_from(rng, tmp_path):
+    """More models may be added to a population, and its file then has another hash."""
+    kept(rng, tmp_path, "half", "", 3)
+    (file,) = (tmp_path / "shadow").iterdir()
+    hashes = []
+    for models in (3, 5):
+        kept(rng, tmp_path, "half", "", models)
+        populations = RunPopulations(finished(), finished().run, {}, tmp_path / "results")
+        assert populations.noted({"device": "cpu"}) == {"device": "cpu"}
+        populations.sources["shadow models"]()
+        hashes.append(hashlib.sha256(file.read_bytes()).hexdigest()[:12])
+    said = [f"{file.stem}, {models} models, SHA-256 {sha}" for models, sha in zip((3, 5), hashes, strict=True)]
+    assert populations.noted({"device": "cpu"}) == {"device": "cpu", "shadow models": said[1]}
+    assert populations.noted({"shadow models": said[1]}) == {"shadow models": said[1]}
+    assert populations.noted({"shadow models": said[0]}) == {"shadow models": f"{said[0]}; later {said[1]}"}

@@ -14,6 +14,7 @@ from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import Source
 from mubench_hf.runs.shadows.population import FOLDER, Population, PopulationId, load_population
+from mubench_hf.utils.files import known_sha256
 
 SUGGESTED = 16
 """Models that the command makes which a reason names."""
@@ -21,10 +22,8 @@ SUGGESTED = 16
 SHADOWS, UNLEARNED_SHADOWS, UNLEARNED, RETRAINED = POPULATIONS
 
 
-def population_sources(
-    run: RunResult | RunRecord, named: RunId, references: Mapping[str, RunResult], folder: Path | str
-) -> dict[str, Source]:
-    """Return the sources, see ``score``, of the populations that a run's metrics may read.
+class RunPopulations:
+    """The populations that a run's metrics may read.
 
     Args:
         run: The run.
@@ -32,61 +31,78 @@ def population_sources(
         references: The results that it is compared with; the retrained model's settings are the recipe of all.
         folder: Folder of results, beside that of the populations.
 
-    Raises:
-        ValueError: By a source, when it is read: if there is no population that fits; it names the command for one.
+    Attributes:
+        read: What was read, see ``RunResult.evaluated``: ``Parameter.of`` → the population, how many models it had, and
+            the beginning of its file's hash, since more models may be added to it.
     """
 
-    def half(method: str, prefix: str) -> dict[str, np.ndarray]:
-        found = _population(run, named, references, folder, "half", method)
+    def __init__(
+        self, run: RunResult | RunRecord, named: RunId, references: Mapping[str, RunResult], folder: Path | str
+    ):
+        self._run, self._named, self._references = run, named, references
+        self._place = Path(folder).parent / FOLDER
+        self.read: dict[str, str] = {}
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources, see ``score``, of the populations.
+
+        Raises:
+            ValueError: By a source, when it is read: if no population fits the run; it names the command for one.
+        """
+        method = self._named.method
+        # An original has unlearned nothing, and nor have shadow models that are as they were trained.
+        unlearned = "" if method == ORIGINAL else method
+        return {
+            SHADOWS: partial(self._half, SHADOWS, "", "shadow"),
+            UNLEARNED_SHADOWS: partial(self._half, UNLEARNED_SHADOWS, unlearned, "unlearned_shadow"),
+            UNLEARNED: partial(self._margins, UNLEARNED, method, "population"),
+            RETRAINED: partial(self._margins, RETRAINED, "", "retrain_population"),
+        }
+
+    def noted(self, evaluated: Mapping[str, str]) -> dict[str, str]:
+        """Return what a result says of how it was evaluated, with what was read since; scores stated before stay."""
+        noted = dict(evaluated)
+        for of, read in self.read.items():
+            noted[of] = read if noted.get(of, read) == read else f"{noted[of]}; later {read}"
+        return noted
+
+    def _half(self, of: str, method: str, prefix: str) -> dict[str, np.ndarray]:
+        found = self._found(of, "half", method)
         odds = {f"{prefix}_{split}_log_odds": found.arrays[f"{split}_log_odds"] for split in SPLITS}
         return odds | {f"{prefix}_{split}_member": found.member(split) for split in SPLITS}
 
-    def margins(method: str, prefix: str) -> dict[str, np.ndarray]:
-        found = _population(run, named, references, folder, "reseeded", method)
+    def _margins(self, of: str, method: str, prefix: str) -> dict[str, np.ndarray]:
+        found = self._found(of, "reseeded", method)
         return {f"{prefix}_{split}_margins": found.arrays[f"{split}_log_odds"] for split in SPLITS}
 
-    method = named.method
-    return {
-        SHADOWS: partial(half, "", "shadow"),
-        # An original has unlearned nothing, and nor have shadow models that are as they were trained.
-        UNLEARNED_SHADOWS: partial(half, "" if method == ORIGINAL else method, "unlearned_shadow"),
-        UNLEARNED: partial(margins, method, "population"),
-        RETRAINED: partial(margins, "", "retrain_population"),
-    }
-
-
-def _population(
-    run: RunResult | RunRecord,
-    named: RunId,
-    references: Mapping[str, RunResult],
-    folder: Path | str,
-    kind: str,
-    method: str,
-) -> Population:
-    """Return the population of a kind and a method with the most models that fits a run."""
-    wanted = PopulationId(named.task, named.variant, named.model, kind, method, named.del_ratio, 0)
-    if run.settings:
-        differing = ", ".join(sorted(run.settings))
-        raise ValueError(
-            f"shadow models are made with the presets, and this run's settings differ from them ({differing})"
-        )
-    place = Path(folder).parent / FOLDER
-    found, reasons = [], []
-    for file in sorted(place.glob(f"{wanted.name.removesuffix('-s0')}-s*.npz")):
-        try:
-            there = load_population(file)
-        except BadInput:  # Its text names a folder, which is nobody else's business.
-            reasons.append(f"{file.name} is damaged or was changed")
-            continue
-        differing = _differing(there, run, references)
-        if differing:
-            reasons.append(f"that of {file.name} has other {', '.join(differing)}")
-        else:
-            found.append(there)
-    if not found:
-        why = f" ({'; '.join(reasons)})" if reasons else ""
-        raise ValueError(f"needs a population of models{why}. Run: {_command(wanted)}")
-    return max(found, key=lambda each: each.models)
+    def _found(self, of: str, kind: str, method: str) -> Population:
+        """Return the population of a kind and a method with the most models that fits the run."""
+        named = self._named
+        wanted = PopulationId(named.task, named.variant, named.model, kind, method, named.del_ratio, 0)
+        if self._run.settings:
+            differing = ", ".join(sorted(self._run.settings))
+            raise ValueError(
+                f"shadow models are made with the presets, and this run's settings differ from them ({differing})"
+            )
+        fitting: dict[Path, Population] = {}
+        reasons = []
+        for file in sorted(self._place.glob(f"{wanted.name.removesuffix('-s0')}-s*.npz")):
+            try:
+                there = load_population(file)
+            except BadInput:  # Its text names a folder, which is nobody else's business.
+                reasons.append(f"{file.name} is damaged or was changed")
+                continue
+            if differing := ", ".join(_differing(there, self._run, self._references)):
+                reasons.append(f"that of {file.name} has other {differing}")
+            else:
+                fitting[file] = there
+        if not fitting:
+            why = f" ({'; '.join(reasons)})" if reasons else ""
+            raise ValueError(f"needs a population of models{why}. Run: {_command(wanted)}")
+        file, found = max(fitting.items(), key=lambda item: item[1].models)
+        self.read[of] = f"{file.stem}, {found.models} models, SHA-256 {known_sha256(file)[:12]}"
+        return found
 
 
 def _differing(there: Population, run: RunResult | RunRecord, references: Mapping[str, RunResult]) -> list[str]:
