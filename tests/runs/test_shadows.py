@@ -194,7 +194,7 @@ def test_a_damaged_population_is_a_reason(rng, tmp_path):
         sources(finished(), tmp_path)["retrained population"]()
 
 
-def test_an_original_is_compared_with_models_that_unlearned_nothing(rng, tmp_path):
+def test_the_models_that_others_are_compared_with_need_no_shadow_models_that_unlearned(rng, tmp_path):
     kept(rng, tmp_path, "half", "")
     kept(rng, tmp_path, "reseeded", "original", 4)
     run = RunId("cifar100", "mini", "vit-tiny", "original", None, 42)
@@ -203,6 +203,11 @@ def test_an_original_is_compared_with_models_that_unlearned_nothing(rng, tmp_pat
     shadows, unlearned = found["shadow models"](), found["unlearned shadow models"]()
     assert all((unlearned[f"unlearned_{name}"] == value).all() for name, value in shadows.items())
     assert len(found["unlearned population"]()["population_forget_margins"]) == 4
+    retrained = replace(record, run=replace(run, method="retrain", del_ratio=5))
+    found = sources(retrained, tmp_path)
+    assert {*found["unlearned shadow models"]()} == {*unlearned}
+    with pytest.raises(ValueError, match="--kind reseeded --method retrain"):
+        found["unlearned population"]()
 
 
 def test_a_result_says_which_populations_its_scores_are_from(rng, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mubench_hf.errors import BadInput
-from mubench_hf.metrics.parameters import POPULATIONS, SPLITS
+from mubench_hf.metrics.parameters import POPULATIONS, REFERENCES, SPLITS
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import Source
@@ -51,8 +51,9 @@ class RunPopulations:
             ValueError: By a source, when it is read: if no population fits the run; it names the command for one.
         """
         method = self._named.method
-        # An original has unlearned nothing, and nor have shadow models that are as they were trained.
-        unlearned = "" if method == ORIGINAL else method
+        # An original has unlearned nothing, and nor have shadow models that are as they were trained. A retrained model
+        # is compared with itself, which gives the same whatever the shadow models unlearned.
+        unlearned = "" if method in REFERENCES else method
         return {
             SHADOWS: partial(self._half, SHADOWS, "", "shadow"),
             UNLEARNED_SHADOWS: partial(self._half, UNLEARNED_SHADOWS, unlearned, "unlearned_shadow"),
