@@ -118,7 +118,8 @@ def test_every_task_runs_every_method_and_every_metric(name, task_data, tmp_path
     scores, reasons = score(
         outputs, metrics=data.task.metrics, method=name, seed=4, seconds=1.0, original=reference, retrain=reference
     )
-    assert set(reasons) == ({"zrf"} if data.task.kind == "diffusion" else set()), "a denoiser has no classes"
+    # A few rows need not have D_f's classes, and texts have none.
+    assert {*reasons} - {"mia_loss_auc_matched"} == ({"zrf"} if data.task.kind == "diffusion" else set())
     expected = {
         f"{key.removesuffix('accuracy')}{data.task.metric}" if key.endswith("_accuracy") else key
         for key in choose(["accuracy"]).scores

@@ -26,7 +26,7 @@ DIRECTION = "higher"
 RANGE = (0.0, 1.0)
 SOURCE = "arXiv 2406.01257"
 HEADER = "ToW"
-PLACE = 75
+PLACE = 79
 
 
 def rope_pull(forget_score, retain_score, test_score, retrain_forget_score, retrain_retain_score, retrain_test_score):
@@ -82,7 +82,7 @@ def result(method, scores, reasons):
 
 def test_from_a_file_to_a_score_and_a_column(write, rng):
     metric = get_metric(str(write("rope_pull.py", TUG_OF_WAR)))
-    assert (metric.key, metric.header, metric.place, metric.digits) == ("rope_pull", "ToW", 75, 3)
+    assert (metric.key, metric.header, metric.place, metric.digits) == ("rope_pull", "ToW", 79, 3)
     assert {*METRICS.keys()} - {*list_metrics()} == {"rope_pull"}
     assert METRICS.origin(metric).name == "rope_pull.py" and get_metric("rope_pull") is metric
     retrain, _ = score(outputs(rng, gain=1.0), metrics=("accuracy",), method="retrain", seed=3, seconds=8.0)
@@ -94,7 +94,7 @@ def test_from_a_file_to_a_score_and_a_column(write, rng):
     assert alone["rope_pull"] is None and "retrain_forget_score" in why["rope_pull"]
     (groups,) = aggregate([result("scrub", scores, reasons)])
     headers = [column.title for column in table_columns(groups, "accuracy")]
-    assert headers.index("ToW ↑") == headers.index("MIA loss AUC →") + 1 == headers.index("ZRF →") - 1
+    assert headers.index("MIA loss AUC →") < headers.index("ToW ↑") == headers.index("ZRF →") - 1
 
 
 def test_a_metric_that_needs_another_ones_score_of_the_retrained_model_compares_with_it(write):
@@ -158,9 +158,9 @@ def without(line):
         ("x = 1", "bad.py is no metric yet: it lacks DIRECTION .*, RANGE .*, SOURCE"),
         (TUG_OF_WAR.replace('"higher"', '"up"'), "DIRECTION is 'up'. Allowed: 'higher', 'lower', 'match_retrained'"),
         (TUG_OF_WAR.replace("(0.0, 1.0)", "(1, 0)"), r"RANGE is \(1, 0\)"),
-        (TUG_OF_WAR.replace("PLACE = 75", "PLACE = 'last'"), "PLACE is 'last'. Allowed: a number"),
-        (TUG_OF_WAR.replace("PLACE = 75", "DIGITS = -1"), "DIGITS is -1"),
-        (TUG_OF_WAR.replace("PLACE = 75", "ALSO = 'other'"), "ALSO is 'other'"),
+        (TUG_OF_WAR.replace("PLACE = 79", "PLACE = 'last'"), "PLACE is 'last'. Allowed: a number"),
+        (TUG_OF_WAR.replace("PLACE = 79", "DIGITS = -1"), "DIGITS is -1"),
+        (TUG_OF_WAR.replace("PLACE = 79", "ALSO = 'other'"), "ALSO is 'other'"),
         (TUG_OF_WAR, "bad.py has no function 'bad'.*give its name as KEY"),
         (TUG_OF_WAR + "\nKEY = 'zrf'\nzrf = rope_pull\n", "has the key 'zrf', one of this package's"),
         (TUG_OF_WAR + "\nKEY = 'rouge_1'\nrouge_1 = rope_pull\n", "'rouge_1' is a score of the metric rouge_l"),
