@@ -21,6 +21,7 @@ from mubench_hf.runs.agreement import (
     weights_tolerances,
 )
 from mubench_hf.runs.choice import behind, choose
+from mubench_hf.runs.cost import not_comparable
 from mubench_hf.runs.evaluate import evaluate_run, measure_checkpoint
 from mubench_hf.runs.record import RECORD, RunRecord, load_record, reference_names
 from mubench_hf.runs.result import RunResult
@@ -95,9 +96,11 @@ def verify_checkpoint(
         outputs = {name: np.array(values) for name, values in measured.outputs.items()}
     references = _references(record, stated, org)
     compared = {name: result.scores for name, result in references.items()}
+    # Earlier versions recorded no load and compared times all the same.
+    differ = not_comparable(record, references.get("retrain")) if record.cost else None
 
     def scored(outputs: dict[str, np.ndarray]) -> RunResult:
-        return evaluate_run(record, outputs, data, metrics=asked, **compared)
+        return evaluate_run(record, outputs, data, metrics=asked, times_differ=differ, **compared)
 
     found, dtype = scored(outputs), getattr(torch, measured.evaluated["dtype"])
     checks = check_scores(

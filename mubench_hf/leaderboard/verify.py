@@ -23,13 +23,14 @@ from mubench_hf.leaderboard.outputs import differences, is_copy, read_outputs, u
 from mubench_hf.metrics.parameters import REFERENCES, every_source, outputs_of
 from mubench_hf.runs.agreement import LAST_DIGITS, UNKNOWN, WRONG, check_scores, external_scores
 from mubench_hf.runs.choice import behind
+from mubench_hf.runs.cost import COMPUTE, WALL, not_comparable
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.references import on_same_rows
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import Reasons, Scores, Source, score
 from mubench_hf.tasks import get_task
 
-TIMES = "Times (unlearn_seconds, and retrain_time_ratio made of them) are as stated: nothing can recompute them."
+TIMES = "Times (seconds, processor seconds and their ratio to retraining) are as stated: nothing can recompute them."
 
 
 @dataclass
@@ -185,7 +186,12 @@ def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], ver
                 metrics=get_task(run.task).metrics,
                 method=run.method,
                 seed=run.seed,
-                seconds=run.scores.get("unlearn_seconds"),
+                seconds=run.scores.get(WALL),
+                compute_seconds=run.scores.get(COMPUTE),
+                # Earlier versions recorded no load and compared times all the same.
+                times_differ=not_comparable(run, found["retrain"].result if found["retrain"] else None)
+                if run.cost
+                else None,
                 asked=asked,
                 sources=_kept(run, found, outputs),
                 **{name: recomputed[each.result.name][0] for name, each in found.items() if _is_in(each, recomputed)},

@@ -23,7 +23,7 @@ NEEDED = {
 }
 """Constants that every metric declares, and what to write there."""
 
-RESERVED = ("unlearn_seconds", *(f"{name}_" for name in (*SPLITS, *REFERENCES)))
+RESERVED = ("unlearn_seconds", "compute_seconds", *(f"{name}_" for name in (*SPLITS, *REFERENCES)))
 """Scores, and beginnings of scores, that already have a meaning."""
 
 
@@ -68,6 +68,19 @@ class Metric:
     def row_scores(self) -> Callable[..., dict[str, Any]] | None:
         """The function that scores each row by itself, float [n] per score, if the module has one."""
         return getattr(self.load(), "row_scores", None)
+
+    @property
+    def row_effects(self) -> Callable[..., dict[str, Any]] | None:
+        """The function that says what each row contributes to a score, if the module has one, see ``runs.draws``.
+
+        Of a metric that scores a split it returns float [n] per score, of others a dictionary split → float [n].
+        """
+        return getattr(self.load(), "row_effects", None)
+
+    @property
+    def mean_of(self) -> str | None:
+        """The split over whose rows the score is the mean of ``row_effects``, if the module says so in ``MEAN_OF``."""
+        return getattr(self.load(), "MEAN_OF", None)
 
     @property
     def names(self) -> tuple[str, ...]:

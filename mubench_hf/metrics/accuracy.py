@@ -38,9 +38,17 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 
     Source: arXiv 2406.14796 (scores on D_f, D_r and D_test).
     """
+    return {"accuracy": float(np.mean(_right(logits, labels)))}
+
+
+def row_effects(logits: ArrayLike, labels: ArrayLike) -> dict[str, np.ndarray]:
+    """Return for each row whether it is right, 0 or 1; arguments and errors are those of `accuracy`."""
+    return {"accuracy": _right(logits, labels).astype(float)}
+
+
+def _right(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     logits = check_logits("logits", logits)
-    labels = check_labels("labels", labels, logits)
-    return {"accuracy": float(np.mean(logits.argmax(axis=1) == labels))}
+    return logits.argmax(axis=1) == check_labels("labels", labels, logits)
 
 
 class Accuracy(evaluate.Metric):

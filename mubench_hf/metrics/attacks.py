@@ -118,6 +118,25 @@ def attack_auc(forget: ArrayLike, test: ArrayLike, weights: np.ndarray | None = 
     return float(np.clip(beaten.sum() / (len(members) * passed[-1]), 0, 1))
 
 
+def attack_placements(forget: ArrayLike, test: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """What each row contributes to `attack_auc`: DeLong's placement values, whose mean over either group is the AUC.
+
+    Args:
+        forget: float [n_f], scores of D_f.
+        test: float [n_t], scores of test rows.
+
+    Returns:
+        The share of test rows that each row of D_f beats, float [n_f], and of D_f that beats each test row, float
+        [n_t]; ties counted half.
+    """
+    members, others = _ranks(forget, test, 0.0)
+    beaten, beating = (
+        sum(np.searchsorted(np.sort(theirs), mine, side=side) for side in ("left", "right")) / (2 * len(theirs))
+        for mine, theirs in ((members, others), (others, members))
+    )
+    return beaten, 1 - beating
+
+
 def attack_roc(
     forget: ArrayLike, test: ArrayLike, weights: np.ndarray | None = None, scale: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:

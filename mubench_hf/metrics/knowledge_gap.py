@@ -68,10 +68,40 @@ def knowledge_gap(
     return {"knowledge_gap": float(0.5 + 0.5 * gap)}
 
 
+def row_effects(
+    forget_logits: ArrayLike,
+    forget_labels: ArrayLike,
+    retain_logits: ArrayLike,
+    retain_labels: ArrayLike,
+    forget_correctness: ArrayLike | None = None,
+    retain_correctness: ArrayLike | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return for each row of either set how often it tells the sets apart from a row of the other; the means are equal.
+
+    Arguments and errors are those of `knowledge_gap`.
+    """
+    if forget_correctness is not None and retain_correctness is not None:
+        forget = check_shares("forget_correctness", forget_correctness)
+        retain = check_shares("retain_correctness", retain_correctness)
+    else:
+        forget = _right("forget", forget_logits, forget_labels).astype(float)
+        retain = _right("retain", retain_logits, retain_labels).astype(float)
+    return {"knowledge_gap": {"forget": _below(forget, retain), "retain": 1 - _below(retain, forget)}}
+
+
+def _below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Share of the others below each value, equal ones counted half."""
+    others = np.sort(others)
+    return (np.searchsorted(others, values, "left") + np.searchsorted(others, values, "right")) / (2 * len(others))
+
+
 def _accuracy(group: str, logits: ArrayLike, labels: ArrayLike) -> float:
+    return np.mean(_right(group, logits, labels))
+
+
+def _right(group: str, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     logits = check_logits(f"{group}_logits", logits)
-    labels = check_labels(f"{group}_labels", labels, logits)
-    return np.mean(logits.argmax(axis=1) == labels)
+    return logits.argmax(axis=1) == check_labels(f"{group}_labels", labels, logits)
 
 
 class KnowledgeGap(evaluate.Metric):

@@ -5,7 +5,7 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .attacks import attack_roc, attack_scores, both_losses
+from .attacks import attack_placements, attack_roc, attack_scores, both_losses
 from .checks import by_group, score_or_reason
 
 DIRECTION = "match_retrained"
@@ -56,6 +56,18 @@ def mia_loss_auc(
     """
     forget, test = both_losses(forget_logits, forget_labels, test_logits, test_labels)
     return attack_scores("mia_loss_auc", *ALSO, -forget, -test)
+
+
+def row_effects(
+    forget_logits: ArrayLike, forget_labels: ArrayLike, test_logits: ArrayLike, test_labels: ArrayLike
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return each D_f row's share of test rows with a higher loss, and each test row's share of D_f with a lower one.
+
+    Either's mean is the AUC (DeLong's placement values). Arguments and errors are those of `mia_loss_auc`.
+    """
+    forget, test = both_losses(forget_logits, forget_labels, test_logits, test_labels)
+    of_forget, of_test = attack_placements(-forget, -test)
+    return {"mia_loss_auc": {"forget": of_forget, "test": of_test}}
 
 
 def loss_roc(

@@ -54,6 +54,24 @@ def zrf(
     if incompetent_forget_divergences is not None:
         shares = check_shares("incompetent_forget_divergences", incompetent_forget_divergences)
         return {"zrf": float(1 - np.mean(shares))}
+    divergence = np.mean(_divergences(forget_logits, incompetent_forget_logits)) / (2 * np.log(2))
+    # The divergence lies in [0, 1]; rounding may leave that range by a few units in the last place.
+    return {"zrf": float(1 - np.clip(divergence, 0, 1))}
+
+
+def row_effects(
+    forget_logits: ArrayLike | None = None,
+    incompetent_forget_logits: ArrayLike | None = None,
+    incompetent_forget_divergences: ArrayLike | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return each row's 1 - JS in bits, whose mean is the score; arguments and errors are those of `zrf`."""
+    if incompetent_forget_divergences is not None:
+        return {"zrf": {"forget": 1 - check_shares("incompetent_forget_divergences", incompetent_forget_divergences)}}
+    return {"zrf": {"forget": 1 - _divergences(forget_logits, incompetent_forget_logits) / (2 * np.log(2))}}
+
+
+def _divergences(forget_logits: ArrayLike | None, incompetent_forget_logits: ArrayLike | None) -> np.ndarray:
+    """KL(p || m) + KL(q || m) of each row in nats, [n]."""
     if forget_logits is None or incompetent_forget_logits is None:
         raise ValueError("no class distributions to compare: the outputs hold no logits of an incompetent model on D_f")
     forget = check_logits("forget_logits", forget_logits)
@@ -61,9 +79,7 @@ def zrf(
     check_same_shape(forget_logits=forget, incompetent_forget_logits=incompetent)
     log_p, log_q = log_softmax(forget, axis=1), log_softmax(incompetent, axis=1)
     log_m = np.logaddexp(log_p, log_q) - np.log(2)
-    divergence = np.mean(_kl(log_p, log_m) + _kl(log_q, log_m)) / (2 * np.log(2))
-    # The divergence lies in [0, 1]; rounding may leave that range by a few units in the last place.
-    return {"zrf": float(1 - np.clip(divergence, 0, 1))}
+    return _kl(log_p, log_m) + _kl(log_q, log_m)
 
 
 def _kl(log_p: np.ndarray, log_m: np.ndarray) -> np.ndarray:

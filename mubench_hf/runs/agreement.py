@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mubench_hf.metrics.parameters import ROWS, SPLITS, kept_outputs
-from mubench_hf.runs.choice import TIME_RATIO, sources_of
+from mubench_hf.runs.choice import sources_of
+from mubench_hf.runs.cost import TIMES
 from mubench_hf.runs.result import RunResult
 
 LAST_DIGITS = 1e-6
@@ -21,9 +22,6 @@ whose two best choices nearly tie, and the whole text after it. With many rows i
 ROUNDING, DRAWS, FACTOR, FLOOR = 1e-4, 4, 2.0, 1e-5
 """Noise on outputs of float32, as a share of their spread; how often it is drawn; what the largest change of a score is
 multiplied with; and the least tolerance. Outputs of two instruction sets differ by 3e-7 of their spread."""
-
-TIMES = ("unlearn_seconds", TIME_RATIO)
-"""Scores that cannot be measured again: they are taken from the record, and must equal the stated ones exactly."""
 
 EXACT, CLOSE, UNKNOWN, WRONG = "exactly", "closely", "unknown", "no"
 

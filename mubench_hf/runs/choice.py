@@ -11,8 +11,7 @@ from types import ModuleType
 from mubench_hf.errors import BadInput
 from mubench_hf.metrics import METRICS, Metric, get_metric, metrics_by_score, score_metric
 from mubench_hf.metrics.parameters import ANY, REFERENCES, RUN, SPLIT, SPLITS, legal_parameters, outputs_of
-
-TIME_RATIO = "retrain_time_ratio"
+from mubench_hf.runs.cost import TIME_RATIO, WALL
 
 ALL = "all"
 """What stands for every metric that is known."""
@@ -37,7 +36,7 @@ class Choice:
     def scores(self) -> set[str]:
         """Names of the scores that every run gets, each a value or ``None``."""
         names = {f"{split}_{metric.key}" for metric, split in product(self.of_splits, SPLITS)}
-        return names | {metric.key for metric in self.of_run} | {"unlearn_seconds", TIME_RATIO}
+        return names | {metric.key for metric in self.of_run} | {WALL, TIME_RATIO}
 
     def arrays(self, method: str) -> set[str]:
         """Return the arrays that these metrics read of a run's outputs, if there are any.

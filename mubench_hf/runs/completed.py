@@ -9,11 +9,13 @@ from types import MappingProxyType
 
 from mubench_hf.metrics.parameters import POPULATIONS, REFERENCES, outputs_of, weights_of
 from mubench_hf.runs.choice import Reference, behind, choose, sources_of
+from mubench_hf.runs.cost import WALL, compute_seconds, not_comparable
+from mubench_hf.runs.draws import row_draws, rows_of
 from mubench_hf.runs.evaluate import from_outside
 from mubench_hf.runs.record import ORIGINAL
 from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import score
+from mubench_hf.runs.scores import Effects, score
 from mubench_hf.runs.shadows.reading import RunPopulations
 from mubench_hf.runs.store import Results, has_logits, kept_names, load_logits, reference_results
 from mubench_hf.runs.weights import weight_sources
@@ -84,12 +86,16 @@ def completed(
         return result
     populations = RunPopulations(result, result.run, references, results)
     outputs = load_logits(result.name, results, result.hashes)
+    effects: Effects = {}
     scores, reasons = score(
         outputs,
         metrics=task.metrics,
         method=result.method,
         seed=result.seed,
-        seconds=result.scores.get("unlearn_seconds"),
+        seconds=result.scores.get(WALL),
+        compute_seconds=compute_seconds(result.cost),
+        times_differ=not_comparable(result, references.get("retrain")),
+        effects=effects,
         asked=asked,
         sources=reference_outputs(result, outputs, references, results)
         | populations.sources
@@ -100,7 +106,9 @@ def completed(
     merged = {**result.scores, **scores, **stated}
     why = {**result.reasons, **reasons}
     reasons = {key: why[key] for key, value in merged.items() if value is None}
+    draws = row_draws({key: rows for key, rows in effects.items() if key not in result.draws}, rows_of(result))
     # A stated score keeps the metric that it was computed with.
-    made = replace(result, scores=merged, reasons=reasons, metrics={**from_outside(merged), **result.metrics})
+    metrics = {**from_outside(merged), **result.metrics}
+    made = replace(result, scores=merged, reasons=reasons, metrics=metrics, draws={**draws, **result.draws})
     made = replace(made, evaluated=populations.noted(result.evaluated))
     return result if made == result else made

@@ -32,8 +32,7 @@ COSTS = {
 MOST = 1e18
 """Beyond any number of bytes or seconds."""
 
-TIME_RATIO = "retrain_time_ratio"
-TIMES = ("unlearn_seconds", "compute_seconds", TIME_RATIO)
+WALL, COMPUTE, TIME_RATIO = TIMES = ("unlearn_seconds", "compute_seconds", "retrain_time_ratio")
 """Scores that are no metric's: wall seconds, processor seconds (of GPUs where there are some), and their ratio to the
 retrained model's. Nothing but whoever ran a method can know them."""
 
@@ -66,8 +65,13 @@ def compute_seconds(cost: Mapping[str, Any]) -> float | None:
     return None if found is None else float(found)
 
 
-def not_comparable(run: Timed, retrain: Timed) -> str | None:
-    """Return why the times of a run and of its retrained model say nothing about each other; ``None`` if they do."""
+def not_comparable(run: Timed, retrain: Timed | None) -> str | None:
+    """Return why the times of a run and of its retrained model say nothing about each other.
+
+    ``None`` if they do, and if there is no retrained model.
+    """
+    if retrain is None:
+        return None
     for name in HARDWARE:
         mine, other = run.hardware.get(name), retrain.hardware.get(name)
         if mine != other:

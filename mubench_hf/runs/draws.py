@@ -61,6 +61,11 @@ def row_draws(effects: Effects, identity: Iterable[str]) -> dict[str, str]:
     return {key: _packed(moved[:, place]) for place, key in enumerate(keys)}
 
 
+def rows_of(run: Any) -> tuple[str, str]:
+    """Return what names the rows of a run, given its record or result."""
+    return run.data_fingerprint, run.deletion_sha256
+
+
 def draws_of(result: Drawn) -> dict[str, np.ndarray]:
     """Return the scores of a result in every draw of its rows, float ``[draws]``; none that was not recorded."""
     stated = {key: result.scores.get(key) for key in result.draws}

@@ -15,11 +15,13 @@ from mubench_hf.kinds import get_kind
 from mubench_hf.metrics import METRICS, get_metric
 from mubench_hf.runs.checked import check_files
 from mubench_hf.runs.choice import Reference, behind, choose
+from mubench_hf.runs.cost import compute_seconds, not_comparable
+from mubench_hf.runs.draws import row_draws, rows_of
 from mubench_hf.runs.kept_tables import using_tables
 from mubench_hf.runs.record import ORIGINAL, RunId, RunRecord
 from mubench_hf.runs.references import reference_outputs
 from mubench_hf.runs.result import RunResult
-from mubench_hf.runs.scores import Source, score
+from mubench_hf.runs.scores import Effects, Source, score
 from mubench_hf.runs.setup import recorded_model
 from mubench_hf.runs.shadows.reading import RunPopulations
 from mubench_hf.runs.store import check_same_run, load_named_result, reference_results, save_logits, save_result
@@ -109,6 +111,7 @@ def _scored(
         sources=reference_outputs(record, outputs, references, results)
         | populations.sources
         | weight_sources(record, run, results),
+        times_differ=not_comparable(record, references.get("retrain")),
         **{name: found.scores for name, found in references.items()},
     )
     result = replace(result, hashes={name: sha256 for name, sha256 in hashes.items() if sha256})
@@ -233,6 +236,7 @@ def evaluate_run(
     retrain: dict[str, float | None] | None = None,
     metrics: Iterable[Reference] = (),
     sources: dict[str, Source] | None = None,
+    times_differ: str | None = None,
 ) -> RunResult:
     """Return the result of a finished run.
 
@@ -244,19 +248,25 @@ def evaluate_run(
         retrain: Scores of the retrained model of the same seed.
         metrics: What to compute beside the task's metrics and the default ones, see ``choose``.
         sources: What else metrics may read, see ``score``.
+        times_differ: Why its times cannot be compared with the retrained model's, see ``not_comparable``.
     """
+    effects: Effects = {}
     scores, reasons = score(
         outputs,
         metrics=data.task.metrics,
         method=record.run.method,
         seed=record.run.seed,
         seconds=record.seconds,
+        compute_seconds=compute_seconds(record.cost),
+        times_differ=times_differ,
+        effects=effects,
         original=original,
         retrain=retrain,
         asked=metrics,
         sources=sources,
     )
-    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons, metrics=from_outside(scores))
+    draws, metrics = row_draws(effects, rows_of(record)), from_outside(scores)
+    return RunResult(**_shared(record, data.ratio), scores=scores, reasons=reasons, metrics=metrics, draws=draws)
 
 
 def failed_run(record: RunRecord, data: TaskData, reason: str, metrics: Iterable[Reference] = ()) -> RunResult:

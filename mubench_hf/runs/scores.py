@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from mubench_hf.metrics.parameters import (
     outputs_of,
     what_is_missing,
 )
-from mubench_hf.runs.choice import TIME_RATIO, Reference, choose
+from mubench_hf.runs.choice import Reference, choose
+from mubench_hf.runs.cost import COMPUTE, TIME_RATIO, TIMES, WALL
 
 Scores = dict[str, float | None]
 Reasons = dict[str, str]
+Effects = dict[str, Mapping[str, np.ndarray]]
 Source = Callable[[], Mapping[str, np.ndarray]]
 """Returns what metrics read that is no part of the run, by the names of their parameters; a ValueError says why not."""
 
@@ -34,10 +37,13 @@ def score(
     method: str,
     seed: int,
     seconds: float | None = None,
+    compute_seconds: float | None = None,
+    times_differ: str | None = None,
     original: Mapping[str, float | None] | None = None,
     retrain: Mapping[str, float | None] | None = None,
     asked: Iterable[Reference] = (),
     sources: Mapping[str, Source] | None = None,
+    effects: Effects | None = None,
 ) -> tuple[Scores, Reasons]:
     """Return every score of a run: a pure function of outputs, times and what it is compared with.
 
@@ -50,11 +56,14 @@ def score(
         method: ``original`` or the key of a method.
         seed: Seed of the run.
         seconds: Wall seconds of unlearning.
+        compute_seconds: Processor seconds of unlearning, see ``runs.cost``.
+        times_differ: Why its times cannot be compared with the retrained model's, if they cannot.
         original: Scores of the original that the run started from.
         retrain: Scores of the retrained model of the same seed.
         asked: Metrics beside the task's and the default ones, see ``choose``.
         sources: ``Parameter.of`` → what returns the arrays that are called so, such as ``retrain outputs``: each is
             called when the first metric asks for one of them.
+        effects: Takes what each row contributes to a score, by score and split, see ``runs.draws``.
 
     Returns:
         Score name → value or ``None``, and for each ``None`` the reason.
@@ -64,8 +73,11 @@ def score(
     """
     choice = choose(metrics, asked)
     run: dict[str, Any] = {"chance": float(outputs["chance"]), "seed": seed, "method": method}
-    scores, reasons, correctness = _split_scores(outputs, choice.of_splits, run)
-    scores["unlearn_seconds"] = None if method == "original" else seconds
+    effects = {} if effects is None else effects
+    scores, reasons, correctness = _split_scores(outputs, choice.of_splits, run, effects)
+    scores[WALL] = None if method == "original" else seconds
+    if compute_seconds is not None:
+        scores[COMPUTE] = None if method == "original" else compute_seconds
     references, sources = {"original": original or {}, "retrain": retrain or {}}, dict(sources or {})
     if method in REFERENCES:  # A reference model is compared with itself.
         references[method] = scores
@@ -76,8 +88,8 @@ def score(
     for name, reference in references.items():
         context |= {f"{name}_{key}": value for key, value in reference.items()}
         context |= {f"{name}_{split}_score": reference.get(f"{split}_{main}") for split in SPLITS}
-    _run_scores(_Given(context, sources), choice.of_run, method, scores, reasons)
-    _add_time_ratio(scores, reasons, method, context.get("retrain_unlearn_seconds"))
+    _run_scores(_Given(context, sources), choice.of_run, method, scores, reasons, effects)
+    _add_time_ratio(scores, reasons, method, references["retrain"], None if method == "retrain" else times_differ)
     return scores, reasons
 
 
@@ -117,7 +129,7 @@ class _Given:
 
 
 def _split_scores(
-    outputs: Mapping[str, np.ndarray], metrics: Sequence[Metric], run: Mapping[str, Any]
+    outputs: Mapping[str, np.ndarray], metrics: Sequence[Metric], run: Mapping[str, Any], effects: Effects
 ) -> tuple[Scores, Reasons, dict[str, np.ndarray]]:
     """Return the scores of every split, the reasons for those that are missing, and graded correctness.
 
@@ -129,29 +141,36 @@ def _split_scores(
         given = {
             name.removeprefix(f"{split}_"): value for name, value in outputs.items() if name.startswith(f"{split}_")
         }
+        mine = _Given({**given, **run}, {})
         try:
-            found = _called(metric, _Given({**given, **run}, {}))
+            found = _called(metric, mine)
         except ValueError as error:
             scores[f"{split}_{metric.key}"], reasons[f"{split}_{metric.key}"] = None, str(error)
             continue
         if metric.row_scores and metric == metrics[0]:
             correctness[f"{split}_correctness"] = found[metric.key]
         scores |= {f"{split}_{name}": float(np.mean(value)) for name, value in found.items()}
+        of_rows = metric.row_effects(**mine.arguments(metric)) if metric.row_effects else found
+        effects |= {f"{split}_{name}": {split: value} for name, value in of_rows.items() if np.ndim(value)}
     return scores, reasons, correctness
 
 
-def _run_scores(given: _Given, metrics: Sequence[Metric], method: str, scores: Scores, reasons: Reasons) -> None:
+def _run_scores(
+    given: _Given, metrics: Sequence[Metric], method: str, scores: Scores, reasons: Reasons, effects: Effects
+) -> None:
     """Compute each metric as soon as everything it needs is known; if something never is, that is the reason given."""
     waiting = {metric.key: metric for metric in metrics}
     while ready := [metric for metric in waiting.values() if not given.lacks(metric)]:
         for metric in ready:
             del waiting[metric.key]
             try:
-                found = {name: float(value) for name, value in _called(metric, given).items()}
+                of_rows = metric.row_effects(**given.arguments(metric)) if metric.row_effects else {}
+                found = {name: float(value) for name, value in _called(metric, given, of_rows).items()}
             except ValueError as error:
                 scores[metric.key], reasons[metric.key] = None, str(error)
                 continue
             scores |= found
+            effects |= of_rows
             given.add(found)
             if method in REFERENCES:
                 given.add({f"{method}_{key}": value for key, value in found.items()})
@@ -159,14 +178,24 @@ def _run_scores(given: _Given, metrics: Sequence[Metric], method: str, scores: S
         scores[key], reasons[key] = None, what_is_missing(given.lacks(metric), legal_parameters(metrics_by_score()))
 
 
-def _called(metric: Metric, given: _Given) -> dict[str, np.ndarray]:
+def _called(
+    metric: Metric, given: _Given, of_rows: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
+) -> dict[str, np.ndarray]:
     """Return a metric's scores, float []; of a metric that scores rows, float [rows].
+
+    Args:
+        metric: The metric.
+        given: What it is called with.
+        of_rows: What its rows contribute, if that is known by now: some scores are no more than the mean.
 
     Raises:
         ValueError: If there is no score; the message is the reason.
     """
     arguments = given.arguments(metric)
-    found = (metric.row_scores if metric.of_split and metric.row_scores else metric.compute)(**arguments)
+    if of_rows and metric.mean_of:
+        found = {name: parts[metric.mean_of].mean() for name, parts in of_rows.items()}
+    else:
+        found = (metric.row_scores if metric.of_split and metric.row_scores else metric.compute)(**arguments)
     if not isinstance(found, Mapping) or {*found} != {*metric.names}:
         raise ValueError(f"{metric.key} returned {found!r}; a dictionary of {', '.join(metric.names)} is needed")
     found = {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
@@ -177,11 +206,15 @@ def _called(metric: Metric, given: _Given) -> dict[str, np.ndarray]:
     return found
 
 
-def _add_time_ratio(scores: Scores, reasons: Reasons, method: str, retrain_seconds: float | None) -> None:
-    seconds, key = scores["unlearn_seconds"], TIME_RATIO
-    scores[key] = seconds / retrain_seconds if seconds is not None and retrain_seconds else None
-    if seconds is None:
+def _add_time_ratio(
+    scores: Scores, reasons: Reasons, method: str, retrain: Mapping[str, float | None], differ: str | None
+) -> None:
+    """Add the ratio of processor seconds; of wall seconds where neither run has others, as in earlier versions."""
+    name = COMPUTE if COMPUTE in scores or COMPUTE in retrain else WALL
+    seconds, other = scores.get(name), retrain.get(name)
+    scores[TIME_RATIO] = seconds / other if seconds is not None and other and not differ else None
+    if scores[WALL] is None:
         reason = "the original unlearns nothing" if method == "original" else "the run was not timed"
-        reasons |= {"unlearn_seconds": reason, key: reason}
-    elif not retrain_seconds:
-        reasons[key] = "needs the retrained model of the same seed and its time"
+        reasons |= {key: reason for key in TIMES if key in scores and scores[key] is None}
+    elif scores[TIME_RATIO] is None:
+        reasons[TIME_RATIO] = differ or "needs the retrained model of the same seed and its time"

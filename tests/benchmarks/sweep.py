@@ -21,7 +21,7 @@ from pathlib import Path
 
 TASK = f"{Path(__file__).parents[1] / 'sweep_task.py'}:TASK"
 MUBENCH = [sys.executable, "-m", "mubench_hf.cli"]
-TIMES = ("unlearn_seconds", "retrain_time_ratio")
+TIMES = ("unlearn_seconds", "compute_seconds", "retrain_time_ratio")
 METHODS = ("finetune", "neggrad")
 
 GRIDS = {

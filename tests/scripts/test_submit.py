@@ -48,7 +48,7 @@ def no_network(monkeypatch):
 def summary(folder):
     """Return what is said of a folder whose scores agree: times are stated, not recomputed."""
     results = [json.loads(file.read_text()) for file in (folder / "results").glob("*.json")]
-    times = ("unlearn_seconds", "retrain_time_ratio")
+    times = ("unlearn_seconds", "compute_seconds", "retrain_time_ratio")
     values = [
         value for run in results for key, value in run["scores"].items() if key not in times and value is not None
     ]
