@@ -93,8 +93,11 @@ def row_effects(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return for each row of D_f whether it is judged member, 0 or 1; the score is the mean.
 
-    The attacker is the one that was fitted: that it would be another on other rows is left out. Arguments and errors
-    are those of `mia_confidence_svc`.
+    The attacker is the one that was fitted: that it would be another on other rows is left out. Arguments are those of
+    `mia_confidence_svc`.
+
+    Raises:
+        ValueError: as `mia_confidence_svc`.
     """
     seed, max_fit_rows = check_seed(seed), check_seed(max_fit_rows, "max_fit_rows", least=1)
     retain = _confidence("retain", retain_logits, retain_labels)
