@@ -159,6 +159,8 @@ TASK = TaskSpec(
         differs=(
             "All weights are trained, in this project's own settings: MU-Bench published none for this task. Its code "
             "for TOFU, a task like it, trains LoRA adapters with paged AdamW in bfloat16, one epoch of warm-up.",
+            "The task's own score is ROUGE-L without stemming, as in every earlier result; MU-Bench's is with it: "
+            "`rouge_l_stem`, beside it.",
             "After `Answer:` and `[/INST]` the answer alone is scored; MU-Bench's code scores the word `Answer:` too.",
         ),
     ),

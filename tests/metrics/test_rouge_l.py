@@ -7,6 +7,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from mubench_hf.metrics import rouge_l_stem
 from mubench_hf.metrics.rouge_l import RANGE, rouge_l, row_scores
+from mubench_hf.tasks import get_task
 
 WORDS = ["the", "a", "cat", "dog", "sat", "lay", "on", "under", "mat", "rug"]
 
@@ -212,3 +213,9 @@ def test_evaluate_agrees_and_gives_none_with_a_reason(texts, load):
     assert metric.compute(predictions=predictions, references=references) == rouge_l(predictions, references)
     result = metric.compute(predictions=[], references=[])
     assert result["rouge_l"] is None and "empty" in result["rouge_l_reason"]
+
+
+@pytest.mark.parametrize("task", ["samsum", "celeb_profile"])
+def test_tasks_that_compare_with_the_paper_report_stems_beside_an_unchanged_main_score(task):
+    assert get_task(task).metrics[:2] == ("rouge_l", "rouge_l_stem") and get_task(task).metric == "rouge_l"
+    assert any("`rouge_l_stem`" in line for line in get_task(task).full.differs)
