@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,10 +76,6 @@ def be_quiet() -> None:
     """Show only this command's own progress and errors."""
     import datasets
     import transformers
-
-    # Where `torchao` is installed, it says when it is imported which of its kernels are for other machines.
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import signal
@@ -20,6 +21,9 @@ from typing import Any
 
 from mubench_hf.errors import BadInput, shown
 from mubench_hf.utils.files import disk_is_full
+
+SILENT = ("torchao", "torch.utils._pytree", "diffusers.quantizers.torchao")
+"""Loggers that say, where `torchao` is installed and a library imports it, which of its kernels are for other machines."""
 
 GOES_ON = "What was finished before is kept. Give the same command again; it goes on from there."
 
@@ -59,6 +63,8 @@ def exit_with(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None 
     """
     argv = sys.argv[1:] if argv is None else argv
     code = 2
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.ERROR)
     with _terminable():
         try:
             check_words(argv)
