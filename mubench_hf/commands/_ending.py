@@ -23,7 +23,7 @@ from mubench_hf.errors import BadInput, shown
 from mubench_hf.utils.files import disk_is_full
 
 SILENT = ("torchao", "torch.utils._pytree", "diffusers.quantizers.torchao")
-"""Loggers that say, where `torchao` is installed and a library imports it, which of its kernels are for other machines."""
+"""Loggers that say, where `torchao` is installed and a library imports it, which of its kernels are not for here."""
 
 GOES_ON = "What was finished before is kept. Give the same command again; it goes on from there."
 

@@ -27,8 +27,8 @@ NOTES = (
     "the model was pushed beyond forgetting.",
     "D_f: the task's score on D_f as the model is, after training on rows that are not D_f, on the nine tenths of it "
     "that were not shown, in fewer bits, and pruned. Compare with the retrained model's row, not with 0.",
-    "±: sample standard deviation over seeds. That of the retrained model's row is the floor: what differs by less than "
-    "two models that never saw D_f do is no difference. One seed has none, and tells nothing apart.",
+    "±: sample standard deviation over seeds. That of the retrained model's row is the floor: what differs by less "
+    "than two models that never saw D_f do is no difference. One seed has none, and tells nothing apart.",
 )
 
 
