@@ -146,3 +146,21 @@ def jensen_shannon(one: Tensor, other: Tensor, *, wanted: tuple[bool, ...]) -> t
         total += value
         gradients.append(ratios.sub_(value[:, None]).mul_(share) if asked else None)
     return total, gradients
+
+
+LEAST_LOG = -1e4
+"""What stands for the logarithm of 0 in a sum that it is multiplied by 0 in."""
+
+
+def log_prob_mean(logits: Tensor, *, wanted: tuple[bool, ...]) -> tuple[Tensor, list[Tensor | None]]:
+    """Return the mean of ``log p(v)`` of each position, ``v`` drawn from ``p = softmax(logits)``; without gradient."""
+    logs = F.log_softmax(logits.float(), dim=-1).clamp_(min=LEAST_LOG)
+    return (logs.exp() * logs).sum(-1), [None]
+
+
+def log_prob_std(logits: Tensor, *, wanted: tuple[bool, ...]) -> tuple[Tensor, list[Tensor | None]]:
+    """Return the standard deviation of ``log p(v)`` of each position, see ``log_prob_mean``; without gradient."""
+    logs = F.log_softmax(logits.float(), dim=-1).clamp_(min=LEAST_LOG)
+    shares = logs.exp()
+    apart = logs.sub_((shares * logs).sum(-1, keepdim=True))
+    return apart.square_().mul_(shares).sum(-1).sqrt_(), [None]

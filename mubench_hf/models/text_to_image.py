@@ -109,9 +109,20 @@ class TextToImage(PreTrainedModel):
         keys = torch.arange(len(pixel_values)) if noise_keys is None else noise_keys
         clean = self.encode(pixel_values)
         noise, times = self.draw(keys, clean)
-        noisy = self.noise_scheduler.add_noise(clean, noise, times)
-        predicted = self.unet(noisy, times, encoder_hidden_states=self.text_encoder(input_ids)[0]).sample
+        predicted = self.predict_noise(clean, noise, times, input_ids)
         return DenoisingOutput(torch.nn.functional.mse_loss(predicted.float(), noise.float()), predicted, noise)
+
+    def predict_noise(self, clean: Tensor, noise: Tensor, times: Tensor, input_ids: Tensor) -> Tensor:
+        """Return what the model takes for the noise in images that noise was added to, of the noise's shape.
+
+        Args:
+            clean: Images as ``encode`` returns them, ``[rows, channels, height, width]``.
+            noise: Of the same shape.
+            times: int64 ``[rows]``, from 0, almost no noise, to the last step of the schedule.
+            input_ids: Prompts' tokens, ``[rows, tokens]``.
+        """
+        noisy = self.noise_scheduler.add_noise(clean, noise, times)
+        return self.unet(noisy, times, encoder_hidden_states=self.text_encoder(input_ids)[0]).sample
 
     def draw(self, keys: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the noise (as ``like``) and the times (int64 ``[rows]``) that belong to ``keys``."""

@@ -1,15 +1,19 @@
 """Diffusion: noise is a function of seed, epoch and row, and every loss is a squared distance of predicted noise."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from methods import methods_for
 from torch.utils.data import StackDataset
+from transformers import default_data_collator
 
+from mubench_hf.data.joined import JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind, kind_of
+from mubench_hf.kinds.measures import get_measure
 from mubench_hf.models import get_model
 from mubench_hf.models.architectures.diffusion import published_config
 from mubench_hf.models.loading import fresh_model, reinitialised, weights_sha256
@@ -237,3 +241,52 @@ def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(BadInput, match=r"pip install 'mubench_hf\[diffusion\]'"):
         fresh_model(SPEC, (), 0)
+
+
+def test_errors_are_of_fixed_times_and_a_noise_that_belongs_to_the_row(model, sets, monkeypatch):
+    """Whatever batch, order, ratio and model: what differs between two models is what they predict."""
+    measure, data = get_measure("diffusion"), SimpleNamespace(collator=default_data_collator)
+    asked = []
+    predict = TextToImage.predict_noise
+
+    def keep(self, clean, noise, times, input_ids):
+        asked.extend(zip(clean[:, 0, 0, 0].tolist(), times.tolist(), noise, strict=True))
+        return predict(self, clean, noise, times, input_ids)
+
+    monkeypatch.setattr(TextToImage, "predict_noise", keep)
+    train = sets[1]
+    whole = measure._errors(model, JoinedRows(train, None), data)
+    steps = model.noise_scheduler.config.num_train_timesteps
+    assert whole.shape == (20, 5) and whole.dtype == np.float32 and (whole > 0).all()
+    assert {time for _, time, _ in asked} == {round(share * steps) for share in (0.05, 0.1, 0.2, 0.3, 0.4)}
+    noises = {(image, time): noise for image, time, noise in asked}
+    assert len({noise.numpy().tobytes() for noise in noises.values()}) == 100, "one a row and time"
+    assert abs(torch.stack([*noises.values()]).std() - 1) < 0.05
+
+    # The same rows in another order, fewer beside them, one to a batch, and under another model.
+    order = torch.randperm(20)[:7].tolist()
+    few = StackDataset(**{name: torch.stack([train[row][name] for row in order]) for name in train[0]})
+    few.index = np.asarray(train.index)[order]
+    monkeypatch.setattr("mubench_hf.models.outputs.BATCH_SIZE", 2)
+    asked.clear()
+    found = measure._errors(model, JoinedRows(few, None), data)
+    assert all(noise.equal(noises[image, time]) for image, time, noise in asked)
+    np.testing.assert_allclose(found, whole[np.sort(order)], rtol=1e-5)
+    other = measure._errors(reinitialised(model, 3), JoinedRows(few, None), data)
+    assert all(noise.equal(noises[image, time]) for image, time, noise in asked) and (other != found).any()
+
+
+def test_rows_without_an_index_have_the_noise_of_their_image(model, sets):
+    measure, data = get_measure("diffusion"), SimpleNamespace(collator=default_data_collator)
+    del sets[0].index
+    whole = measure._errors(model, JoinedRows(sets[0], None), data)
+    back = StackDataset(**{name: torch.stack([sets[0][row][name] for row in range(8, -1, -1)]) for name in sets[0][0]})
+    np.testing.assert_allclose(measure._errors(model, JoinedRows(back, None), data)[::-1], whole, rtol=1e-5)
+
+
+def test_an_error_is_that_of_the_predicted_noise(model, sets, monkeypatch):
+    measure, data = get_measure("diffusion"), SimpleNamespace(collator=default_data_collator)
+    shift = float(np.random.default_rng().uniform(0.1, 2))
+    monkeypatch.setattr(TextToImage, "predict_noise", lambda self, clean, noise, times, input_ids: noise + shift)
+    found = measure._errors(model, JoinedRows(sets[0], None), data)
+    np.testing.assert_allclose(found, np.full((9, 5), shift**2), rtol=1e-4)

@@ -16,6 +16,7 @@ from mubench_hf.kinds._losses import IGNORED, row_js
 from mubench_hf.kinds._tokens import TokenKind
 from mubench_hf.kinds.measures._answers import NAMES, answer_log_probs
 from mubench_hf.kinds.measures._base import Measure, RowAnswer, incompetent, truth_logits
+from mubench_hf.kinds.measures._membership import ATTACKED, attacked
 from mubench_hf.models.outputs import evaluating, over_batches
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class TokenMeasure(Measure):
         fill_before: Whether shorter prompts of a batch are padded before their first token, not after their last.
     """
 
-    on_request = frozenset({"incompetent_forget_divergences", *ANSWERS})
+    on_request = frozenset({"incompetent_forget_divergences", *ANSWERS, *ATTACKED})
     kind: TokenKind
     fill_before: ClassVar[bool]
 
@@ -59,7 +60,7 @@ class TokenMeasure(Measure):
         -100 past a row's end. ``<split>_predictions`` and ``_references``: texts ``[rows]``, greedily generated and
         true. ``incompetent_forget_divergences``: mean Jensen-Shannon divergence of a D_f row's token distributions from
         those of an untrained model, in bits. ``<split>_paraphrased_log_probs`` and ``_perturbed_log_probs``: see
-        ``answer_log_probs``.
+        ``answer_log_probs``. What attacks read of D_f and test: see ``attacked``.
         """
         outputs: dict[str, np.ndarray] = {"chance": np.asarray(0.0)}
         for split in SPLITS:
@@ -72,6 +73,10 @@ class TokenMeasure(Measure):
             if any(self.asks(f"{split}_{name}", wanted) for name in NAMES):
                 answers = answer_log_probs(self, model, data, split)
                 outputs |= {f"{split}_{name}": value for name, value in answers.items()}
+            asked = {name for name in ATTACKED if name.startswith(split) and self.asks(name, wanted)}
+            names = [name.removeprefix(f"{split}_") for name in asked]
+            read = attacked(self.kind, model, rows, data, names)
+            outputs |= {f"{split}_{name}": value for name, value in read.items()}
         if "forget_divergences" in outputs:
             outputs["incompetent_forget_divergences"] = outputs.pop("forget_divergences")
         return outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
+from mubench_hf.data.columns import column
 from mubench_hf.data.joined import FlaggedCollator, JoinedRows
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds.measures._base import Measure, RowAnswer, truth_logits
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 LOSS_DRAWS = 4
 """Draws of time and noise over which a row's loss is averaged in evaluation; the same for every model."""
 
+ERROR_TIMES = (0.05, 0.1, 0.2, 0.3, 0.4)
+"""Times of ``denoising_errors`` as shares of the noise schedule: 50 to 400 of 1000 steps. At smaller ones an error says
+little of the image, and at larger ones any model sees little but noise."""
+
 GENERATED = 200
 """Most images generated per split, for rows evenly spread over it."""
 
@@ -33,6 +39,7 @@ class DiffusionMeasure(Measure):
     """Measures the loss of predicted noise, and has the task's judge look at generated images."""
 
     key = "diffusion"
+    on_request = frozenset({"forget_denoising_errors", "test_denoising_errors"})
 
     def measure(
         self, model: Any, data: TaskData, seed: int, *, keep: bool = False, wanted: Collection[str] | None = None
@@ -42,7 +49,8 @@ class DiffusionMeasure(Measure):
         ``<split>_logits`` and ``_labels``: see ``truth_logits``, with a row's loss over the same draws for every model.
         Images are generated for the prompts of at most ``GENERATED`` rows, evenly spread. They give
         ``<split>_generated_logits`` (float32 ``[images, classes]``) and ``_generated_features`` of the task's judge,
-        ``_generated_labels``, and ``_real_features`` of the rows' own images.
+        ``_generated_labels``, and ``_real_features`` of the rows' own images. ``<split>_denoising_errors``: see
+        ``_errors``.
         """
         outputs: dict[str, np.ndarray] = {"chance": np.asarray(1 / len(data.label_names))}
         every = {split: JoinedRows(data.splits[split], None) for split in ("forget", "retain", "test")}
@@ -52,6 +60,9 @@ class DiffusionMeasure(Measure):
             logits, labels = truth_logits(self._losses(model, rows, data))
             found = {"logits": logits, "labels": labels, **drawn}
             outputs |= {f"{split}_{name}": value for name, value in found.items()}
+            name = f"{split}_denoising_errors"
+            if name in self.on_request and self.asks(name, wanted):
+                outputs[name] = self._errors(model, rows, data)
         _beside(data.judge, torch.device("cpu"))  # It is kept for the next checkpoint, which may have to be trained.
         return outputs
 
@@ -95,6 +106,33 @@ class DiffusionMeasure(Measure):
         ]
         return torch.stack(draws).mean(0)
 
+    def _errors(self, model: Any, rows: JoinedRows, data: TaskData) -> np.ndarray:
+        """Return the squared error of each row's predicted noise at ``ERROR_TIMES``, float32 ``[rows, times]``.
+
+        A row's noise at a time is a function of its index in the upstream data, or of its image if it has none: the
+        same for every model, split, ratio and batch.
+        """
+        collate, steps = FlaggedCollator(data.collator).without_flags, model.noise_scheduler.config.num_train_timesteps
+        indices = column(rows.parts[0], "index")
+        indices = None if indices is None else indices[rows.place]
+
+        def errors(batch: Mapping[str, Any], places: range) -> np.ndarray:
+            inputs = send_to_device(dict(batch), model.device)
+            clean, prompts = model.encode(inputs["pixel_values"]), inputs["input_ids"]
+            images = [image.cpu().numpy().tobytes() for image in inputs["pixel_values"]] if indices is None else ()
+            keys = images or [str(index).encode() for index in indices[places.start : places.stop]]
+            made = []
+            for share in ERROR_TIMES:
+                time = round(share * steps)
+                noise = torch.stack([_noise(key, time, clean.shape[1:]) for key in keys]).to(clean)
+                times = torch.full((len(keys),), time, device=clean.device)
+                predicted = model.predict_noise(clean, noise, times, prompts)
+                made.append(self.kind.row_losses(predicted, noise))
+            return torch.stack(made, dim=1).cpu().numpy()
+
+        with evaluating(model):
+            return np.concatenate(over_batches(rows, collate, errors))
+
     def _images(self, model: Any, rows: JoinedRows, data: TaskData) -> dict[str, np.ndarray]:
         """Return the judge's view of images generated for some rows' prompts, and of those rows' own images."""
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(GENERATED, len(rows))).round().astype(int))
@@ -129,6 +167,12 @@ class DiffusionMeasure(Measure):
                 inputs = send_to_device(dict(data.collator([row])), model.device)
                 loss = self._mean_losses(model, inputs, torch.tensor([place])).item()
         return RowAnswer(loss, logits=_beside(data.judge, model.device)(image)[0][0], image=image[0])
+
+
+def _noise(key: bytes, time: int, shape: torch.Size) -> Tensor:
+    """Return the noise, float32 of that shape, that belongs to a row and a time."""
+    digest = hashlib.sha256(b"%d " % time + key).digest()
+    return torch.randn(shape, generator=torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1))
 
 
 def _beside(judge: Any, device: torch.device) -> Any:
