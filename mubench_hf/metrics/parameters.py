@@ -31,6 +31,7 @@ class Parameter:
         meaning: What it is.
         shared: For an array that says nothing of the model: ``rows`` if all runs on the same rows have the same one,
             ``seed`` if those of the same seed do.
+        only: For an array that not every run can have: of which there is one; a part of the reason where it is missing.
     """
 
     name: str
@@ -38,12 +39,15 @@ class Parameter:
     kind: str
     meaning: str
     shared: str = ""
+    only: str = ""
 
 
 def outputs_of(reference: str) -> str:
     """Return what ``Parameter.of`` calls the outputs that a reference run kept."""
     return f"{reference} outputs"
 
+
+OTHER_ANSWERS = "measured on request, and only where a task has other answers to its rows, right and wrong ones"
 
 _OF_SPLITS = (
     Parameter("logits", SPLIT, "float [n, C]", "outputs before softmax; of texts, two classes: the truth and all else"),
@@ -57,12 +61,14 @@ _OF_SPLITS = (
         SPLIT,
         "float [n]",
         "mean log-probability of the tokens of a right answer in other words, if rows have one",
+        only=OTHER_ANSWERS,
     ),
     Parameter(
         "perturbed_log_probs",
         SPLIT,
         "float [n, answers]",
         "the same of wrong answers of the same form, if rows have some",
+        only=OTHER_ANSWERS,
     ),
     Parameter("generated_logits", SPLIT, "float [n, C]", "a fixed classifier's outputs for generated images"),
     Parameter("generated_labels", SPLIT, "int [n]", "classes that the prompts of those images name", ROWS),
@@ -201,8 +207,9 @@ def what_is_missing(names: Iterable[str], legal: dict[str, Parameter]) -> str:
     by_run: dict[str, list[str]] = {}
     for name in names:
         by_run.setdefault(legal[name].of, []).append(name)
+    notes = dict.fromkeys(legal[name].only for of in by_run.values() for name in of if legal[name].only)
     parts = [", ".join(names) + (f" {_FROM[run]}" if run in _FROM else "") for run, names in by_run.items()]
-    return f"needs {' and '.join(parts)}, which this run lacks"
+    return f"needs {' and '.join(parts)}, which this run lacks{''.join(f' ({note})' for note in notes)}"
 
 
 def parameter_table() -> str:

@@ -8,6 +8,7 @@ from scipy.special import log_softmax, softmax
 
 from mubench_hf.kinds.measures import get_measure, incompetent, truth_logits
 from mubench_hf.metrics.reference_probability import reference_probability
+from mubench_hf.tasks import get_task
 
 EOS = 1
 
@@ -102,3 +103,12 @@ def test_any_loss_is_a_probability_of_the_truth(rng):
     logits, labels = truth_logits(losses)
     assert np.isfinite(logits).all() and logits.dtype == np.float32 and (labels == 0).all()
     np.testing.assert_allclose(-log_softmax(logits.astype(float), axis=1)[:, 0], losses, rtol=1e-5, atol=2e-9)
+
+
+def test_other_answers_can_be_measured_only_where_a_task_has_some():
+    """Or each evaluation would run the model again for arrays that never come."""
+    for task, has in (("celeb_profile", True), ("samsum", False)):
+        measure = get_measure(get_task(task).kind)
+        found = measure.measurable(get_task(task))
+        assert ("forget_perturbed_log_probs" in found) == has and "incompetent_forget_divergences" in found
+        assert "forget_perturbed_log_probs" in measure.on_request

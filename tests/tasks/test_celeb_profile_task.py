@@ -272,6 +272,9 @@ def test_other_answers_are_measured_on_request(data, monkeypatch):
     )
     assert 0 <= scores["forget_truth_ratio"] <= 1 and scores["tofu_forget_quality"] == 0
     assert "test_truth_ratio" in reasons and "paraphrased_log_probs" in reasons["test_truth_ratio"]
+    assert reasons["test_truth_ratio"].endswith(
+        "only where a task has other answers to its rows, right and wrong ones)"
+    )
 
     unlike = {name: rows.rows.map(lambda row: {"biography": "Somebody else."}) for name, rows in few.splits.items()}
     unlike = replace(few, splits={name: prepare_rows(rows, TASK, few.processor) for name, rows in unlike.items()})
