@@ -41,6 +41,19 @@ def check_folder(flag: str, folder: str | Path | None) -> None:
         )
 
 
+def check_file(flag: str, file: str | Path | None) -> None:
+    """Check that a file can be written, in a folder that need not be there yet; ``None`` is not checked.
+
+    Raises:
+        BadInput: If a folder is in its place, or nothing may be written into the one that it is to be in.
+    """
+    if file is None:
+        return
+    if Path(file).is_dir():
+        raise BadInput(f"{flag} is {str(file)!r}, which is a folder. Give a file's name.")
+    check_folder(flag, file if not Path(file).is_file() else Path(file).parent)
+
+
 def _nearest(path: Path) -> Path:
     """Return the path, or the nearest one above it that there is."""
     while not os.path.lexists(path) and path != path.parent:
