@@ -1,0 +1,170 @@
+"""What metrics cost: beside the forward passes of a mini run, and on 50,000 rows of 100 classes.
+
+Give the output folder of `mubench run cifar100 --mini` to measure on its original; otherwise one is trained. Every
+metric of the registry is in the table, with inputs made from what `mubench_hf/metrics/parameters.py` says of them.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mubench_hf.commands._data import be_quiet
+from mubench_hf.metrics import METRICS, Metric, metrics_by_score
+from mubench_hf.metrics.parameters import legal_parameters, outputs_of
+from mubench_hf.runs.choice import ALL, choose
+from mubench_hf.runs.scores import score
+
+ROWS, CLASSES, LIMIT, SHARE = 50_000, 100, 2.0, 0.15
+SIZES = {"C": CLASSES, "positions": 100, "d": 512, "models": 20, "answers": 5, "times": 5, "timesteps": 5, "layers": 12}
+"""Letters and words in shapes → size; any other is a number of rows."""
+
+FEWER = {"d": 5_000, "str": 5_000}
+"""Rows where it is not logits that are read: of features, whose covariance is what takes time, and of texts."""
+
+
+def main() -> None:
+    """Print both tables."""
+    be_quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        beside_forward_passes(sys.argv[1] if len(sys.argv) > 1 else folder)
+    on_many_rows()
+
+
+def beside_forward_passes(out: str) -> None:
+    """Time the scores of a mini run against the forward passes that they are computed from, in turn."""
+    import torch
+
+    from mubench_hf.kinds.measures import get_measure
+    from mubench_hf.models.device import exact_arithmetic
+    from mubench_hf.models.loading import load_model
+    from mubench_hf.runs.pipeline import Pipeline
+    from mubench_hf.runs.store import load_results
+    from mubench_hf.runs.train import load_rows
+    from mubench_hf.utils.progress import RunProgress
+
+    there = [result.seed for result in load_results(out)] if _holds_results(out) else []
+    seed = there[0] if there else 1
+    pipeline = Pipeline("cifar100", variant="mini", out=out, methods=(), seeds=(seed,), use_cpu=True)
+    pipeline.run(RunProgress(quiet=True))
+    setup, data = pipeline.setup, load_rows(pipeline.setup)
+    model = load_model(setup.checkpoint(setup.original(seed).name), setup.model.architecture.auto_class)
+    measure = get_measure(setup.task.kind)
+    outputs = measure.measure(model, data, seed, wanted=choose(setup.task.metrics, [ALL]).arrays("finetune"))
+    retrained = {f"retrain_{name}": value for name, value in outputs.items()}
+    own, _ = score(outputs, metrics=setup.task.metrics, method="retrain", seed=seed, asked=[ALL])
+    given: dict[str, Any] = {"original": own, "retrain": own, "sources": {outputs_of("retrain"): lambda: retrained}}
+
+    def scored(asked: list[str]) -> None:
+        score(outputs, metrics=setup.task.metrics, method="finetune", seed=seed, asked=asked, **given)
+
+    with exact_arithmetic(torch.device("cpu"), 1):
+        passes, default, every = in_turn(
+            lambda: measure.measure(model, data, seed, wanted=()), lambda: scored([]), lambda: scored([ALL])
+        )
+    print("| In one run of cifar100-mini | CPU ms | Of the forward passes |\n|---|---:|---:|")
+    for name, seconds in {"forward passes": passes, "the default metrics": default, "all metrics": every}.items():
+        print(f"| {name} | {1e3 * seconds:.0f} | {seconds / passes:.1%} |")
+    verdict = "holds" if default <= SHARE * passes else "MISSED"
+    print(f"\nThe default metrics cost at most {SHARE:.0%} of the forward passes: {verdict}.\n")
+
+
+def _holds_results(out: str) -> bool:
+    return any(Path(out, "results").glob("*.json"))
+
+
+def in_turn(*calls: Callable[[], object], rounds: int = 5) -> list[float]:
+    """Return the median CPU seconds of each call, made in turn, after one round that warms up."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for number in range(rounds + 1):
+        for call, found in zip(calls, seconds, strict=True):
+            start = time.process_time()
+            call()
+            if number:
+                found.append(time.process_time() - start)
+    return [statistics.median(each) for each in seconds]
+
+
+def on_many_rows() -> None:
+    """Time each metric on 50,000 rows a split."""
+    print(f"| Metric | CPU s on {ROWS:,} x {CLASSES} | |\n|---|---:|---|")
+    rng, kept = np.random.default_rng(0), {}
+    for metric in map(METRICS.get, METRICS.keys()):
+        try:
+            arguments = {name: _made(name, rng, kept) for name, needed in metric.parameters.items() if needed}
+            arguments |= _instead(metric, rng, kept)
+            start = time.process_time()
+            metric.compute(**arguments)
+        except (ValueError, KeyError) as error:
+            print(f"| `{metric.key}` | – | not measured: {error} |")
+            continue
+        seconds = time.process_time() - start
+        print(f"| `{metric.key}` | {seconds:.2f} | {', '.join(_remarks(metric, arguments, seconds))} |", flush=True)
+
+
+def _instead(metric: Metric, rng: np.random.Generator, kept: dict[str, Any]) -> dict[str, Any]:
+    """Return logits of the untrained model for a metric that can do without them, and then has nothing to do."""
+    optional = [name for name, needed in metric.parameters.items() if not needed and name.endswith("_logits")]
+    return {name: _made(name, rng, kept) for name in optional}
+
+
+def _remarks(metric: Metric, arguments: Mapping[str, Any], seconds: float) -> Iterator[str]:
+    rows = {len(value) for value in arguments.values() if np.ndim(value) and not isinstance(value, str)}
+    if rows and max(rows) < ROWS:
+        yield f"{max(rows):,} rows"
+    if "max_fit_rows" in str(metric.declared):
+        yield "fitted on at most 10,000 rows a side, its own cap"
+    if not rows:
+        yield "reads scores alone"
+    elif seconds >= LIMIT:
+        yield f"MISSED: more than {LIMIT:.0f} s"
+
+
+def _made(name: str, rng: np.random.Generator, kept: dict[str, Any]) -> Any:
+    """Return made-up values for a parameter, by its type, its shape and what its name says of its range."""
+    if name in kept:
+        return kept[name]
+    parameter = legal_parameters(metrics_by_score())[name]
+    if name == "seed":
+        return 0
+    if name == "method":
+        return "finetune"
+    if not (found := re.match(r"(\w+) \[([^\]]+)\]", parameter.kind)):
+        return 0.5
+    kind, dims = found[1], [each.strip() for each in found[2].split(",")]
+    rows = next((FEWER[each] for each in (kind, *dims) if each in FEWER), ROWS)
+    shape = tuple(SIZES.get(each, rows) for each in dims)
+    kept[name] = _values(name, kind, shape, parameter.kind, rng)
+    return kept[name]
+
+
+def _values(name: str, kind: str, shape: tuple[int, ...], text: str, rng: np.random.Generator) -> np.ndarray:
+    if kind == "str":
+        words = np.array([f"word{number}" for number in range(200)])
+        return np.array([" ".join(rng.choice(words, 20)) for _ in range(shape[0])])
+    if kind == "bool":
+        return np.zeros(shape, bool) if "member" in name else rng.random(shape) < 0.5
+    if kind == "int":
+        # The same in each split and run, as they are of the same rows; half of the tokens are right.
+        labels = np.random.default_rng(1).integers(CLASSES, size=shape)
+        return np.where(rng.random(shape) < 0.5, labels, (labels + 1) % CLASSES) if "predicted" in name else labels
+    values = rng.normal(size=shape).astype(np.float32)
+    if name.endswith("logits"):
+        values[np.arange(shape[0]), np.random.default_rng(1).integers(CLASSES, size=shape[0])] += 3
+    if "in [0, 1]" in text:
+        return rng.random(shape)
+    if re.search("log_probs$|log_prob_means$", name):
+        return -np.abs(values)
+    return np.abs(values) if re.search("stds$|norms$|errors$", name) else values
+
+
+if __name__ == "__main__":
+    main()
