@@ -26,7 +26,7 @@ def plot_html(key: TableKey, rows: Sequence[Row]) -> str:
         for point in found
     ]  # fmt: skip
     texts = [f"{point['title']}: D_f {point['forget']:.3f}, test {point['test']:.3f}" for point in found]
-    parts = [*_grid(x_axis, y_axis), *_reference(found, places)]
+    parts = [*_grid(x_axis, y_axis), *_bands(found, x_axis, y_axis), *_reference(found, places)]
     for number, ((x, y), text, point) in enumerate(zip(places, texts, found, strict=True), start=1):
         parts.append(
             f'<g tabindex="0" role="img" aria-label="{escape(text)}" data-method="{escape(point["method"])}">'
@@ -76,6 +76,22 @@ def _grid(x_axis: _Axis, y_axis: _Axis) -> list[str]:
         text = f'x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" font-size="14" fill="currentColor"'
         lines.append(f"<text {text}>{tick:.3f}</text>")
     return lines
+
+
+def _bands(found: Sequence[dict], x_axis: _Axis, y_axis: _Axis) -> list[str]:
+    """Return bands around the retrained model: as far as two of different seeds lie apart."""
+    point = next((point for point in found if point["method"] == "retrain"), {})
+    width, height, bands = WIDTH - LEFT - EDGE, HEIGHT - BOTTOM - EDGE, []
+    for name, axis in (("forget", x_axis), ("test", y_axis)):
+        if f"{name}_floor" in point:
+            ends = (point[name] - point[f"{name}_floor"], point[name] + point[f"{name}_floor"])
+            low, high = (min(1.0, max(0.0, axis.share(end))) for end in ends)
+            x, y, w, h = LEFT + low * width, float(EDGE), (high - low) * width, float(height)
+            if name == "test":
+                x, y, w, h = float(LEFT), EDGE + (1 - high) * height, float(width), (high - low) * height
+            place = f'x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}"'
+            bands.append(f'<rect {place} fill="currentColor" fill-opacity="0.08"/>')
+    return bands
 
 
 def _reference(found: Sequence[dict], places: Sequence[tuple[float, float]]) -> list[str]:

@@ -17,6 +17,7 @@ from mubench_hf.results.columns import TIMES, Column
 from mubench_hf.results.gap import GAP, column_sample, floor_of
 from mubench_hf.results.standing import better_of, standing
 from mubench_hf.results.titles import method_title
+from mubench_hf.results.uncertainty import pairwise
 from mubench_hf.tasks import get_task
 from mubench_hf.trainers import get_method, list_methods
 
@@ -94,13 +95,20 @@ def side_by_side(first: Row, second: Row, columns: Sequence[Column]) -> list[Sco
 
 
 def points(rows: Sequence[Row]) -> list[dict[str, str | float]]:
-    """Return each method's place in the plot of forgetting against utility; none for a method without scores."""
+    """Return each method's place in the plot of forgetting against utility; none for a method without scores.
+
+    That of the retrained model has the floors of both axes, ``forget_floor`` and ``test_floor``, if there are several
+    seeds.
+    """
     found = []
     for row in rows:
         metric = get_task(row.group.task).metric
         forget, test = (row.group.score(f"{split}_{metric}").mean for split in ("forget", "test"))
         if forget is not None and test is not None:
             found.append({"method": row.group.label, "title": row_title(row), "forget": forget, "test": test})
+            for split in ("forget", "test") if row.group.method == "retrain" else ():
+                _, floor = pairwise([row.group.samples[f"{split}_{metric}"]])
+                found[-1] |= {f"{split}_floor": floor.mean} if floor else {}
     return found
 
 

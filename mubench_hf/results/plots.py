@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from mubench_hf.errors import BadInput
 from mubench_hf.results.aggregate import Group, aggregate, check_comparable, heading, main_metric
+from mubench_hf.results.uncertainty import pairwise
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import load_logits
 from mubench_hf.utils.files import write_atomic
@@ -92,7 +93,8 @@ def forgetting_utility_figure(groups: Sequence[Group], title: str | None = None,
     """Draw the score on the test set over the score on the deletion set, with bars of one standard deviation.
 
     Two lines cross at the retrained model: a method left of the vertical one forgot more than retraining does, and one
-    below the horizontal one is less useful. Hollow points are methods with runs that are not ok.
+    below the horizontal one is less useful; within the grey bands it is as close to the retrained model as that is to
+    one of another seed. Hollow points are methods with runs that are not ok.
 
     Args:
         groups: One list of ``aggregate``.
@@ -113,6 +115,9 @@ def forgetting_utility_figure(groups: Sequence[Group], title: str | None = None,
         if group.method == "retrain":
             axes.axvline(x.mean, color="#999999", linestyle="--", linewidth=1, zorder=1)
             axes.axhline(y.mean, color="#999999", linestyle="--", linewidth=1, zorder=1)
+            across, up = (_floor(group, f"{split}_{metric}") for split in ("forget", "test"))
+            axes.axvspan(x.mean - across, x.mean + across, color="#999999", alpha=0.12, linewidth=0, zorder=0)
+            axes.axhspan(y.mean - up, y.mean + up, color="#999999", alpha=0.12, linewidth=0, zorder=0)
         axes.errorbar(
             x.mean,
             y.mean,
@@ -133,6 +138,12 @@ def forgetting_utility_figure(groups: Sequence[Group], title: str | None = None,
     axes.set_ylabel(f"{name} on the test set  ↑")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
+
+
+def _floor(group: Group, key: str) -> float:
+    """Return how far retrained models of different seeds lie apart in a score; 0 if there is one seed."""
+    _, found = pairwise([group.samples[key]] if key in group.samples else [])
+    return found.mean if found else 0.0
 
 
 @plot_style()

@@ -181,3 +181,25 @@ def test_intervals_and_floors_stand_in_a_terminal_too(rng):
     text = draw(groups, 300, metric="accuracy")
     assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", text) and re.search(r"±\d\.\d{3} ~\d\.\d{3}", text)
     assert "Rank" in text and "95 % interval" in text
+
+
+def test_plots_show_the_floor_around_the_retrained_model(rng, tmp_path):
+    from mubench_hf.leaderboard.plot import plot_html
+    from mubench_hf.results.plots import forgetting_utility_figure
+
+    runs = mini_runs(rng)
+    groups = groups_of(*runs)
+    retrained = [run.scores for run in runs if run.method == "retrain"]
+
+    def floor(key):
+        return np.mean([abs(a[key] - b[key]) for a in retrained for b in retrained if a is not b])
+
+    (axes,) = forgetting_utility_figure(groups, metric="accuracy").axes
+    across, up = axes.patches
+    assert across.get_width() == pytest.approx(2 * floor("forget_accuracy"))
+    assert up.get_height() == pytest.approx(2 * floor("test_accuracy"))
+    board = make_board([Entry(run, tmp_path / f"{run.name}.json", "", None) for run in runs])
+    ((key, rows),) = board.tables.items()
+    assert plot_html(key, rows).count("<rect") == 2
+    alone = make_board([Entry(run, tmp_path / f"{run.name}.json", "", None) for run in runs if run.seed == 0])
+    assert "<rect" not in plot_html(key, alone.tables[key])
