@@ -1,12 +1,16 @@
 """What is measured of a checkpoint that writes: texts, tokens, losses, and distances from an untrained model."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
+from mubench_hf.data.joined import JoinedRows
 from mubench_hf.kinds.measures import get_measure, incompetent, truth_logits
+from mubench_hf.metrics.populations import log_odds
 from mubench_hf.metrics.reference_probability import reference_probability
 from mubench_hf.tasks import get_task
 
@@ -112,3 +116,16 @@ def test_other_answers_can_be_measured_only_where_a_task_has_some():
         found = measure.measurable(get_task(task))
         assert ("forget_perturbed_log_probs" in found) == has and "incompetent_forget_divergences" in found
         assert "forget_perturbed_log_probs" in measure.on_request
+
+
+def test_truths_are_those_of_the_whole_measure_and_no_text_is_written(world, monkeypatch):
+    """Populations of models keep the log-odds of these, and runs are compared with them."""
+    model, measure = world.original(), get_measure(world.kind.key)
+    whole = measure.measure(model, world.data(), 3)
+    monkeypatch.setattr(type(model), "generate", None)
+    found = measure.truths(model, world.data())
+    for split, what in product(("forget", "retain", "test"), ("logits", "labels")):
+        assert np.array_equal(found[f"{split}_{what}"], whole[f"{split}_{what}"])
+        odds = log_odds(split, found[f"{split}_logits"], found[f"{split}_labels"])
+        losses = measure.row_losses(model, JoinedRows(world.data().splits[split], None), world.data())
+        assert odds == pytest.approx(np.log(np.exp(-losses) / -np.expm1(-losses)), rel=1e-4, abs=1e-4)
