@@ -12,7 +12,7 @@ from mubench_hf.commands._data import be_quiet
 from mubench_hf.commands._paths import check_folder
 from mubench_hf.data.splits import check_ratio
 from mubench_hf.errors import BadInput
-from mubench_hf.hub.download import checkpoint_folder, split_name
+from mubench_hf.hub.download import checkpoint_folder, published_result, split_name
 from mubench_hf.runs.audits.report import FOLDER, PARTS
 from mubench_hf.runs.record import RECORD, load_record
 from mubench_hf.utils.processes import launched_processes
@@ -124,11 +124,9 @@ def _fetched(name: str, out: Path, ratio: int | None) -> Subject:
 
 
 def _found(org: str, name: str) -> Path | None:
-    """Return the folder of another checkpoint of an organisation; ``None`` if it has none of that name."""
-    try:
-        return checkpoint_folder(f"{org}/{name}")
-    except BadInput:
-        return None
+    """Return the folder of another checkpoint of an organisation; ``None`` if it has published none of that name."""
+    repo = f"{org}/{name}"
+    return None if published_result(repo) is None else checkpoint_folder(repo)
 
 
 if __name__ == "__main__":
