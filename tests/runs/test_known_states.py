@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from mubench_hf.cli import dispatch
 from mubench_hf.errors import BadInput
 from mubench_hf.runs.meta.hiding import filtered
-from mubench_hf.runs.meta.scoring import Scorer, _orders, _reordered
+from mubench_hf.runs.meta.scoring import Scorer, _orders, _reordered, _shadows
 from mubench_hf.runs.meta.states import PAIRS, STATES
 from mubench_hf.runs.meta.training import RepeatedRows
 
@@ -84,16 +84,24 @@ def test_repeated_rows_are_all_rows_and_the_copies(rng):
 def test_scores_of_metrics_that_look_at_rows_alone_do_not_depend_on_their_order(rng):
     original, retrained, other = drawn(rng, 4.0), drawn(rng, 2.0), drawn(rng, 2.0)
     for outputs in (retrained, other):  # They are measured on the same rows.
-        outputs |= {name: value for name, value in original.items() if name.endswith("labels")}
+        outputs |= _labels(original)
     orders = _orders(original, 3)
     assert all(not np.array_equal(order, np.arange(SIZES[split])) for split, order in orders.items())
-    plain = Scorer(("accuracy",), 1, original, retrained)(other)
-    moved = Scorer(("accuracy",), 1, *(_reordered(each, orders) for each in (original, retrained)))(
+    shadows = _shadows([{**retrained, **drawn(rng, 2.0), **_labels(original)} for _ in range(3)])
+    assert _shadows([retrained]) == {}
+    plain = Scorer(("accuracy",), 1, original, retrained, shadows=shadows)(other)
+    references = (_reordered(each, orders) for each in (original, retrained))
+    moved = Scorer(("accuracy",), 1, *references, shadows=_reordered(shadows, orders, axis=1))(
         _reordered(other, orders)
     )
     assert plain.keys() == moved.keys() and plain["average_gap"] is not None
-    for name in ("forget_accuracy", "retain_accuracy", "mia_loss_auc", "zrf", "knowledge_gap", "forget_macro_f1"):
+    alone = ("forget_accuracy", "retain_accuracy", "mia_loss_auc", "zrf", "knowledge_gap", "forget_macro_f1")
+    for name in (*alone, "prediction_distance", "rmia", "lira_offline"):
         assert moved[name] == pytest.approx(plain[name], abs=1e-9), name
+
+
+def _labels(outputs):
+    return {name: value for name, value in outputs.items() if name.endswith("labels")}
 
 
 def test_every_state_of_a_pair_is_described():
