@@ -17,7 +17,7 @@ from mubench_hf.metrics.min_k_pp import min_k_pp
 TOKENS = (LOG_PROBS, MEANS, STDS)
 
 
-@pytest.fixture(params=["seq2seq_world", "bart_world", "causal_world"])
+@pytest.fixture(params=["seq2seq_world", pytest.param("bart_world", marks=pytest.mark.slow), "causal_world"])
 def world(request):
     return request.getfixturevalue(request.param)
 

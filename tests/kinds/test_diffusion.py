@@ -254,17 +254,17 @@ def test_errors_are_of_fixed_times_and_a_noise_that_belongs_to_the_row(model, se
         return predict(self, clean, noise, times, input_ids)
 
     monkeypatch.setattr(TextToImage, "predict_noise", keep)
-    train = sets[1]
+    train = sets[0]
     whole = measure._errors(model, JoinedRows(train, None), data)
     steps = model.noise_scheduler.config.num_train_timesteps
-    assert whole.shape == (20, 5) and whole.dtype == np.float32 and (whole > 0).all()
+    assert whole.shape == (9, 5) and whole.dtype == np.float32 and (whole > 0).all()
     assert {time for _, time, _ in asked} == {round(share * steps) for share in (0.05, 0.1, 0.2, 0.3, 0.4)}
     noises = {(image, time): noise for image, time, noise in asked}
-    assert len({noise.numpy().tobytes() for noise in noises.values()}) == 100, "one a row and time"
-    assert abs(torch.stack([*noises.values()]).std() - 1) < 0.05
+    assert len({noise.numpy().tobytes() for noise in noises.values()}) == 45, "one a row and time"
+    assert abs(torch.stack([*noises.values()]).std() - 1) < 0.1
 
     # The same rows in another order, fewer beside them, one to a batch, and under another model.
-    order = torch.randperm(20)[:7].tolist()
+    order = torch.randperm(9)[:4].tolist()
     few = StackDataset(**{name: torch.stack([train[row][name] for row in order]) for name in train[0]})
     few.index = np.asarray(train.index)[order]
     monkeypatch.setattr("mubench_hf.models.outputs.BATCH_SIZE", 2)

@@ -59,6 +59,7 @@ def test_whole_weights_are_so_many_rows(rng, monkeypatch):
     assert np.array_equal(attacker.predict(p)[clear], other.predict(p)[clear])
 
 
+@pytest.mark.slow
 def test_a_difference_in_classes_alone_is_no_membership(rng):
     """Members and others have the same confidences in each class; only their classes differ. The plain one is sure."""
     values = []

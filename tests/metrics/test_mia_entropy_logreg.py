@@ -49,6 +49,7 @@ def test_separated_groups_give_one_and_zero_and_swapping_mirrors(rng):
     assert score(*test, *retain, *forget)["mia_entropy_logreg"] == pytest.approx(1 - value, abs=0.006)
 
 
+@pytest.mark.slow
 def test_equal_distributions_give_chance_on_average(rng):
     """Over many draws neither side is favoured."""
     values = [score(*(part for _ in range(3) for part in uncertain(rng.beta(5, 2, size=60))))["mia_entropy_logreg"]

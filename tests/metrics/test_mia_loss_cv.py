@@ -48,6 +48,7 @@ def test_separated_groups_give_one_whichever_way(rng):
     assert score(*near, *far, seed=0) == {"mia_loss_cv": 1.0} == score(*far, *near, seed=0)
 
 
+@pytest.mark.slow
 def test_equal_distributions_give_chance(rng):
     values = [score(*margin_rows(rng.normal(size=80)), *margin_rows(rng.normal(size=90)), seed=seed)["mia_loss_cv"]
               for seed in range(10)]  # fmt: skip
