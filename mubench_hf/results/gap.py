@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mubench_hf.metrics import get_metric
+from mubench_hf.metrics import get_metric, metrics_by_score, score_metric
 from mubench_hf.metrics.parameters import SPLITS
 from mubench_hf.results.aggregate import Group
 from mubench_hf.results.columns import Column
@@ -20,6 +20,12 @@ def gap_parts(metric: str | None) -> tuple[str, ...]:
     own = {f"{split}_score": f"{split}_{metric}" for split in SPLITS}
     names = get_metric(GAP).parameters
     return tuple(own.get(name, name) for name in names if f"retrain_{name}" in names)
+
+
+def is_of_pair(key: str) -> bool:
+    """Return whether a score compares a run with its retrained model."""
+    found = score_metric(key, metrics_by_score())
+    return found is not None and any(name.startswith("retrain_") for name in found.parameters)
 
 
 def column_sample(group: Group, column: Column, metric: str | None) -> Sample | None:
@@ -58,12 +64,17 @@ def floor_of(
 ) -> tuple[dict[int, float], Interval | None]:
     """Return how far retrained models of different seeds lie apart in a column, see ``pairwise``.
 
+    A score that is itself a comparison with the retrained model has none, except for the gap: of the retrained model it
+    is what it is of any model and itself.
+
     Args:
         retrained: Scores of the retrained models, see ``Group``.
         column: The column.
         metric: The task's metric.
     """
     key = column.score_key(metric)
+    if key != GAP and is_of_pair(key):
+        return {}, None
     keys: Sequence[str] = gap_parts(metric) if key == GAP else (key,)
     parts = [retrained[each] for each in keys if each in retrained]
     return pairwise(parts) if len(parts) == len(keys) else ({}, None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mubench_hf.results.aggregate import Group
 from mubench_hf.results.columns import COMPUTE, Column
-from mubench_hf.results.gap import GAP, column_sample, floor_of
+from mubench_hf.results.gap import GAP, column_sample, floor_of, is_of_pair
 from mubench_hf.results.grid import MISSING, printable
 from mubench_hf.results.uncertainty import METHOD, METHOD_OF_SEEDS
 from mubench_hf.trainers import declared_methods
@@ -73,6 +73,9 @@ def _floors(groups: Sequence[Group], metric: str | None, columns: Sequence[Colum
             "over seeds does not hold 0; all that a chain of pairs that are not told apart leads to share a rank and "
             "the bold."
         )
+    pairs = [printable(column.header) for column in columns if column.key != GAP and is_of_pair(column.key)]
+    if pairs and has_floor:
+        yield f"{', '.join(pairs)}: compared with the retrained model themselves, so they have no floor and no bold."
     if any(COMPUTE in group.samples for group in groups):
         yield (
             "Seconds: on the wall, never bold. CPU/GPU s: processor seconds of all processes, of GPUs where there are "

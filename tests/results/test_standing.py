@@ -1,6 +1,7 @@
 """A method that differs from another by no more than the floor is nowhere called better."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,14 @@ def test_plots_show_the_floor_around_the_retrained_model(rng, tmp_path):
     assert plot_html(key, rows).count("<rect") == 2
     alone = make_board([Entry(run, tmp_path / f"{run.name}.json", "", None) for run in runs if run.seed == 0])
     assert "<rect" not in plot_html(key, alone.tables[key])
+
+
+def test_a_comparison_with_the_retrained_model_has_no_floor_and_no_bold():
+    """Of the retrained model it is trivially the best, in every seed."""
+    runs = seeded("retrain", {"tug_of_war": 1.0}) + seeded("a", {"tug_of_war": 0.9}) + seeded("b", {"tug_of_war": 0.2})
+    runs = [replace(run, scores={**run.scores, "zrf": 0.3 + 0.1 * (run.method == "b")}) for run in runs]
+    rows = markdown_rows(groups_of(*runs))
+    (header,) = (each for each in rows["a"] if each.startswith("ToW"))
+    assert "~" not in rows["retrain"][header] and not any("**" in row[header] for row in rows.values())
+    assert "**" in rows["a"]["ZRF →"]
+    assert "compared with the retrained model themselves" in markdown_table(groups_of(*runs))
