@@ -1,6 +1,7 @@
 """`mubench tune`: the same trials whoever makes them and however often they are cut off, and a list of all of them."""
 
 import random
+import re
 import signal
 import sys
 import threading
@@ -13,9 +14,11 @@ from mubench_hf.cli import dispatch
 from mubench_hf.commands import tune
 from mubench_hf.commands._tune_text import found_text, trials_text
 from mubench_hf.errors import BadInput
+from mubench_hf.runs.pipeline import PAPER_METHODS
 from mubench_hf.runs.sweeps.launchers import LocalWorkers
 from mubench_hf.runs.trials import Search, Trial, best, found_trials
-from mubench_hf.trainers import ScrubConfig
+from mubench_hf.tasks import get_task
+from mubench_hf.trainers import ScrubConfig, get_method
 from mubench_hf.trainers._search import search_space
 
 TASK = f"{Path(__file__).parent / 'tuned_task.py'}:TASK"
@@ -179,6 +182,24 @@ def test_a_folder_of_reported_runs_is_not_used(tmp_path):
     (tmp_path / "mubench" / "cifar100-mini").mkdir(parents=True)
     with pytest.raises(BadInput, match="holds runs of cifar100-mini itself"):
         dispatch(["tune", *GIVEN, "--out", str(tmp_path)])
+
+
+def test_the_published_trials_are_as_many_for_each_method_and_begin_with_todays_preset():
+    """After a change of a preset, or of what a method declares, docs/tuning.md says how to make them again."""
+    text = (Path(__file__).parents[1] / "docs" / "trials.md").read_text(encoding="utf-8")
+    sections = {}
+    for section in text.split("\n## ")[1:]:
+        name, *lines = section.splitlines()
+        sections[name] = [line.strip("| ").split(" | ") for line in lines if re.match(r"\| \d", line)]
+    preset = get_task("cifar100").mini.presets
+    assert set(sections) == {f"cifar100-tuning-mini-vit-tiny-{method}-df5pct" for method in PAPER_METHODS}
+    assert len({len(trials) for trials in sections.values()}) == 1, "no method has more trials than another"
+    for method in PAPER_METHODS:
+        trials = sections[f"cifar100-tuning-mini-vit-tiny-{method}-df5pct"]
+        space = search_space(get_method(method).config_class, preset[method])
+        assert trials[0][1] == " ".join(f"{name}={each.usual:g}" for name, each in space.items())
+        gaps = [float(gap.strip("*")) for _, _, gap, _ in trials if gap != "–"]
+        assert [float(gap.strip("*")) for _, _, gap, _ in trials if "**" in gap] == [min(gaps)]
 
 
 @pytest.mark.slow
