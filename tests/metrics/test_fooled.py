@@ -442,6 +442,8 @@ def test_every_metric_is_on_the_page_with_an_example():
     named = {key for row in ROWS for key in re.findall(r"`(\w+)`", row[1])}
     missing = declared_metrics().keys() - named
     assert not missing, f"docs/which_metric.md says nothing of {sorted(missing)}: what it answers, and what fools it"
+    gone = named - declared_metrics().keys()
+    assert not gone, f"docs/which_metric.md names {sorted(gone)}, which are not registered"
 
 
 def test_every_example_of_the_page_is_a_test_here():
