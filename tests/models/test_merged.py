@@ -10,7 +10,7 @@ from mubench_hf.models.loading import load_model
 from mubench_hf.models.merged import load_merged
 
 
-@pytest.mark.parametrize("kind", ["lora", "ia3"])
+@pytest.mark.parametrize("kind", ["lora", "ia3", "layernorm"])
 def test_a_merged_model_answers_alike_and_is_trained_whole(kind, tmp_path):
     seed = int(np.random.default_rng().integers(1000))
     base("causal", seed).save_pretrained(tmp_path / "base")
