@@ -10,7 +10,6 @@ import numpy as np
 from mubench_hf.data.loading import load_split
 from mubench_hf.errors import BadInput
 from mubench_hf.kinds import get_kind
-from mubench_hf.kinds._losses import IGNORED
 from mubench_hf.metrics.parameters import ROWS, SEED, SPLITS, kept_outputs
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.store import LARGEST_OUTPUTS, load_logits
@@ -51,6 +50,8 @@ def read_outputs(file: Path, status: str = "ok") -> dict[str, np.ndarray]:
 
 def _scored(key: str, arrays: Arrays) -> np.ndarray | bool:
     """Return where an array must hold numbers: of token positions, those with a true token; else everywhere."""
+    from mubench_hf.kinds._losses import IGNORED  # It brings in torch.
+
     tokens = arrays.get(f"{key.partition('_')[0]}_label_tokens")
     per_token = tokens is not None and key != "chance" and arrays[key].shape == tokens.shape
     return tokens != IGNORED if per_token else True
