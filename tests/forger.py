@@ -9,6 +9,9 @@ import numpy as np
 
 from mubench_hf.data.build import build
 from mubench_hf.data.loading import load_manifest, load_split
+from mubench_hf.leaderboard import read_folder
+from mubench_hf.leaderboard.folders import MANIFEST, SUBMISSIONS
+from mubench_hf.leaderboard.submission import manifest_of, submission_bundle
 from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import SPLITS, score
 from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
@@ -56,3 +59,23 @@ def rescore_all(out: Path) -> None:
             seconds=run.scores["unlearn_seconds"], **references,
         )  # fmt: skip
         save_result(RunResult(**{**vars(run), "scores": scores, "reasons": reasons}), file.parent)
+
+
+def added(board: Path, run: Path, references: str | None = None) -> str:
+    """Put what an output folder submits into a results data set, and return the submission's id."""
+    bundle = submission_bundle(read_folder(run).entries, "mubench/results", references)
+    for path, file in bundle.files.items():
+        place = board / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file if isinstance(file, bytes) else file.read_bytes())
+    return manifest_of(read_folder(run).entries, references).id
+
+
+def flat(board: Path, run: Path) -> None:
+    """Put an output folder's files where earlier versions put them."""
+    bundle = submission_bundle(read_folder(run).entries, "mubench/results")
+    for path, file in bundle.files.items():
+        if path.startswith(SUBMISSIONS) and not path.endswith(MANIFEST):
+            place = board.joinpath(*path.split("/")[2:])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file if isinstance(file, bytes) else file.read_bytes())

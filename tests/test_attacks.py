@@ -1,5 +1,6 @@
 """False results that agree with themselves: each is refused by name, and on a leaderboard spoils no other's row."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forger import rescore_all, submission
+from forger import added, rescore_all, submission
 from unsealed import unsealed
 
+from mubench_hf.cli import dispatch
 from mubench_hf.leaderboard import read_folder
 from mubench_hf.leaderboard.board import TableKey, read_board
+from mubench_hf.leaderboard.folders import MANIFEST, SUBMISSIONS, Manifest
 from mubench_hf.leaderboard.outputs import is_copy
 from mubench_hf.leaderboard.pages import board_table
+from mubench_hf.leaderboard.submission import manifest_of
 from mubench_hf.leaderboard.verify import verify_submission
 from mubench_hf.leaderboard.views import csv_text
 from mubench_hf.runs.result import RunResult
@@ -243,13 +247,13 @@ def with_member(name):
 
 def with_array(file):
     arrays = load_logits(file.stem, file.parent)
-    save_logits(file.stem, file.parent, {**arrays, "test_payload": np.zeros(3)})
+    np.savez(file, **arrays, test_payload=np.zeros(3))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(compressed, "and unpacks to"), (encrypted, "'chance.npy' is encrypted"), (with_array, "holds test_payload"),
+    [(compressed, "and unpacks to"), (encrypted, "'chance.npy' is encrypted"), (with_array, "Unknown: test_payload"),
      (with_member("../../evil.npy"), "'../../evil.npy' is no array"), (with_member("run.py"), "'run.py' is no array"),
      (with_member("/etc/test_logits.npy"), "is no array"), (with_member("chance.npy"), "'chance.npy' is there twice")],
     ids=["compressed", "encrypted", "one more array", "a path", "a program", "a root", "twice"],
@@ -310,3 +314,114 @@ def test_one_bad_file_spoils_no_others_row(own_run, change):
     board = read_board(own_run)
     assert [left.path for left in board.left_out] == [f"results/{name}"] and board.left_out[0].reason
     assert shown(board) == honest
+
+
+def one_model_as_three_seeds(run):
+    for number, seed in enumerate(SEEDS[1:], start=1):
+        replaced(run, "scrub", seed, "scrub", SEEDS[0], lambda logits, number=number: logits + number * 1e-3)
+    rescore_all(run)
+
+
+def not_finite(run):
+    edit(run, "scrub", 87, lambda arrays: arrays["test_logits"].__setitem__((0, 0), np.nan))
+    rescore_all(run)
+
+
+def said_to_have_diverged(run):
+    result = load_result(file_of(run, "scrub", 21, "json"))
+    save_result(RunResult(**{**vars(result), "status": "diverged", "status_reason": "loss 1e9"}), run / "results")
+
+
+def random_original(run):
+    def forget(arrays):
+        for split in SPLITS:
+            arrays[f"{split}_logits"] = np.random.default_rng().normal(size=arrays[f"{split}_logits"].shape)
+
+    edit(run, "original", 87, forget)
+    rescore_all(run)
+
+
+def a_score_of_ones_own(run):
+    content = json.loads(unsealed(file_of(run, "scrub", 42, "json").read_text()))
+    content["scores"]["average_gap"] /= 2
+    file_of(run, "scrub", 42, "json").write_text(json.dumps(content))
+
+
+def retrained(change):
+    def forge(run):
+        replaced(run, "scrub", 42, "retrain", 42, change)
+        rescore_all(run)
+
+    return forge
+
+
+def on_outputs(change):
+    return lambda run: change(file_of(run, "finetune", 42))
+
+
+DISHONEST = {
+    "retrain with noise": (retrained(noisy), "its logits are that run's own"),
+    "retrain plus 1": (retrained(lambda logits: logits + 1), "its logits are that run's own"),
+    "retrain times 1.0001": (retrained(lambda logits: logits * 1.0001), "its logits are that run's own"),
+    "retrain, one row doubled": (retrained(one_doubled), "its logits are that run's own"),
+    "one model as three seeds": (one_model_as_three_seeds, "its logits are that run's own"),
+    "not a number": (not_finite, "are not finite"),
+    "a false diverged": (said_to_have_diverged, "others: diverged 1/3"),
+    "a random original": (random_original, "was not trained on these rows"),
+    "a better gap": (a_score_of_ones_own, "score average_gap: stated"),
+    "a compressed file": (on_outputs(compressed), "unpacks to"),
+    "an encrypted file": (on_outputs(encrypted), "is encrypted"),
+    "one more array": (on_outputs(with_array), "Unknown: test_payload"),
+    "a path": (on_outputs(with_member("../../evil.npy")), "is no array"),
+}
+
+
+@pytest.mark.slow
+def test_a_board_with_one_of_each_shows_the_honest_rows_and_lists_what_it_left_out(made, tmp_path, capsys):
+    """Each attack is a submission of its own; those that are read at all stand in tables of their own, unmarked."""
+    board = tmp_path / "board"
+    key = TableKey("cifar100", "mini", "vit-tiny", 5, added(board, made))
+
+    def shown():
+        found = read_board(board)
+        rows, columns = found.tables[key], found.columns(key)
+        return found, (board_table(key, rows, rows, columns, None, False), csv_text(rows, columns))
+
+    dispatch(["submit", "--verify", str(board), "--data", str(made)])
+    _, honest = shown()
+    refused, unreadable = {}, {}
+    for name, (forge, reason) in DISHONEST.items():
+        run = Path(shutil.copytree(made / "results", tmp_path / name / "results")).parent
+        forge(run)
+        refused[added(board, run)] = reason
+    for name, change in HOSTILE.items():
+        run = Path(shutil.copytree(made / "results", tmp_path / name / "results")).parent
+        file = file_of(run, "scrub", 42, "json")
+        place = f"cifar100-mini/{file.stem}"
+        content = json.loads(unsealed(file.read_text()))
+        change(content)
+        listed = manifest_of(read_folder(run).entries)
+        text = json.dumps(content).encode()
+        listed = Manifest({**listed.runs, place: (hashlib.sha256(text).hexdigest(), "")})
+        folder = board / SUBMISSIONS / listed.id / "runs" / place
+        folder.parent.mkdir(parents=True)
+        folder.with_suffix(".json").write_bytes(text)
+        (board / SUBMISSIONS / listed.id / MANIFEST).write_bytes(listed.to_bytes())
+        unreadable[listed.id] = f"{SUBMISSIONS}/{listed.id}/runs/{place}.json"
+    found, now = shown()
+    assert now == honest, "and its marks hold"
+    assert {left.path for left in found.left_out} == {*unreadable.values()} and all(x.reason for x in found.left_out)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        dispatch(["submit", "--verify", str(board), "--data", str(made)])
+    said = capsys.readouterr().out
+    problems = verify_submission(read_folder(board), data=made).problems
+    by_submission = {}
+    for problem in problems:
+        by_submission.setdefault(problem.submission, []).append(str(problem))
+    assert by_submission.keys() == refused.keys() | unreadable.keys() and all(name in said for name in by_submission)
+    for name, reason in refused.items():
+        assert any(reason in line for line in by_submission[name]), (name, reason, by_submission[name])
+    found, now = shown()
+    assert now == honest and all(row.is_verified for row in found.tables[key])
+    assert not any(row.verified for other, rows in found.tables.items() if other != key for row in rows)

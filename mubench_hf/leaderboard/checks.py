@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mubench_hf.leaderboard.entries import Contents, Entry
+from mubench_hf.leaderboard.folders import FLAT
 from mubench_hf.leaderboard.outputs import LARGEST_OUTPUTS
 from mubench_hf.metrics.parameters import REFERENCES
 from mubench_hf.results.aggregate import aggregate
 from mubench_hf.runs.record import ORIGINAL, own_original, reference_names
 from mubench_hf.runs.result import RunResult
 from mubench_hf.tasks import get_task
+from mubench_hf.utils.files import file_sha256
 
 FEWEST_SEEDS = 3
 """Seeds of a method on the leaderboard: fewer have no spread worth the name."""
@@ -31,27 +33,32 @@ class Problem:
     Attributes:
         run: Name of the run, or of a file.
         text: What was found, what is allowed and what to do.
+        submission: Id of the submission that cannot be taken.
     """
 
     run: str
     text: str
+    submission: str = FLAT
 
     def __str__(self) -> str:
         """Return both in one line."""
-        return f"{self.run}: {self.text}"
+        return f"{self.submission}/{self.run}: {self.text}" if self.submission else f"{self.run}: {self.text}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """The runs of one task, source, model and deletion ratio.
+    """The runs of one submission, task, source, model and deletion ratio.
 
     Attributes:
         entries: The submitted runs.
-        known: Runs that are on the leaderboard already and not among them.
+        known: Runs that they are compared with and that are on the leaderboard already.
+        others: Runs of the same task, source, model and ratio in other submissions: nothing is compared with their
+            scores, but nobody may hand in their outputs as another run's.
     """
 
     entries: tuple[Entry, ...]
     known: tuple[Entry, ...] = ()
+    others: tuple[Entry, ...] = ()
 
     @property
     def every(self) -> tuple[Entry, ...]:
@@ -95,28 +102,54 @@ def _starts_from_shared(run: RunResult) -> bool:
     return run.base_model == f"mubench/{run.run.table_name}"
 
 
-def tables(entries: Iterable[Entry], known: Iterable[Entry] = ()) -> list[Table]:
-    """Sort submitted runs into tables, each with the known runs that belong to it."""
-    mine, theirs = _by_table(entries), _by_table(known)
+def tables(entries: Iterable[Entry], known: Iterable[Entry] = (), others: Iterable[Entry] = ()) -> list[Table]:
+    """Sort the runs of one submission into tables, each with the runs of others that belong to it.
+
+    Args:
+        entries: Its runs.
+        known: What they may be compared with.
+        others: Other submissions.
+    """
+    mine, theirs, elsewhere = _by_table(entries), _by_table(known), _by_table(others)
     names = {entry.result.name for runs in mine.values() for entry in runs}
     return [
-        Table(tuple(mine[key]), tuple(entry for entry in theirs[key] if entry.result.name not in names))
+        Table(
+            tuple(mine[key]),
+            tuple(entry for entry in theirs[key] if entry.result.name not in names),
+            tuple(elsewhere[key]),
+        )
         for key in sorted(mine)
     ]
+
+
+def references_of(references: str, entries: Iterable[Entry]) -> list[Entry]:
+    """Return the originals and retrained models of a submission.
+
+    Args:
+        references: Its id.
+        entries: Runs of many.
+    """
+    return [entry for entry in entries if entry.submission == references and entry.result.method in REFERENCES]
 
 
 def check(submission: Contents, known: Sequence[Entry] = ()) -> Iterator[Problem]:
     """Yield what keeps a submission from being taken, before its outputs are read.
 
     Args:
-        submission: What is submitted.
-        known: Runs on the leaderboard: they may hold the references.
+        submission: What is submitted, one submission alone.
+        known: Runs on the leaderboard that hold the references, if it does not.
     """
     for left_out in submission.left_out:
         yield Problem(left_out.path, left_out.reason)
     if not submission.entries:
         yield Problem("submission", "it holds no result. Give an output folder of `mubench run`, or result files.")
     there = {entry.result.name: entry.digest for entry in known}
+    for entry in submission.entries:
+        if entry.references is not None and entry.result.method in REFERENCES:
+            text = (
+                "its submission is compared with another's originals and retrained models, and brings some of its own."
+            )
+            yield Problem(entry.result.name, f"{text} Bring all of them or none.")
     for table in tables(submission.entries, known):
         for entry in table.entries:
             if there.get(entry.result.name, entry.digest) != entry.digest:
@@ -145,6 +178,9 @@ def _files(entry: Entry) -> Iterator[Problem]:
         yield Problem(entry.result.name, text)
     elif entry.outputs is None:
         text = f"its outputs are missing. Put {entry.result.name}.npz beside the result, as `mubench evaluate` does."
+        yield Problem(entry.result.name, text)
+    elif entry.listed is not None and file_sha256(entry.outputs) != entry.listed:
+        text = "its outputs are not those that its submission lists. Submit it anew."
         yield Problem(entry.result.name, text)
     elif entry.outputs.stat().st_size > LARGEST_OUTPUTS:
         text = f"its outputs have {entry.outputs.stat().st_size} bytes; allowed: {LARGEST_OUTPUTS}."

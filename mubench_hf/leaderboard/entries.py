@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mubench_hf.errors import BadInput
+from mubench_hf.leaderboard.folders import FLAT, MANIFEST, SUBMISSIONS, Manifest, submission_of
 from mubench_hf.leaderboard.marks import MARKS, read_marks
 from mubench_hf.metrics import metrics_by_score, score_metric
 from mubench_hf.models import check_fits, get_model
@@ -38,8 +39,11 @@ REGISTERED_ALONE = (
 RUNS_FOLDER, OUTPUTS_FOLDER, SCORES_FOLDER = "runs", "outputs", "scores"
 """Folders of the results data set: results, the outputs they are computed from, and their scores as plain rows."""
 
-PLACES = ("*.json", "results/*.json", "*/results/*.json", f"{RUNS_FOLDER}/*/*.json")
-"""Where result files lie: in a folder of results, an output folder, a folder of those, and the results data set."""
+PLACES = (
+    "*.json", "results/*.json", "*/results/*.json", f"{RUNS_FOLDER}/*/*.json", f"{SUBMISSIONS}/*/{RUNS_FOLDER}/*/*.json"
+)  # fmt: skip
+"""Where result files lie: in a folder of results, an output folder, a folder of those; in the results data set, beside
+each other, as earlier versions put them, or in a submission's folder."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Entry:
         digest: SHA-256 of that file.
         outputs: The npz with the outputs, ``None`` if it is not here.
         verified: Whether maintainers recomputed the scores of exactly these two files.
+        submission: Id of the submission that it belongs to, ``FLAT`` if it lies in none's folder.
+        references: Whose originals and retrained models it is compared with; ``None`` for its own submission's.
+        listed: SHA-256 of its outputs as its submission lists it; ``None`` if it lies in none's folder.
     """
 
     result: RunResult
@@ -72,6 +79,19 @@ class Entry:
     digest: str
     outputs: Path | None
     verified: bool = False
+    submission: str = FLAT
+    references: str | None = None
+    listed: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What marks and messages call it: the run's name, after its submission's id if it has one."""
+        return f"{self.submission}/{self.result.name}" if self.submission else self.result.name
+
+    @property
+    def compared_with(self) -> str:
+        """Id of the submission whose originals and retrained models it is compared with."""
+        return self.submission if self.references is None else self.references
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,7 @@ class Contents:
     """What a folder or a results data set holds.
 
     Attributes:
-        entries: Its results, each run once, sorted by name.
+        entries: Its results, each run of a submission once, sorted by submission and name.
         left_out: Files that are no valid results.
     """
 
@@ -87,10 +107,22 @@ class Contents:
     left_out: tuple[LeftOut, ...] = field(default=())
 
 
-def dataset_paths(result: RunResult) -> tuple[str, str, str]:
-    """Return where the results data set keeps a run's result, its outputs and its scores as rows."""
-    place = f"{result.run.dataset_name}/{result.name}"
-    return f"{RUNS_FOLDER}/{place}.json", f"{OUTPUTS_FOLDER}/{place}.npz", f"{SCORES_FOLDER}/{place}.jsonl"
+def dataset_paths(result: RunResult, submission: str = FLAT) -> tuple[str, str, str]:
+    """Return where the results data set keeps a run's result, its outputs and its scores as rows.
+
+    Args:
+        result: The result.
+        submission: Id of its submission.
+    """
+    folder, place = f"{SUBMISSIONS}/{submission}/" if submission else "", run_place(result)
+    endings = {RUNS_FOLDER: "json", OUTPUTS_FOLDER: "npz", SCORES_FOLDER: "jsonl"}
+    runs, outputs, scores = (f"{folder}{name}/{place}.{ending}" for name, ending in endings.items())
+    return runs, outputs, scores
+
+
+def run_place(result: RunResult) -> str:
+    """Return what a manifest calls a run: its data set and its name."""
+    return f"{result.run.dataset_name}/{result.name}"
 
 
 def read_folder(folder: Path | str, elsewhere: Mapping[str, str] | None = None, *, links: bool = False) -> Contents:
@@ -108,28 +140,43 @@ def read_folder(folder: Path | str, elsewhere: Mapping[str, str] | None = None, 
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder}. Give an output folder of `mubench run` or a results data set.")
     marks, found, left_out = read_marks(folder), {}, []
+    manifests: dict[str, Manifest] = {}
     for number, file in enumerate(_files(folder, links)):
         path = file.relative_to(folder).as_posix()
         try:
             if number >= MOST_RESULTS:
                 raise BadInput(f"The folder has more than {MOST_RESULTS} results; the others are not read.")
             content = _bounded(file)
+            digest, manifest = hashlib.sha256(content).hexdigest(), None
+            if submission := submission_of(path):
+                manifest = manifests.get(submission) or Manifest.read(folder / SUBMISSIONS / submission)
+                manifests[submission] = manifest
             result = check_known(_parsed(content))
             if file.stem != result.name:
                 raise BadInput(f"It holds the run {result.name} and must be named {result.name}.json.")
-            if result.name in found:
+            stated = manifest.runs.get(run_place(result), ("", "")) if manifest else (digest, None)
+            if stated[0] != digest:
+                raise BadInput(f"The submission {submission} does not list it, or it was changed. Submit it anew.")
+            if (submission, result.name) in found:
                 raise BadInput(f"The run {result.name} is there twice; this copy is not read.")
         except BadInput as error:
             left_out.append(LeftOut(path, str(error)))
             if number >= MOST_RESULTS:
                 break
             continue
-        digest, outputs = hashlib.sha256(content).hexdigest(), _outputs(folder, file, result, links)
-        mark = marks.get(result.name)
+        outputs = _outputs(folder, file, dataset_paths(result, submission)[1], links)
+        references = manifest.references if manifest else None
+        entry = Entry(result, file, digest, outputs, submission=submission, references=references, listed=stated[1])
+        mark = marks.get(entry.key)
         # Outputs are large: they are hashed only where a mark says what the hash should be.
-        verified = mark is not None and mark == (digest, _digest(outputs, dataset_paths(result)[1], elsewhere or {}))
-        found[result.name] = Entry(result, file, digest, outputs, verified)
-    return Contents(tuple(found[name] for name in sorted(found)), tuple(left_out))
+        held = _digest(outputs, dataset_paths(result, submission)[1], elsewhere or {}) if mark else None
+        found[submission, result.name] = replace(entry, verified=mark is not None and mark == (digest, held))
+    return Contents(tuple(found[key] for key in sorted(found)), tuple(left_out))
+
+
+def by_age(entry: Entry) -> tuple[bool, str, str]:
+    """Return the order in which results of several submissions are believed: verified ones first."""
+    return not entry.verified, entry.submission, entry.result.name
 
 
 def check_known(result: RunResult) -> RunResult:
@@ -180,7 +227,8 @@ def _check_shown(result: RunResult) -> None:
 def _files(folder: Path, links: bool) -> Iterator[Path]:
     for place in PLACES:
         files = (file for file in folder.glob(place) if file.is_file() and not file.name.startswith("."))
-        yield from sorted(file for file in files if file.name != MARKS and (links or not _is_link(folder, file)))
+        results = (file for file in files if file.name not in (MARKS, MANIFEST))
+        yield from sorted(file for file in results if links or not _is_link(folder, file))
 
 
 def _is_link(folder: Path, file: Path) -> bool:
@@ -206,9 +254,9 @@ def _parsed(content: bytes) -> RunResult:
         raise BadInput("It is no UTF-8 text.") from error
 
 
-def _outputs(folder: Path, file: Path, result: RunResult, links: bool) -> Path | None:
-    in_dataset = file.relative_to(folder).parts[0] == RUNS_FOLDER
-    place = folder / dataset_paths(result)[1] if in_dataset else file.with_suffix(".npz")
+def _outputs(folder: Path, file: Path, path: str, links: bool) -> Path | None:
+    in_dataset = file.relative_to(folder).parts[0] in (RUNS_FOLDER, SUBMISSIONS)
+    place = folder / path if in_dataset else file.with_suffix(".npz")
     return place if place.is_file() and (links or not _is_link(folder, place)) else None
 
 

@@ -14,7 +14,7 @@ MARKS = "verified.json"
 """At the root of a results data set. A submission never holds it: it is what maintainers say of one."""
 
 Marks = dict[str, tuple[str, str]]
-"""Run name → SHA-256 of its result and of its outputs. Other files of that name are not what was verified."""
+"""``Entry.key`` → SHA-256 of its result and of its outputs. Other files of that name are not what was verified."""
 
 
 def read_marks(folder: Path) -> Marks:

@@ -28,7 +28,8 @@ def implausible(table: Table, scores: Mapping[str, Scores], chance: Mapping[str,
     metric = get_task(table.entries[0].result.task).metric
     keys = [f"{split}_{metric}" for split in SPLITS]
     originals = [entry for entry in table.every if entry.result.method == ORIGINAL]
-    official = [entry.result for entry in originals if entry.verified]
+    official = [entry.result for entry in (*originals, *table.others) if entry.verified]
+    official = [each for each in official if each.method == ORIGINAL]
     for run in (entry.result for entry in table.entries if entry.result.method == ORIGINAL and not entry.verified):
         found = scores.get(run.name, {})
         kept = found.get(f"retain_{metric}")

@@ -46,7 +46,8 @@ def table_title(key: TableKey) -> str:
     title = get_task(key.task).title
     task = f"{title} mini (a stand-in, not {title})" if key.variant == "mini" else title
     external = "" if key.model in list_models() else " (external)"
-    return f"{task} · {key.model}{external} · {key.del_ratio}% deleted"
+    own = f" · submission {key.references}" if key.references else ""
+    return f"{task} · {key.model}{external} · {key.del_ratio}% deleted{own}"
 
 
 def board_table(
@@ -166,16 +167,17 @@ def _row(best: Sequence[set[str]], row: Row, columns: Sequence[Column], place: T
     status = "" if group.status == "ok" else f'<small class="mb-bad">{escape(group.status)}</small>'
     cells = [f'<th scope="row">{name} <small>{more}</small>{status}</th>', f'<td class="mb-text">{_verified(row)}</td>']
     for column, labels in zip(columns, best, strict=True):
-        mark = ' class="mb-best"' if group.label in labels else ""
+        mark = ' class="mb-best"' if row.label in labels else ""
         cells.append(f'<td{mark} data-key="{escape(score_key(row, column))}">{_cell(row, column)}</td>')
     cells.append(f"<td>{escape(', '.join(map(str, group.seeds)))}</td>")
-    return f'<tr data-method="{escape(group.label)}">{"".join(cells)}</tr>'
+    return f'<tr data-method="{escape(row.label)}">{"".join(cells)}</tr>'
 
 
 def _differs(row: Row) -> str:
     """Return what sets a row apart from the preset's, a setting at a time so that lines break between them."""
     parts = ['<span class="mb-external">external</span>'] * ("method" in row.group.external)
     parts += [f"<code>{escape(name)}={escape(str(value))}</code>" for name, value in row.group.differs.items()]
+    parts += [f"submission <code>{escape(row.submission)}</code>"] * bool(row.submission)
     return "".join(f" · {part}" for part in parts)
 
 

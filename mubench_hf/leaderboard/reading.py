@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mubench_hf.leaderboard.entries import (
     LeftOut,
     read_folder,
 )
+from mubench_hf.leaderboard.folders import LARGEST_MANIFEST, MANIFEST, submission_of
 from mubench_hf.leaderboard.marks import MARKS
 from mubench_hf.runs.store import Results
 from mubench_hf.runs.store import load_results as load_folder
@@ -72,9 +74,8 @@ def _read_hub(repo: str, revision: str | None) -> Contents:
         elsewhere = {path: entry.lfs.sha256 for path, entry in files.items() if entry.lfs}
         # Outputs that the Hub does not name by their SHA-256 are small enough to be fetched and hashed here.
         wanted = [path for path in files if _is_read(path) and path not in elsewhere]
-        too_large = [
-            path for path in wanted if path.startswith(f"{RUNS_FOLDER}/") and files[path].size > LARGEST_RESULT
-        ]
+        most = {RUNS_FOLDER: LARGEST_RESULT, MANIFEST: LARGEST_MANIFEST}
+        too_large = [path for path in wanted if files[path].size > most.get(_part(path), math.inf)]
         wanted = [path for path in wanted if path not in too_large]
         # Without any pattern everything would be fetched.
         folder = snapshot_download(repo, repo_type="dataset", revision=head, allow_patterns=wanted or [MARKS])
@@ -82,9 +83,15 @@ def _read_hub(repo: str, revision: str | None) -> Contents:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BadInput(f"The data set {repo} cannot be read from the Hub: {lines[0]}") from error
     contents = read_folder(folder, elsewhere, links=True)
-    refused = [LeftOut(path, f"A result has at most {LARGEST_RESULT} bytes.") for path in too_large]
+    refused = [LeftOut(path, f"Such a file has at most {most[_part(path)]} bytes.") for path in too_large]
     return Contents(contents.entries, (*contents.left_out, *refused))
 
 
 def _is_read(path: str) -> bool:
-    return path == MARKS or path.startswith((f"{RUNS_FOLDER}/", f"{OUTPUTS_FOLDER}/"))
+    return path == MARKS or _part(path) in (RUNS_FOLDER, OUTPUTS_FOLDER, MANIFEST)
+
+
+def _part(path: str) -> str:
+    """Return the folder that a file lies in, of the data set or of a submission in it."""
+    parts = path.split("/")
+    return parts[2] if submission_of(path) else parts[0]

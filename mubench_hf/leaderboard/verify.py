@@ -6,7 +6,7 @@ Seconds are stated by whoever ran the method: they cannot be recomputed, only ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,9 @@ import numpy as np
 from mubench_hf.data.build import build
 from mubench_hf.data.loading import load_manifest
 from mubench_hf.errors import BadInput
-from mubench_hf.leaderboard.checks import Problem, Table, check, tables
-from mubench_hf.leaderboard.entries import Contents, Entry
+from mubench_hf.leaderboard.checks import Problem, Table, check, references_of, tables
+from mubench_hf.leaderboard.entries import Contents, Entry, by_age
+from mubench_hf.leaderboard.folders import FLAT, submission_of
 from mubench_hf.leaderboard.originals import implausible
 from mubench_hf.leaderboard.outputs import differences, is_copy, read_outputs, unlike_data, unlike_table
 from mubench_hf.metrics.parameters import REFERENCES, every_source, outputs_of
@@ -39,7 +40,7 @@ class Verdict:
 
     Attributes:
         problems: What does not agree, in the order in which it was found; empty if all does.
-        compared: Name of a run → how many of its stated scores were recomputed and compared.
+        compared: ``Entry.key`` → how many of its stated scores were recomputed and compared.
         verified: Runs whose scores were recomputed and agree, and whose labels are those of the data set.
         notes: What could not be checked, and why.
     """
@@ -57,20 +58,58 @@ class Verdict:
 
 
 def verify_submission(submission: Contents, known: Sequence[Entry] = (), data: Path | None = None) -> Verdict:
-    """Check a submission and recompute every score that it states.
+    """Check submissions, each by itself, and recompute every score that they state.
 
     Args:
-        submission: What is submitted, with its outputs.
+        submission: What is submitted, with its outputs; or a results data set with many submissions.
         known: Runs that are on the leaderboard: they may be the references, whose stated scores are then used.
         data: Folder that data sets were built in. Mini data sets that it lacks are built anew elsewhere.
 
     Returns:
-        The verdict. Scores are recomputed only where everything before that agrees.
+        The verdict. Scores of a submission are recomputed only where everything before that agrees, and what keeps it
+        from being taken says nothing of others.
     """
-    verdict = Verdict(problems=list(check(submission, known)), notes=[TIMES])
+    verdict, believed = Verdict(notes=[TIMES]), list[Entry]()
+    entries, parts = submission.entries, {submission_of(left.path) for left in submission.left_out}
+    ages = {entry.submission: by_age(entry)[:2] for entry in sorted(entries, key=by_age, reverse=True)}
+    with TemporaryDirectory() as made:
+        for name in sorted(parts | ages.keys(), key=lambda name: ages.get(name, (True, name))) or [FLAT]:
+            mine = tuple(entry for entry in entries if entry.submission == name)
+            part = Contents(mine, tuple(left for left in submission.left_out if submission_of(left.path) == name))
+            found = _verify_one(part, known, entries, believed, data, Path(made))
+            # What is refused accuses nobody, and who came first is not judged by who came later.
+            believed += () if found.problems else mine
+            verdict.problems += [replace(problem, submission=name) for problem in found.problems]
+            verdict.notes += [note for note in found.notes if note not in verdict.notes]
+            verdict.compared |= found.compared
+            verdict.verified += found.verified
+    return verdict
+
+
+def _verify_one(
+    submission: Contents,
+    known: Sequence[Entry],
+    entries: Sequence[Entry],
+    before: Sequence[Entry],
+    data: Path | None,
+    made: Path,
+) -> Verdict:
+    """Return the verdict on one submission.
+
+    Args:
+        submission: The submission.
+        known: See ``verify_submission``.
+        entries: All runs, of which some may be its references.
+        before: Runs of submissions that came before it and can be taken.
+        data: See ``verify_submission``.
+        made: Where data sets are built that it lacks.
+    """
+    if references := {entry.references for entry in submission.entries if entry.references is not None}:
+        known = references_of(references.pop(), [*entries, *known])
+    verdict = Verdict(problems=list(check(submission, known)))
     if verdict.problems:
         return verdict
-    for table in tables(submission.entries, known):
+    for table in tables(submission.entries, known, before):
         outputs = {}
         try:
             for entry in table.every:
@@ -79,9 +118,12 @@ def verify_submission(submission: Contents, known: Sequence[Entry] = (), data: P
         except BadInput as error:
             verdict.problems.append(Problem(entry.result.name, str(error)))
             continue
-        with TemporaryDirectory() as made:
-            out = _data_folder(table, data, Path(made))
-            found = [*_against_each_other(table, outputs), *(_against_data(table, outputs, out) if out else ())]
+        out = _data_folder(table, data, made)
+        found = [
+            *_against_each_other(table, outputs),
+            *_against_others(table, outputs),
+            *(_against_data(table, outputs, out) if out else ()),
+        ]
         verdict.problems += found
         recomputed = [] if found else _against_scores(table, outputs, verdict)
         if out:
@@ -95,6 +137,37 @@ def verify_submission(submission: Contents, known: Sequence[Entry] = (), data: P
     if verdict.problems:
         verdict.verified = []
     return verdict
+
+
+def _against_others(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
+    """Yield each run whose outputs are those of another submission's run, which are read one after the other."""
+    rng, waiting = np.random.default_rng(), {entry.result.name: entry for entry in table.entries}
+    for other in table.others:
+        try:
+            theirs = read_outputs(other.outputs, other.result.status) if other.outputs else None
+        except BadInput:
+            continue  # That is for the other submission to answer.
+        for name, entry in list(waiting.items()):
+            if entry.digest == other.digest and entry.result.method not in REFERENCES:
+                text = "it is that result, byte for byte. Submit what you ran yourself."
+            elif theirs is None or _same_run(entry.result, other.result) or unlike_table(outputs[name], theirs):
+                continue
+            elif is_copy(outputs[name], theirs, rng, related=_share_weights(entry.result, other.result)):
+                text = "its logits are that run's own, row by row: they are of another model than the result says."
+            else:
+                continue
+            del waiting[name]
+            yield Problem(name, f"compared with {other.key}: {text}")
+
+
+def _same_run(run: RunResult, other: RunResult) -> bool:
+    """Return whether two submissions' runs are of one name and start: the same code then gives the same bits."""
+    return run.name == other.name and run.base_revision == other.base_revision
+
+
+def _share_weights(run: RunResult, other: RunResult) -> bool:
+    """Return whether two runs say to start from the same weights."""
+    return "retrain" not in (run.method, other.method) and None is not run.base_revision == other.base_revision
 
 
 def _against_each_other(table: Table, outputs: dict[str, dict[str, np.ndarray]]) -> Iterator[Problem]:
@@ -223,7 +296,7 @@ def _against_scores(table: Table, outputs: dict[str, dict[str, np.ndarray]], ver
             verdict.notes.append(f"{run.name}: not recomputed, and so the run is not marked verified: {why}")
         else:
             compared.append(entry)
-        verdict.compared[run.name] = sum(each.recomputed for each in checks)
+        verdict.compared[entry.key] = sum(each.recomputed for each in checks)
     return compared
 
 

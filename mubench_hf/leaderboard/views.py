@@ -42,7 +42,7 @@ def best_rows(rows: Sequence[Row], column: Column) -> set[str]:
     if not rows:
         return set()
     found = standing([row.group for row in rows], column, get_task(rows[0].group.task).metric)
-    return {row.group.label for place, row in enumerate(rows) if found.is_best(place)}
+    return {row.label for place, row in enumerate(rows) if found.is_best(place)}
 
 
 def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, descending: bool = False) -> list[Row]:
@@ -55,7 +55,7 @@ def arrange(rows: Sequence[Row], text: str = "", by: Column | None = None, desce
         descending: Whether the largest mean stands first.
     """
     wanted = text.strip().lower()
-    kept = [row for row in rows if wanted in f"{row.group.label} {row_title(row)}".lower()]
+    kept = [row for row in rows if wanted in f"{row.label} {row_title(row)}".lower()]
     if by is None:
         return kept
     known = [row for row in kept if summary(row, by).mean is not None]
@@ -105,7 +105,7 @@ def points(rows: Sequence[Row]) -> list[dict[str, str | float]]:
         metric = get_task(row.group.task).metric
         forget, test = (row.group.score(f"{split}_{metric}").mean for split in ("forget", "test"))
         if forget is not None and test is not None:
-            found.append({"method": row.group.label, "title": row_title(row), "forget": forget, "test": test})
+            found.append({"method": row.label, "title": row_title(row), "forget": forget, "test": test})
             for split in ("forget", "test") if row.group.method == "retrain" else ():
                 _, floor = pairwise([row.group.samples[f"{split}_{metric}"]])
                 found[-1] |= {f"{split}_floor": floor.mean} if floor else {}
@@ -120,16 +120,25 @@ def csv_text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = [*TableKey._fields, "method", "settings", "external", "status", "seeds", "verified_runs"]
+    header = [
+        *TableKey._fields[:-1],
+        "method",
+        "settings",
+        "external",
+        "status",
+        "seeds",
+        "verified_runs",
+        "submission",
+    ]
     for column in columns:
         key = score_key(rows[0], column) if rows else column.key
         header += [key, *(f"{key}_{what}" for what in ("std", "gap_to_retrain", "low", "high", "floor"))]
     writer.writerow(header)
     for row in rows:
         group = row.group
-        cells = [getattr(group, name) for name in TableKey._fields]
+        cells = [getattr(group, name) for name in TableKey._fields[:-1]]
         apart = [json.dumps(found, sort_keys=True) if found else "" for found in (group.differs, group.external)]
-        cells += [group.method, *apart, group.status, " ".join(map(str, group.seeds)), row.verified]
+        cells += [group.method, *apart, group.status, " ".join(map(str, group.seeds)), row.verified, row.submission]
         for column in columns:
             found = summary(row, column)
             numbers = (found.mean, found.std, gap(row, column), *_bounds(row, column))
@@ -203,7 +212,7 @@ def methods_of(board: Board) -> list[tuple[str, str]]:
 
 def row_title(row: Row) -> str:
     """Return a row's name for people: its method's, and what sets it apart."""
-    return method_title(row.group.method) + row.group.label.removeprefix(row.group.method)
+    return method_title(row.group.method) + row.label.removeprefix(row.group.method)
 
 
 def find_row(board: Board, key: TableKey, label: str) -> Row:
@@ -212,12 +221,12 @@ def find_row(board: Board, key: TableKey, label: str) -> Row:
     Args:
         board: All tables.
         key: Which table.
-        label: ``Group.label`` of the row: a method's key, and what sets the row apart from the preset's.
+        label: ``Row.label`` of the row: a method's key, and what sets the row apart from the preset's.
 
     Raises:
         BadInput: If the table does not have it.
     """
     for row in board.tables.get(key, ()):
-        if row.group.label == label:
+        if row.label == label:
             return row
     raise BadInput(f"The table of {key.task} has no {label!r}. Choose another method.")

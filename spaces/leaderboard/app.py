@@ -84,14 +84,19 @@ def keys_of(task: str | None, model: str | None = None) -> list[TableKey]:
     return [key for key in keys if model is None or key.model == model]
 
 
-def key_of(task: str | None, model: str | None, ratio: int | None) -> TableKey:
+def ratio_of(key: TableKey) -> int | str:
+    """Return what chooses a table of a task and model: its ratio, and whose retrained models it compares with."""
+    return f"{key.del_ratio} {key.references}" if key.references else key.del_ratio
+
+
+def key_of(task: str | None, model: str | None, ratio: int | str | None) -> TableKey:
     """Return the table that is chosen.
 
     Raises:
         BadInput: If there is none.
     """
     for key in keys_of(task, model):
-        if key.del_ratio == ratio:
+        if ratio_of(key) == ratio:
             return key
     raise BadInput("There is no such table. Choose task, model and deletion ratio above.")
 
@@ -113,19 +118,21 @@ def choose_task(task: str | None, model: str | None) -> dict:
     return choices(list(dict.fromkeys(key.model for key in keys_of(task))), model)
 
 
-def choose_model(task: str | None, model: str | None, ratio: int | None) -> dict:
+def choose_model(task: str | None, model: str | None, ratio: int | str | None) -> dict:
     """Offer the deletion ratios of a model."""
-    return choices([(f"{key.del_ratio}%", key.del_ratio) for key in keys_of(task, model)], ratio)
+    keys = keys_of(task, model)
+    named = [f"{key.del_ratio}%" + (f", submission {key.references}" if key.references else "") for key in keys]
+    return choices(list(zip(named, map(ratio_of, keys), strict=True)), ratio)
 
 
-def choose_table(task: str | None, model: str | None, ratio: int | None, by: str, a: str, b: str) -> tuple:
+def choose_table(task: str | None, model: str | None, ratio: int | str | None, by: str, a: str, b: str) -> tuple:
     """Offer the columns and methods of a table."""
     try:
         key = key_of(task, model, ratio)
     except BadInput:
         return gr.update(choices=[], value=[]), choices([OWN_ORDER]), choices([]), choices([])
     headers = [column.header for column in shelf.board.columns(key)]
-    methods = [(row_title(row), row.group.label) for row in shelf.board.tables[key]]
+    methods = [(row_title(row), row.label) for row in shelf.board.tables[key]]
     names = [value for _, value in methods]
     other = b if b in names and b != a else next((name for name in reversed(names) if name != a), None)
     return (
