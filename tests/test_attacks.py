@@ -389,13 +389,14 @@ def test_a_board_with_one_of_each_shows_the_honest_rows_and_lists_what_it_left_o
 
     dispatch(["submit", "--verify", str(board), "--data", str(made)])
     _, honest = shown()
+    others = submission(tmp_path / "others", methods=("finetune", "scrub"), seeds=SEEDS)
     refused, unreadable = {}, {}
     for name, (forge, reason) in DISHONEST.items():
-        run = Path(shutil.copytree(made / "results", tmp_path / name / "results")).parent
+        run = Path(shutil.copytree(others / "results", tmp_path / name / "results")).parent
         forge(run)
         refused[added(board, run)] = reason
     for name, change in HOSTILE.items():
-        run = Path(shutil.copytree(made / "results", tmp_path / name / "results")).parent
+        run = Path(shutil.copytree(others / "results", tmp_path / name / "results")).parent
         file = file_of(run, "scrub", 42, "json")
         place = f"cifar100-mini/{file.stem}"
         content = json.loads(unsealed(file.read_text()))

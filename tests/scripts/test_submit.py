@@ -70,7 +70,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(own_run, capsys, no_networ
     printed = capsys.readouterr().out
     name = "cifar100-mini-vit-tiny-finetune-df5pct-s42"
     size = (own_run / "results" / f"{name}.json").stat().st_size
-    assert "datasets/mubench/results (28 files, " in printed
+    assert "datasets/mubench/results (29 files, " in printed
     assert f"runs/cifar100-mini/{name}.json {size / 1000:.1f} kB" in printed
     assert f"outputs/cifar100-mini/{name}.npz " in printed and f"scores/cifar100-mini/{name}.jsonl " in printed
     assert summary(own_run) in printed and "nothing can recompute them" in printed
