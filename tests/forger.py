@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mubench_hf.runs.result import RunResult
 from mubench_hf.runs.scores import SPLITS, score
 from mubench_hf.runs.store import load_logits, load_result, save_logits, save_result
 from mubench_hf.tasks import get_task
+
+SECONDS = ("unlearn_seconds", "compute_seconds")
 
 
 def submission(out: Path, methods=("finetune",), seeds=(42, 87, 21)) -> Path:
@@ -33,13 +36,15 @@ def submission(out: Path, methods=("finetune",), seeds=(42, 87, 21)) -> Path:
             outputs |= {f"{name}_logits": logits.astype(np.float32), f"{name}_labels": true}
         run = RunResult(
             task="cifar100", variant="mini", model="vit-tiny", method=method, del_ratio=5, seed=seed, status="ok",
-            scores={"unlearn_seconds": None if method == "original" else 10 * rng.random()},
-            reasons={"unlearn_seconds": "the original unlearns nothing"} if method == "original" else {},
+            scores={time: None if method == "original" else 10 * rng.random() for time in SECONDS},
+            reasons=dict.fromkeys(SECONDS, "the original unlearns nothing") if method == "original" else {},
+            cost={"busy": 0.5},
             data_fingerprint=manifest["fingerprint"], deletion_sha256=manifest["deletion_list"]["sha256"],
             base_model=None if method == "original" else f"mubench/cifar100-mini-vit-tiny-original-s{seed}",
             base_revision=None if method == "original" else f"{seed:064x}",
         )  # fmt: skip
-        save_result(run, out / "results")
+        cost = {} if method == "original" else {**run.cost, "cpu_seconds": run.scores["compute_seconds"]}
+        save_result(replace(run, cost=cost), out / "results")
         save_logits(run.name, out / "results", outputs)
     rescore_all(out)
     return out
@@ -56,7 +61,7 @@ def rescore_all(out: Path) -> None:
             references[name] = next((other.scores for other in found if other.seed == run.seed), None)
         scores, reasons = score(
             load_logits(run.name, file.parent), metrics=("accuracy",), method=run.method, seed=run.seed,
-            seconds=run.scores["unlearn_seconds"], **references,
+            **dict(zip(("seconds", "compute_seconds"), map(run.scores.get, SECONDS), strict=True)), **references,
         )  # fmt: skip
         save_result(RunResult(**{**vars(run), "scores": scores, "reasons": reasons}), file.parent)
 
