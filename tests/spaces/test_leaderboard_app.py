@@ -17,6 +17,7 @@ from mubench_hf.leaderboard.board import TableKey, read_board
 from mubench_hf.leaderboard.entries import dataset_paths
 from mubench_hf.leaderboard.marks import write_marks
 from mubench_hf.leaderboard.views import arrange, csv_text, find_row, side_by_side, summary
+from mubench_hf.results.tables import make_cell
 from mubench_hf.results.titles import method_title
 
 pytestmark = pytest.mark.slow
@@ -115,10 +116,11 @@ def test_every_number_is_the_one_computed_in_python(shown, results):
         row = find_row(board, MINI, method)
         assert texts[1] == ("✓ yes" if method == "scrub" else "no")
         for column, text in zip(columns, texts[2:-1], strict=True):
-            found = summary(row, column)
-            assert number(text) == ("–" if found.mean is None else f"{found.mean:.{column.digits}f}")
-            if found.std is not None:
-                assert f"±{found.std:.{column.digits}f}" in text
+            cell, found = make_cell(row.group, column, "accuracy"), summary(row, column)
+            assert number(text) == cell.mean and cell.std in text and cell.gap in text and cell.floor in text
+            if column.key != "average_gap":  # That has an interval, and a retrained model the floor.
+                assert cell.mean == ("–" if found.mean is None else f"{found.mean:.{column.digits}f}")
+                assert cell.std == ("" if found.std is None else f"±{found.std:.{column.digits}f}")
     assert rows["finetune"][-1] == "21, 42, 87"
     runs = [json.loads(file.read_text()) for file in results.glob("runs/cifar100-mini/*-finetune-df5pct-*.json")]
     mean = statistics.fmean(run["scores"]["zrf"] for run in runs)
