@@ -7,9 +7,11 @@ its heartbeat says so. Clocks of two machines are never compared.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -103,7 +105,7 @@ class Claim:
             else:
                 self.lost = True
                 if self._thread is threading.main_thread():
-                    interrupt_main()
+                    _interrupt_main_thread()
 
     def _is_mine(self) -> bool:
         try:
@@ -112,6 +114,15 @@ class Claim:
             return False
         except OSError:
             return True  # Not known: the server is away.
+
+
+def _interrupt_main_thread() -> None:
+    """Stop what the main thread does, as Ctrl-C would."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Under nohup, for example: it would not hear of it.
+        main = ctypes.c_ulong(threading.main_thread().ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(main, ctypes.py_object(KeyboardInterrupt))
+    else:
+        interrupt_main()
 
 
 def is_held_here(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,15 @@ def test_a_heartbeat_beside_a_release_stops_nobody(tmp_path):
         assert not mine.lost
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["in a terminal", "under nohup"])
+def on_interrupt(request):
+    """What a process does that is interrupted."""
+    usual = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("on_interrupt")
 def test_who_lost_a_claim_stops_and_leaves_it_to_the_other(tmp_path):
     file = tmp_path / "claim"
     with pytest.raises(BadInput, match="was taken over by process 7 on far since then: for 180 s"), held(file) as claim:
