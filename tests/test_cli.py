@@ -50,6 +50,7 @@ def test_every_command_explains_itself(command, capsys):
     assert f"usage: mubench {'' if command in ('train', 'unlearn') else command}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_unlearn_then_evaluate_agree(own_bench, capsys):
     flags = ["--num_train_epochs", "1", "--per_device_train_batch_size", "64", "--disable_tqdm", "true"]
     dispatch(["unlearn", "--task", "cifar100", "--mini", "--method", "finetune", "--out", str(own_bench), *flags])

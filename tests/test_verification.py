@@ -61,6 +61,7 @@ def test_changed_weights_and_scores_are_found(published, hub_here, own_bench):
     assert (time.agrees, time.note) == ("exactly", "time of run.json, not measured again")
 
 
+@pytest.mark.slow
 def test_no_statement_about_the_hardware_changes_what_is_allowed(published, hub_here, own_bench):
     files, _ = published
     stated = json.loads(unsealed(files["run_result.json"]))

@@ -105,6 +105,7 @@ def publish(hub, out):
         hub.add(bundle.kind, bundle.repo_id, files)
 
 
+@pytest.mark.slow
 def test_published_runs_say_what_local_ones_do(loopback, cifar_out):
     publish(loopback, cifar_out)
     tagged = b"---\ntags: [machine-unlearning]\n---\n"

@@ -47,6 +47,7 @@ def test_csv_runs_from_the_command_line_and_another_process_reads_its_folder(rev
     assert done.stderr.count("already there") == 3 or done.stdout.count("already there") == 3
 
 
+@pytest.mark.slow
 def test_python_takes_the_task_wherever_a_task_goes(reviews, tiny_bert, outside):
     from datasets import Dataset
 

@@ -56,11 +56,11 @@ def test_no_commit_without_git(package, monkeypatch):
     assert environment.git_commit() is None
 
 
-def test_results_import_neither_torch_nor_trainers():
+def test_results_import_neither_torch_nor_any_trainer():
     modules = ("runs.result", "runs.store", "results.aggregate", "results.tables", "results.plots")
     code = "; ".join(f"import mubench_hf.{name}" for name in modules)
     code += "; import sys, mubench_hf.runs.environment as environment; environment.describe_environment()"
-    code += "; print([n for n in sys.modules if n.startswith(('torch', 'mubench_hf.trainers', 'matplotlib.pyplot'))])"
+    code += "; print([n for n in sys.modules if n.startswith(('torch', 'mubench_hf.trainers.', 'matplotlib.pyplot'))])"
     root = str(Path(environment.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": root}
