@@ -49,10 +49,11 @@ def row_draws(effects: Effects, identity: Iterable[str]) -> dict[str, str]:
     """
     keys = sorted(effects)
     moved = np.zeros((DRAWS, len(keys)))
-    for split in sorted({split for parts in effects.values() for split in parts}):
-        held = [place for place, key in enumerate(keys) if split in effects[key]]
+    # Images are generated for some rows of a split only: scores of these are drawn by themselves.
+    for split, rows in sorted({(split, len(part)) for parts in effects.values() for split, part in parts.items()}):
+        held = [place for place, key in enumerate(keys) if len(effects[key].get(split, ())) == rows]
         contributions = np.stack([np.asarray(effects[keys[place]][split], dtype=float) for place in held], axis=1)
-        rows, mean = len(contributions), contributions.mean(axis=0)
+        mean = contributions.mean(axis=0)
         text = " ".join([*identity, split, str(rows)])
         rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
         for draw in range(DRAWS):

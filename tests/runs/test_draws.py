@@ -55,6 +55,16 @@ def test_a_mean_over_rows_is_drawn_exactly(rng):
     np.testing.assert_allclose(found, wanted, atol=2e-4)  # They are kept in 16 bits.
 
 
+def test_scores_of_some_rows_of_a_split_are_drawn_beside_those_of_all(rng):
+    """Images are generated for the prompts of some rows."""
+    values = {"all": rng.random(60), "some": rng.random(20), "same": rng.random(60)}
+    draws = row_draws({key: {"test": value} for key, value in values.items()}, ROWS)
+    found = read(draws, {key: float(value.mean()) for key, value in values.items()})
+    for key, value in values.items():
+        wanted = [value[rows].mean() for rows in drawn_rows("test", len(value))]
+        np.testing.assert_allclose(found[key], wanted, atol=2e-4)
+
+
 def test_an_area_under_a_curve_varies_as_it_does_over_rows_drawn_anew(rng):
     own = outputs(rng)
     names = [f"{split}_{what}" for split in ("forget", "test") for what in ("logits", "labels")]
