@@ -36,7 +36,7 @@ RIGHT = {
     "sweep": ["sweep", "cifar100", "--mini", "--out", "new", "--methods", "finetune", "--seeds", "42", "--launcher",
               "none"],
     "shadow": ["shadow", "cifar100", "--mini", "--models", "2", "--out", "new"],
-    "meta": ["meta", "cifar100", "imdb", "--out", "new", "--jobs", "1"],
+    "meta": ["meta", "cifar100", "--out", "new", "--jobs", "1"],
     "run of own data": ["run", *DATA, "--model", "bert", "--methods", "finetune", "--seeds", "42"],
     "demo": ["demo", "bench", "--no_browser"],
     "publish dataset": ["publish", "dataset", "cifar100", "--mini", "--out", "bench", "--org", "me"],
@@ -145,7 +145,7 @@ WRONG_VALUES["unlearn an adapter"] = {
 WRONG_VALUES["run of own data"] = WRONG_VALUES["build of own data"]
 
 POSITIONS = {"list": (1, NASTY), "build": (1, NASTY), "run": (1, NASTY),
-             "meta": (1, [*NASTY, "samsum", "imdb"]), "sweep": (1, NASTY), "shadow": (1, NASTY),
+             "meta": (1, [*NASTY, "samsum"]), "sweep": (1, NASTY), "shadow": (1, NASTY),
              "evaluate": (1, NO_FOLDERS), "audit": (1, NO_FOLDERS),
              "table": (1,
 
