@@ -151,8 +151,6 @@ def test_times_are_taken_as_stated_but_agree_with_each_other(own_run, judge):
     scores = load_result(file).scores
     change(file, scores={"unlearn_seconds": scores["unlearn_seconds"] / 2})
     assert not judge(own_run).problems, "nothing says how busy a wall is"
-    if scores["retrain_time_ratio"] is None:
-        pytest.skip("the machine was busier during the retrained model's run than during this one")
     change(file, scores={"compute_seconds": scores["compute_seconds"] / 2})
     (problem,) = judge(own_run).problems
     assert "score retrain_time_ratio" in str(problem)

@@ -4,10 +4,10 @@ import datasets
 import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax
 from sklearn.svm import SVC
 
-from .checks import by_group, check_labels, check_logits, check_same_classes, check_seed, score_or_reason
+from .attacks import true_probabilities
+from .checks import by_group, check_same_classes, check_seed, score_or_reason
 
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
@@ -99,31 +99,48 @@ def row_effects(
     Raises:
         ValueError: as `mia_confidence_svc`.
     """
-    seed, max_fit_rows = check_seed(seed), check_seed(max_fit_rows, "max_fit_rows", least=1)
-    retain = _confidence("retain", retain_logits, retain_labels)
-    test = _confidence("test", test_logits, test_labels)
-    forget = _confidence("forget", forget_logits, forget_labels)
+    retain = true_probabilities("retain", retain_logits, retain_labels)
+    test = true_probabilities("test", test_logits, test_labels)
+    forget = true_probabilities("forget", forget_logits, forget_labels)
     check_same_classes(retain=retain_logits, test=test_logits, forget=forget_logits)
+    judged = judged_members(forget, (retain, test), tuple(map(np.ones_like, (retain, test))), seed, max_fit_rows)
+    return {"mia_confidence_svc": {"forget": judged.astype(float)}}
 
+
+def judged_members(
+    forget: np.ndarray,
+    sides: tuple[np.ndarray, np.ndarray],
+    weights: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    max_fit_rows: int,
+) -> np.ndarray:
+    """Fit the attacker on as many rows of either side, and return which rows of D_f it judges member, bool [n_f].
+
+    Args:
+        forget: float [n_f], true-class probabilities.
+        sides: float [n_r] and [n_t], those of members and of non-members.
+        weights: float [n_r] and [n_t], how much each row counts in the fit, relative to its side; 0 is not drawn.
+        seed: as of `mia_confidence_svc`.
+        max_fit_rows: as of `mia_confidence_svc`.
+
+    Raises:
+        ValueError: if `seed` or `max_fit_rows` is out of range, or all drawn rows have one probability.
+    """
+    seed, max_fit_rows = check_seed(seed), check_seed(max_fit_rows, "max_fit_rows", least=1)
     rng = np.random.default_rng(seed)
-    rows = min(len(retain), len(test), max_fit_rows)
-    members = rng.choice(retain, rows, replace=False)
-    non_members = rng.choice(test, rows, replace=False)
-    features = np.concatenate([members, non_members])
+    pools = [np.flatnonzero(each) for each in weights]
+    rows = min(*map(len, pools), max_fit_rows)
+    drawn = [rng.choice(pool, rows, replace=False) for pool in pools]
+    features = np.concatenate([values[chosen] for values, chosen in zip(sides, drawn, strict=True)])[:, None]
     if features.min() == features.max():
         raise ValueError(
             f"All {2 * rows} drawn rows of D_r and test have true-class probability {features[0, 0]:.3g}; "
             "the attacker needs at least two different values"
         )
-    attacker = SVC(C=3, gamma="auto", kernel="rbf").fit(features, np.repeat([1, 0], rows))
-    return {"mia_confidence_svc": {"forget": (attacker.predict(forget) == 1).astype(float)}}
-
-
-def _confidence(group: str, logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Softmax probability of the true class, [n, 1]."""
-    logits = check_logits(f"{group}_logits", logits)
-    labels = check_labels(f"{group}_labels", labels, logits)
-    return np.exp(np.take_along_axis(log_softmax(logits, axis=1), labels[:, None], axis=1))
+    counts = [each[chosen] for each, chosen in zip(weights, drawn, strict=True)]
+    counts = np.concatenate([each * (rows / each.sum()) for each in counts])
+    attacker = SVC(C=3, gamma="auto", kernel="rbf").fit(features, np.repeat([1, 0], rows), sample_weight=counts)
+    return attacker.predict(forget[:, None]) == 1
 
 
 class MiaConfidenceSvc(evaluate.Metric):

@@ -4,10 +4,10 @@ import datasets
 import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.svm import SVC
 
 from .attacks import check_has_classes, class_weights, true_probabilities
-from .checks import by_group, check_same_classes, check_seed, score_or_reason
+from .checks import by_group, check_same_classes, score_or_reason
+from .mia_confidence_svc import judged_members
 
 DIRECTION = "match_retrained"
 RANGE = (0.0, 1.0)
@@ -66,32 +66,15 @@ def mia_confidence_svc_matched(
 
     Source: arXiv 2310.12508, arXiv 2304.04934.
     """
-    seed, max_fit_rows = check_seed(seed), check_seed(max_fit_rows, "max_fit_rows", least=1)
     retain = true_probabilities("retain", retain_logits, retain_labels)
     test = true_probabilities("test", test_logits, test_labels)
     forget = true_probabilities("forget", forget_logits, forget_labels)
     check_same_classes(retain=retain_logits, test=test_logits, forget=forget_logits)
     retain_classes, test_classes, classes = (np.asarray(each) for each in (retain_labels, test_labels, forget_labels))
     check_has_classes(retain_classes, test_classes, classes)
-    sides = (
-        (retain, class_weights("D_r", retain_classes, classes)),
-        (test, class_weights("test", test_classes, classes)),
-    )
-
-    rng = np.random.default_rng(seed)
-    pools = [np.flatnonzero(weights) for _, weights in sides]
-    rows = min(*map(len, pools), max_fit_rows)
-    drawn = [rng.choice(pool, rows, replace=False) for pool in pools]
-    features = np.concatenate([values[chosen] for (values, _), chosen in zip(sides, drawn, strict=True)])[:, None]
-    if features.min() == features.max():
-        raise ValueError(
-            f"All {2 * rows} drawn rows of D_r and test have true-class probability {features[0, 0]:.3g}; "
-            "the attacker needs at least two different values"
-        )
-    counts = [weights[chosen] for (_, weights), chosen in zip(sides, drawn, strict=True)]
-    counts = np.concatenate([each * (rows / each.sum()) for each in counts])
-    attacker = SVC(C=3, gamma="auto", kernel="rbf").fit(features, np.repeat([1, 0], rows), sample_weight=counts)
-    return {"mia_confidence_svc_matched": float(np.mean(attacker.predict(forget[:, None]) == 1))}
+    weights = class_weights("D_r", retain_classes, classes), class_weights("test", test_classes, classes)
+    judged = judged_members(forget, (retain, test), weights, seed, max_fit_rows)
+    return {"mia_confidence_svc_matched": float(np.mean(judged))}
 
 
 class MiaConfidenceSvcMatched(evaluate.Metric):

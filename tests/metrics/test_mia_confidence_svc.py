@@ -52,9 +52,10 @@ def test_attacker_is_fitted_on_a_balanced_draw_of_true_class_probabilities(rows,
     fits = []
 
     class Spy(module.SVC):
-        def fit(self, features, member):
+        def fit(self, features, member, sample_weight):
+            assert (sample_weight == 1).all()
             fits.append((self.get_params(), np.asarray(features), np.asarray(member)))
-            return super().fit(features, member)
+            return super().fit(features, member, sample_weight=sample_weight)
 
     monkeypatch.setattr(module, "SVC", Spy)
     retain, test, forget = rows(70), rows(40), rows(30)

@@ -3,6 +3,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.svm import SVC
 
+from mubench_hf.metrics import mia_confidence_svc as attacker_of
 from mubench_hf.metrics import mia_confidence_svc_matched as module
 from mubench_hf.metrics.mia_confidence_svc import mia_confidence_svc
 
@@ -42,7 +43,7 @@ def test_whole_weights_are_so_many_rows(rng, monkeypatch):
             fits.append((self, features, member, sample_weight))
             return super().fit(features, member, sample_weight=sample_weight)
 
-    monkeypatch.setattr(module, "SVC", Spy)
+    monkeypatch.setattr(attacker_of, "SVC", Spy)
     retain = confident(rng.beta(6, 2, size=40), np.repeat([0, 1], [30, 10]))
     test = confident(rng.beta(3, 2, size=40), np.repeat([0, 1], [8, 32]))
     forget = confident(rng.beta(4, 2, size=50), np.repeat([0, 1], [25, 25]))
